@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/byte_output.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "cli/image_spec.h"
+
+namespace snaptool::cli {
+
+Result<ByteOutput> ByteOutput::open(const std::string& path, StreamTarget::Content content,
+                                    const std::vector<const File*>& inputs, bool replace) {
+  SNAP_TRY(check_output_name(path));
+  SNAP_ASSIGN(auto stream, StreamTarget::open(path, content));
+  ByteOutput output(std::move(stream));
+  if (output.stream_) return output;
+  SNAP_ASSIGN(output.file_, OutputFile::create(path, 0, inputs, replace));
+  if (!output.file_->starts_zeroed()) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is a device: the output is a file, or '-'", path));
+  }
+  return output;
+}
+
+Result<void> ByteOutput::write_buffer() {
+  constexpr uint64_t kStep = 64 * kMiB;  // the file grows by so much
+  constexpr uint64_t kWriteback = 8 * kMiB;
+  const std::span<const std::byte> bytes(buffer_.get(), std::exchange(waiting_, 0));
+  if (stream_) return write_all(stream_.fd(), bytes);
+  File& file = file_->file();
+  if (at_ + bytes.size() > file.size()) SNAP_TRY(file.resize(at_ + kStep));
+  SNAP_TRY(file.write_at(at_, bytes));
+  at_ += bytes.size();
+  if (at_ - writeback_at_ >= kWriteback) {
+    file.start_writeback(writeback_at_, at_ - writeback_at_);
+    writeback_at_ = at_;
+  }
+  return {};
+}
+
+Result<void> ByteOutput::write(std::span<const std::byte> bytes) {
+  // Who reads a pipe shall not wait for long.
+  const size_t limit = stream_ ? 64 * kKiB : kIoPiece;
+  while (!bytes.empty()) {
+    const size_t size = std::min<size_t>(bytes.size(), limit - waiting_);
+    std::memcpy(buffer_.get() + waiting_, bytes.data(), size);
+    waiting_ += size;
+    bytes = bytes.subspan(size);
+    if (waiting_ == limit) SNAP_TRY(write_buffer());
+  }
+  return {};
+}
+
+Result<void> ByteOutput::commit() {
+  SNAP_TRY(write_buffer());
+  if (!file_) return {};
+  SNAP_TRY(file_->file().resize(at_));
+  return file_->commit();
+}
+
+}  // namespace snaptool::cli

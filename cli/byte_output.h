@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/stdio.h"
+#include "libsnap/base/io_bytes.h"
+#include "libsnap/io/output_file.h"
+
+namespace snaptool::cli {
+
+// Bytes that go, one behind the other, to standard output, a pipe, or a new file, which appears
+// whole or not at all.
+class ByteOutput {
+ public:
+  // Errors: those of StreamTarget and OutputFile; kInvalidArgument for a block device.
+  static Result<ByteOutput> open(const std::string& path, StreamTarget::Content content,
+                                 const std::vector<const File*>& inputs, bool replace);
+  // They may wait in a buffer until commit.
+  Result<void> write(std::span<const std::byte> bytes);
+  // Without it, no new file is left.
+  Result<void> commit();
+  bool is_file() const { return file_ != nullptr; }
+
+ private:
+  explicit ByteOutput(StreamTarget stream) : stream_(std::move(stream)) {}
+  Result<void> write_buffer();
+
+  StreamTarget stream_;
+  std::unique_ptr<OutputFile> file_;
+  PageBuffer buffer_ = make_page_buffer(kIoPiece);
+  size_t waiting_ = 0;         // bytes in the buffer
+  uint64_t at_ = 0;            // where the buffer goes in the file
+  uint64_t writeback_at_ = 0;  // what is before it is on its way to the medium
+};
+
+}  // namespace snaptool::cli

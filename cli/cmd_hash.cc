@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "cli/command_table.h"
+#include "cli/exit_status.h"
+#include "cli/open_image.h"
+#include "cli/text_output.h"
+#include "libsnap/diff/content_hash.h"
+#include "libsnap/diff/manifest.h"
+
+namespace snaptool::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Result<std::vector<HashAlgorithm>> algorithms_of(const Invocation& invocation) {
+  std::vector<HashAlgorithm> algorithms;
+  std::string rest = invocation.value("algorithm").value_or("sha256");
+  while (!rest.empty()) {
+    const size_t comma = std::min(rest.find(','), rest.size());
+    const std::string name = rest.substr(0, comma);
+    const auto algorithm = hash_algorithm(name);
+    if (!algorithm || std::count(algorithms.begin(), algorithms.end(), *algorithm) > 0) {
+      return Error(
+          ErrorCode::kInvalidArgument,
+          fmt::format("--algorithm takes a list of sha256, sha512, sha1 and md5, not '{}'", name));
+    }
+    algorithms.push_back(*algorithm);
+    rest.erase(0, comma + 1);
+  }
+  if (algorithms.empty()) {
+    return Error(ErrorCode::kInvalidArgument, "--algorithm is empty");
+  }
+  return algorithms;
+}
+
+Json sums_json(const std::vector<HashAlgorithm>& algorithms, const std::vector<std::string>& sums) {
+  Json json = Json::object();
+  for (size_t i = 0; i < sums.size(); ++i) json[std::string(hash_name(algorithms[i]))] = sums[i];
+  return json;
+}
+
+Result<void> write_whole(const Invocation& invocation, Image& image, const std::string& name,
+                         const std::vector<HashAlgorithm>& algorithms, TextOutput& out,
+                         const Job& job) {
+  SNAP_ASSIGN(const auto sums, hash_range(image, 0, image.size(), algorithms, job));
+  if (invocation.json()) {
+    Json json = {{"format_version", 1}, {"filename", name}, {"size", image.size()}};
+    json.update(sums_json(algorithms, sums));
+    return out.write(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  }
+  for (size_t i = 0; i < sums.size(); ++i) {
+    SNAP_TRY(out.write(manifest_line(algorithms[i], sums[i], name, sums.size() > 1)));
+  }
+  return {};
+}
+
+Result<void> write_blocks(const Invocation& invocation, Image& image, const std::string& name,
+                          uint64_t block_size, const std::vector<HashAlgorithm>& algorithms,
+                          TextOutput& out, const Job& job) {
+  const bool json = invocation.json();
+  if (json) {
+    const Json head = {{"format_version", 1},
+                       {"filename", name},
+                       {"size", image.size()},
+                       {"block_size", block_size}};
+    std::string text = head.dump(-1, ' ', false, Json::error_handler_t::replace);
+    text.pop_back();
+    SNAP_TRY(out.write(text + ",\n\"blocks\": ["));
+  } else {
+    SNAP_TRY(out.write(block_manifest_head(image.size(), block_size, algorithms, name)));
+  }
+  bool any = false;
+  SNAP_TRY(hash_blocks(
+      image, block_size, algorithms,
+      [&](const BlockHash& block) -> Result<void> {
+        if (!json) return out.write(block_manifest_line(block.offset, block.sums));
+        Json row = {{"offset", block.offset}, {"length", block.length}};
+        row.update(sums_json(algorithms, block.sums));
+        const std::string separator = any ? ",\n " : "\n ";
+        any = true;
+        return out.write(separator + row.dump());
+      },
+      job));
+  return json ? out.write(any ? "\n]}\n" : "]}\n") : Result<void>();
+}
+
+Result<int> run(Invocation& invocation) {
+  SNAP_ASSIGN(const auto algorithms, algorithms_of(invocation));
+  SNAP_ASSIGN(const auto block_size, invocation.size_value("block-size"));
+  if (block_size && *block_size < kSectorSize) {
+    return Error(ErrorCode::kInvalidArgument, "--block-size takes 512 bytes or more");
+  }
+  SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
+  SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
+  std::vector<const File*> inputs;
+  for (const auto& file : open.files) inputs.push_back(file.get());
+  SNAP_ASSIGN(auto out, TextOutput::open(invocation.value("out").value_or("-"), inputs,
+                                         invocation.has("force")));
+  const std::string& name = invocation.operands().front();
+  Progress progress;
+  progress.set_size(open.image().size());
+  {
+    const ProgressReporter reporter("hashing", invocation.progress_style(), progress);
+    const Job job = invocation.job(progress);
+    SNAP_TRY(block_size
+                 ? write_blocks(invocation, open.image(), name, *block_size, algorithms, out, job)
+                 : write_whole(invocation, open.image(), name, algorithms, out, job));
+  }
+  SNAP_TRY(out.commit());
+  return kExitDone;
+}
+
+}  // namespace
+
+CommandSpec hash_command() {
+  CommandSpec command;
+  command.name = "hash";
+  command.operands = "IMAGE";
+  command.min_operands = command.max_operands = 1;
+  command.summary = "print the sums of an image, or of its blocks, as a manifest";
+  command.description =
+      "Prints the SHA-256 of IMAGE in the form that 'sha256sum -c' checks. Several algorithms are "
+      "computed in one read, and printed in the tagged form of the same tools. With --block-size, "
+      "each block has its sums, computed in parallel, and 'snaptool verify --against' says which "
+      "blocks are no longer what they were.";
+  command.options = {
+      {0,
+       "algorithm",
+       OptionKind::kValue,
+       "NAME[,...]",
+       "sha256 (the default), sha512, sha1, md5, or several of them",
+       ValueHint::kNone,
+       {}},
+      {0,
+       "block-size",
+       OptionKind::kValue,
+       "SIZE",
+       "the sums of blocks of SIZE, not of the whole",
+       ValueHint::kNone,
+       {}},
+      {0,
+       "ignore-invalid",
+       OptionKind::kFlag,
+       "",
+       "read what an invalid store still holds",
+       ValueHint::kNone,
+       {}},
+      {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
+  command.shared = "ofUjpOg";
+  command.run = run;
+  return command;
+}
+
+}  // namespace snaptool::cli

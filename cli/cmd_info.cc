@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "cli/change_files.h"
+#include "cli/command_table.h"
+#include "cli/disk_tree.h"
+#include "cli/exit_status.h"
+#include "cli/open_image.h"
+#include "cli/stdio.h"
+#include "formats/rbd/rbd_diff.h"
+#include "libsnap/diff/snapdiff.h"
+#include "libsnap/io/image_file.h"
+
+namespace snaptool::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// What a diff says of itself; of a snapdiff, header and end are read, of rbd's all.
+Result<std::string> describe_changes(ChangeFile& changes, Json& json) {
+  SNAP_ASSIGN(const auto reader, changes.reader());
+  const ChangeHeader& header = reader->header();
+  const bool snapdiff = changes.format() == ChangeFile::Format::kSnapdiff;
+  ChangeEnd end;
+  if (snapdiff) {
+    SNAP_ASSIGN(end, read_snapdiff_end(changes.file()));
+  } else {
+    ChangeRecord record;
+    while (true) {
+      SNAP_ASSIGN(const bool any, reader->next(record));
+      if (!any) break;
+    }
+    end = reader->end();
+  }
+  const auto id_or = [](const std::optional<Sha256::Digest>& id, const char* none) {
+    return id ? id_text(*id) : std::string(none);
+  };
+  std::string text;
+  const auto line = [&](std::string_view what, const std::string& value) {
+    text += fmt::format("{:<16}{}\n", what, printable(value));
+  };
+  json["format"] = format_name(changes.format());
+  json["full"] = header.full;
+  json["target_size"] = header.target_size;
+  line("format:", fmt::format("{} ({})", format_name(changes.format()),
+                              header.full      ? "full: it has all of an image"
+                              : header.reverse ? "an increment, from a snapshot back to its origin"
+                                               : "an increment"));
+  if (!header.full && header.base_size) {
+    json["base_size"] = *header.base_size;
+    line("base size:",
+         fmt::format("{} ({} bytes)", format_size(*header.base_size), *header.base_size));
+  }
+  line("target size:",
+       fmt::format("{} ({} bytes)", format_size(header.target_size), header.target_size));
+  const ChangeTotals& totals = end.totals;
+  json["records"] = totals.records;
+  json["data_bytes"] = totals.data_bytes;
+  json["zero_bytes"] = totals.zero_bytes;
+  json["discard_bytes"] = totals.discard_bytes;
+  line("changes:",
+       fmt::format("{} in {} records: {} data, {} zeros, {} discarded", format_size(totals.bytes()),
+                   totals.records, format_size(totals.data_bytes), format_size(totals.zero_bytes),
+                   format_size(totals.discard_bytes)));
+  if (totals.data_bytes > 0) {
+    line("ratio:",
+         fmt::format("{:.3f} (bytes of the diff for each byte of data)",
+                     static_cast<double>(end.length) / static_cast<double>(totals.data_bytes)));
+  }
+  if (snapdiff) {
+    json["parent_id"] = header.parent_id ? Json(id_text(*header.parent_id)) : Json();
+    json["child_id"] = id_or(end.child_id, "");
+    json["expectations"] = header.expectations.size();
+    if (!header.full) line("parent:", id_or(header.parent_id, "not known"));
+    line("state:", id_or(end.child_id, ""));
+    if (end.base_sum) json["base_sha256"] = id_text(*end.base_sum);
+    if (end.target_sum) {
+      json["target_sha256"] = id_text(*end.target_sum);
+      line("image SHA-256:", id_text(*end.target_sum));
+    }
+    line("made by:", header.maker);
+  } else {
+    json["from_snap"] = header.from_name;
+    json["to_snap"] = header.to_name;
+    if (!header.full) line("from snapshot:", header.from_name);
+    if (!header.to_name.empty()) line("to snapshot:", header.to_name);
+  }
+  return text;
+}
+
+// Whether the first bytes are those of a diff.
+Result<bool> is_diff(File& file) {
+  std::array<std::byte, 12> head{};
+  if (file.size() < head.size()) return false;
+  SNAP_TRY(file.read_at(0, head));
+  return looks_like_snapdiff(head) || rbd::version_of(head) != 0;
+}
+
+Result<int> run(Invocation& invocation) {
+  const std::string& operand = invocation.operands().front();
+  SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
+  Json json = {{"format_version", 1}, {"filename", operand}};
+  std::string text = fmt::format("{:<16}{}\n", "image:", printable(operand));
+  const auto size_text = [](std::string_view what, uint64_t size) {
+    return fmt::format("{:<16}{} ({} bytes)\n", what, format_size(size), size);
+  };
+
+  if (spec.stores.empty() && spec.view_parts.empty()) {
+    Opener opener(invocation);
+    SNAP_ASSIGN(const auto files,
+                opener.open_all(spec.base, {Access::kRead, invocation.force_share()}));
+    File& file = *files.front();
+    const auto format = invocation.value("format");
+    SNAP_ASSIGN(const bool magic, looks_like_store(file));
+    const bool is_store = format ? *format == "dm-snapshot" : magic;
+    SNAP_ASSIGN(const bool diff, is_diff(file));
+    if (diff && !format && files.size() == 1 && spec.base.is_whole_file()) {
+      SNAP_ASSIGN(const auto changes, ChangeFile::open(spec.base.path()));
+      json["file_size"] = file.size();
+      SNAP_ASSIGN(const std::string about, describe_changes(*changes, json));
+      text += about + size_text("file size:", file.size());
+      SNAP_TRY(invocation.report(
+          invocation.json() ? json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
+                            : text));
+      return kExitDone;
+    }
+    json["format"] = is_store ? "dm-snapshot" : "raw";
+    json["file_size"] = file.size();
+    text += fmt::format(
+        "{:<16}{}\n", "format:",
+        is_store ? "dm-snapshot (a copy-on-write store; the image is ORIGIN@it)" : "raw");
+    text += size_text("file size:", file.size());
+    if (is_store) {
+      SNAP_ASSIGN(Json store, describe_store(file, invocation.cancel()));
+      text += store_text(store, spec.base.name());
+      json["store"] = std::move(store);
+    } else {
+      json["virtual_size"] = file.size();
+      SNAP_ASSIGN(const DiskTree tree, describe_disk(invocation, files, json));
+      text += tree.text;
+    }
+  } else {
+    SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
+    json["format"] = "dm-snapshot";
+    json["virtual_size"] = open.image().size();
+    json["origin"] = spec.base.name();
+    text += fmt::format("{:<16}view of a dm-snapshot\n", "format:") +
+            size_text("virtual size:", open.image().size()) +
+            fmt::format("{:<16}{}\n", "origin:", spec.base.name());
+    json["layers"] = Json::array();
+    for (size_t i = 1; i < open.files.size(); ++i) {
+      const std::string name = spec.stores[i - 1].name();
+      SNAP_ASSIGN(Json store, describe_store(*open.files[i], invocation.cancel()));
+      text += fmt::format("{:<16}{}\n", "store:", name) + store_text(store, name);
+      store["filename"] = name;
+      json["layers"].push_back(std::move(store));
+    }
+    const auto view = std::make_shared<ImageFile>(open.image(), true);
+    SNAP_ASSIGN(const DiskTree tree, describe_disk(invocation, {view}, json));
+    text += tree.text;
+  }
+  SNAP_TRY(invocation.report(
+      invocation.json() ? json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n" : text));
+  return kExitDone;
+}
+
+}  // namespace
+
+CommandSpec info_command() {
+  CommandSpec command;
+  command.name = "info";
+  command.operands = "IMAGE";
+  command.min_operands = command.max_operands = 1;
+  command.summary =
+      "tell what a file is: its format, size and, of a store, its fill, of a diff, what it is for";
+  command.description =
+      "Tells what IMAGE is. For a dm-snapshot store: chunk size, number of exceptions, fill, and "
+      "whether it is "
+      "valid. Reads the metadata only.";
+  command.options = {{0,
+                      "ignore-invalid",
+                      OptionKind::kFlag,
+                      "",
+                      "look into a store that is marked invalid, too",
+                      ValueHint::kNone,
+                      {}}};
+  command.shared = "fUOg";
+  command.run = run;
+  return command;
+}
+
+}  // namespace snaptool::cli

@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "cli/command_table.h"
+#include "cli/exit_status.h"
+#include "cli/open_image.h"
+#include "cli/stdio.h"
+#include "cli/writing.h"
+#include "libsnap/base/sha256.h"
+#include "libsnap/copy/copy_image.h"
+#include "libsnap/io/image_file.h"
+#include "libsnap/io/output_file.h"
+#include "libsnap/snap/identity.h"
+#include "libsnap/snap/merge.h"
+#include "libsnap/snap/snapshot_image.h"
+
+namespace snaptool::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// The stores below the one that is merged: what it is merged into.
+ImageSpec origin_of(const ImageSpec& spec) {
+  return {spec.base, {spec.stores.begin(), spec.stores.end() - 1}, {}};
+}
+
+// What --salvage left.
+std::string unreadable_text(const Merge& merge, const ImageSpec& spec) {
+  constexpr size_t kShown = 20;
+  std::string text = fmt::format("unreadable in '{}':\n", spec.stores.back().name());
+  size_t shown = 0;
+  for (const auto& [entry, cause] : merge.unreadable()) {
+    if (shown++ == kShown) break;
+    text += fmt::format("  COW chunk {}, for origin chunk {}: {}\n", entry.new_chunk,
+                        entry.old_chunk, cause);
+  }
+  if (merge.unreadable_count() > kShown) {
+    text += fmt::format("  and {} more (--output=json lists up to {})\n",
+                        merge.unreadable_count() - kShown, Merge::kUnreadableKept);
+  }
+  return text;
+}
+
+// What LVM does not know yet; nothing when it has nothing to do with it.
+std::string lvm_note(const ImageSpec& spec) {
+  const Part* const volume = spec.stores.back().volume();
+  if (volume == nullptr || !volume->own_bytes) return {};
+  return fmt::format(
+      "LVM still has the snapshot '{0}', which now shows no more than its origin: 'lvremove {0}'\n"
+      "drops it (if LVM was merging it, it finishes by itself at the next activation)\n",
+      volume->group + "/" + volume->volume);
+}
+
+// Says what the merge did, or with `dry_run` would do.
+Result<void> report_merge(const Invocation& invocation, const ImageSpec& spec, const Merge& merge,
+                          uint64_t exceptions, bool dry_run) {
+  const bool empty = exceptions == 0;
+  if (invocation.json()) {
+    Json json = {{"format_version", 1},
+                 {"origin", name_of(origin_of(spec))},
+                 {"cow", spec.stores.back().name()},
+                 {"dry_run", dry_run},
+                 {"exceptions", exceptions},
+                 {"runs", merge.report().runs},
+                 {"bytes", merge.bytes_to_copy()}};
+    if (merge.unreadable_count() > 0) {
+      json["unreadable_count"] = merge.unreadable_count();
+      json["kept_exceptions"] = merge.kept_exceptions();
+      json["unreadable"] = Json::array();
+      for (const auto& [entry, cause] : merge.unreadable()) {
+        json["unreadable"].push_back(
+            {{"old_chunk", entry.old_chunk}, {"new_chunk", entry.new_chunk}, {"cause", cause}});
+      }
+    }
+    return invocation.report(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  }
+  if (merge.report().count(DefectCode::kNoStore) > 0) {
+    return invocation.report(
+        fmt::format("'{}' is empty (magic 0): nothing to merge\n", spec.stores.back().name()));
+  }
+  if (empty)
+    return invocation.report(
+        fmt::format("'{}' is empty: nothing to merge\n", spec.stores.back().name()));
+  if (merge.unreadable_count() > 0) {
+    return invocation.report(unreadable_text(merge, spec));
+  }
+  std::string text = fmt::format("{} {} exceptions ({}, {} runs) of '{}' into '{}'\n",
+                                 dry_run ? "would merge" : "merged", exceptions,
+                                 format_size(merge.bytes_to_copy()), merge.report().runs,
+                                 spec.stores.back().name(), name_of(origin_of(spec)));
+  if (dry_run) {
+    text +=
+        "The origin would become what the snapshot shows. If the snapshot was written to,\n"
+        "that commits these writes; if the origin was written to after the snapshot was\n"
+        "made, it rolls the origin back. The store does not say which. Nothing was written.\n";
+  } else if (const auto undo = invocation.value("undo")) {
+    text += fmt::format("'snaptool undo {} {} {}' brings both back\n", shell_quoted(*undo),
+                        operand_for(origin_of(spec)), operand_for(spec.stores.back()));
+  }
+  if (!dry_run) text += lvm_note(spec);
+  return invocation.report(text);
+}
+
+// The sum of the view must be the one that was expected.
+Result<void> check_expected(const Invocation& invocation, File& origin, File& cow,
+                            const std::string& expected) {
+  RawImage base(origin, origin.size());
+  SNAP_ASSIGN(const auto view, SnapshotImage::open(base, cow, false, invocation.cancel()));
+  Progress progress;
+  progress.set_size(view->size());
+  Sha256 hash;
+  {
+    const ProgressReporter reporter("hashing", invocation.progress_style(), progress);
+    SNAP_TRY(stream_image(
+        *view, 0, view->size(),
+        [&](std::span<const std::byte> bytes) -> Result<void> {
+          hash.update(bytes);
+          return {};
+        },
+        invocation.job(progress)));
+  }
+  const std::string sum = hash.finish();
+  if (sum != expected) {
+    return Error(
+        ErrorCode::kWrongBase,
+        fmt::format("the view's SHA-256 is {}, not the expected {}: nothing was written (is it the "
+                    "right origin?)",
+                    sum, expected));
+  }
+  invocation.say("the view has the expected SHA-256");
+  return {};
+}
+
+// What names itself on the origin must not have another name in the view: then the store belongs to
+// another origin.
+Result<void> check_identities(const Invocation& invocation, File& origin, File& cow) {
+  RawImage base(origin, origin.size());
+  SNAP_ASSIGN(const auto view,
+              SnapshotImage::open_head(base, cow, kIdentityBytes, invocation.cancel()));
+  SNAP_ASSIGN(const auto of_origin, read_identities(base));
+  const auto of_view = read_identities(*view);
+  if (!of_view) {
+    if (!invocation.has("salvage") || of_view.error().code() != ErrorCode::kIo) {
+      return of_view.error();
+    }
+    invocation.warn(fmt::format("the view's UUIDs are not compared with the origin's: {}",
+                                of_view.error().describe()));
+    return {};
+  }
+  const auto found = contradictions(of_origin, *of_view);
+  if (found.empty()) return {};
+  if (invocation.has("force")) {
+    invocation.warn(found.front());
+    return {};
+  }
+  return Error(
+      ErrorCode::kWrongBase,
+      fmt::format("{}: '{}' may be a snapshot of another disk; nothing was written (--force "
+                  "merges all the same)",
+                  found.front(), cow.name()));
+}
+
+Result<std::optional<std::string>> expected_sum(const Invocation& invocation) {
+  auto text = invocation.value("expect");
+  if (!text) return text;
+  std::transform(text->begin(), text->end(), text->begin(), [](char c) {
+    return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  if (text->size() != 64 || text->find_first_not_of("0123456789abcdef") != std::string::npos) {
+    return Error(ErrorCode::kInvalidArgument, "--expect takes a SHA-256: 64 hex digits");
+  }
+  return text;
+}
+
+// Exit 2 when the store's own check is the reason, as verify would say.
+Result<int> refused(const Error& error) {
+  if (error.code() != ErrorCode::kCorruption && error.code() != ErrorCode::kInvalidated)
+    return error;
+  print_error(fmt::format("snaptool merge: {}\n", printable(error.describe())));
+  return kExitCorrupt;
+}
+
+Result<int> merge_into_new_file(Invocation& invocation, const ImageSpec& spec,
+                                const MergeOptions& options) {
+  const OpenOptions open_options{Access::kRead, invocation.force_share()};
+  Opener opener(invocation);
+  SNAP_ASSIGN(const auto origin, opener.open(spec.base, open_options));
+  SNAP_ASSIGN(const auto cow, opener.open(spec.stores.back(), open_options));
+  SNAP_TRY(check_origin_and_cow(invocation, *origin, *cow));
+  Progress progress;
+  const Job job = invocation.job(progress);
+  const auto merge = Merge::begin(*origin, *cow, options, job);
+  if (!merge) return refused(merge.error());
+  SNAP_ASSIGN(const auto expected, expected_sum(invocation));
+  SNAP_TRY(check_identities(invocation, *origin, *cow));
+  if (expected) SNAP_TRY(check_expected(invocation, *origin, *cow, *expected));
+  RawImage base(*origin, origin->size());
+  SNAP_ASSIGN(const auto view, SnapshotImage::open(base, *cow, false, job.cancel));
+
+  // What lies behind the origin's last whole sector is no part of the view, but of the file.
+  const uint64_t tail = origin->size() - view->size();
+  const std::string target = *invocation.value("out");
+  progress.set_size(view->size());
+  SNAP_TRY(check_output_name(target));
+  SNAP_ASSIGN(const auto stream, StreamTarget::open(target, StreamTarget::Content::kBinary));
+  if (stream) {
+    const auto write = [&](std::span<const std::byte> bytes) {
+      return write_all(stream.fd(), bytes);
+    };
+    const ProgressReporter reporter("merging", invocation.progress_style(), progress);
+    SNAP_TRY(stream_image(*view, 0, view->size(), write, job));
+    SNAP_TRY(stream_image(base, view->size(), tail, write, job));
+    return kExitDone;
+  }
+  SNAP_ASSIGN(const auto output,
+              OutputFile::create(target, origin->size(), {origin.get(), cow.get()},
+                                 invocation.has("force")));
+  {
+    const ProgressReporter reporter("merging", invocation.progress_style(), progress);
+    SNAP_TRY(copy_image(*view, 0, view->size(), output->file(), output->starts_zeroed(), job));
+    std::vector<std::byte> rest(tail);
+    SNAP_TRY(origin->read_at(view->size(), rest));
+    SNAP_TRY(output->file().write_at(view->size(), rest));
+  }
+  SNAP_TRY(output->commit());
+  SNAP_TRY(invocation.report(invocation.json()
+                                 ? std::string("{\"format_version\": 1, \"dry_run\": false}\n")
+                                 : fmt::format("wrote the view to '{}'\n", target)));
+  return kExitDone;
+}
+
+// The command that goes on where this one stopped.
+std::string resume_command(const Invocation& invocation, const ImageSpec& spec) {
+  std::string command = "snaptool merge";
+  for (const char* flag : {"verify", "salvage", "force", "accept-duplicates"}) {
+    if (invocation.has(flag)) command += fmt::format(" --{}", flag);
+  }
+  if (const auto undo = invocation.value("undo")) command += " --undo " + shell_quoted(*undo);
+  return fmt::format("{} {} {}", command, operand_for(origin_of(spec)),
+                     operand_for(spec.stores.back()));
+}
+
+// Has the merge keep its undo file, which is made if it is not there.
+Result<std::unique_ptr<PosixFile>> keep_undo(const Invocation& invocation, const OpenPair& pair,
+                                             Merge& merge, const Job& job) {
+  const auto path = invocation.value("undo");
+  const bool dry_run = invocation.has("dry-run");
+  if (!path) return std::unique_ptr<PosixFile>();
+  SNAP_TRY(check_output_name(*path));
+  SNAP_ASSIGN(auto file, find_undo_file(*path, pair, dry_run ? Access::kRead : Access::kReadWrite));
+  const bool is_new = file == nullptr;
+  if (is_new) {
+    if (dry_run || merge.report().exceptions == 0) return file;
+    SNAP_ASSIGN(file, PosixFile::create(*path));
+  }
+  if (auto kept = merge.keep_undo(*file, job); !kept) {
+    if (is_new) std::remove(path->c_str());
+    return kept.error();
+  }
+  return file;
+}
+
+// What is merged into what: a pair of files, or a store into a view.
+struct Opened {
+  OpenPair pair;
+  OpenTarget lower;  // of a stack
+  std::unique_ptr<ImageFile> lower_file;
+  File& origin() { return lower_file ? static_cast<File&>(*lower_file) : *pair.origin; }
+};
+
+Result<Opened> open_files(const Invocation& invocation, const ImageSpec& spec, Access access) {
+  Opened opened;
+  if (spec.stores.size() == 1) {
+    SNAP_ASSIGN(opened.pair, open_pair(invocation, spec, access));
+    return opened;
+  }
+  SnapshotOptions options;
+  options.kind = StoreKind::kPersistentOverflow;
+  options.discard_tail = invocation.has("force");
+  Opener opener(invocation);
+  if (access == Access::kReadWrite) opener.expect_writes(spec.stores.back());
+  SNAP_ASSIGN(opened.lower, open_target(invocation, opener, origin_of(spec), options, access));
+  SNAP_ASSIGN(opened.pair.cow,
+              open_cow(invocation, opener, spec.stores.back(), opened.lower.files(), access));
+  opened.lower_file = std::make_unique<ImageFile>(*opened.lower.top);
+  return opened;
+}
+
+// A store below must have room for what it gets, before anything is written.
+Result<void> check_room_below(const Invocation& invocation, Opened& opened) {
+  const Snapshot* const lower = opened.lower.snapshot();
+  if (lower == nullptr) return {};
+  SNAP_ASSIGN(PersistentStore store, PersistentStore::open(*opened.pair.cow));
+  if (store.state() == StoreState::kNone) return {};
+  SNAP_ASSIGN(ExceptionTable table, ExceptionTable::load(store, invocation.cancel()));
+  const uint64_t needed = lower->exceptions_needed_to_merge(table, store.chunk_bytes());
+  if (needed <= lower->room()) return {};
+  return no_room(*lower, needed, "the merge");
+}
+
+Result<int> run(Invocation& invocation) {
+  SNAP_ASSIGN(const ImageSpec spec, origin_and_cow_operands(invocation));
+  const bool stacked = spec.stores.size() > 1;
+  if (stacked && (invocation.has("undo") || invocation.has("out"))) {
+    return Error(ErrorCode::kUnsupported,
+                 invocation.has("undo")
+                     ? "an undo file for a merge into a view"
+                     : "-o with a stack of stores: 'snaptool read A@C1@C2 -o NEW' writes its view");
+  }
+  SNAP_ASSIGN(const auto expected, expected_sum(invocation));
+  MergeOptions options;
+  options.accept_duplicates = invocation.has("accept-duplicates");
+  options.verify = invocation.has("verify");
+  options.discard_tail = invocation.has("force");
+  options.ignore_space = invocation.has("force");
+  options.salvage = invocation.has("salvage");
+  const bool dry_run = invocation.has("dry-run");
+  options.only_look = dry_run || invocation.has("out");
+  if (invocation.has("out")) {
+    if (dry_run || options.verify || options.salvage || invocation.has("undo")) {
+      return Error(ErrorCode::kInvalidArgument,
+                   "--dry-run, --verify, --salvage and --undo go with a merge in place, not with "
+                   "-o");
+    }
+    options.ignore_space = true;  // the origin gets nothing
+    return merge_into_new_file(invocation, spec, options);
+  }
+  if (invocation.force_share() && !dry_run) {
+    return Error(
+        ErrorCode::kInvalidArgument,
+        "--force-share is for reading only: with --dry-run or -o, not with a merge in place");
+  }
+
+  if (!stacked) SNAP_TRY(check_lvm_siblings(invocation, spec.base, spec.stores));
+  SNAP_ASSIGN(Opened opened,
+              open_files(invocation, spec, dry_run ? Access::kRead : Access::kReadWrite));
+  const OpenPair& pair = opened.pair;
+  File& origin = opened.origin();
+  File& cow = *pair.cow;
+  Progress progress;
+  const Job job = invocation.job(progress);
+  const auto merge = Merge::begin(origin, cow, options, job);
+  if (!merge) return refused(merge.error());
+  const uint64_t exceptions = (*merge)->report().exceptions;
+  if ((*merge)->report().count(DefectCode::kLiveBehindTerminator) > 0) {
+    invocation.say("entries behind the end of the list, left by a crash, are cleared first");
+  }
+  SNAP_TRY(check_room_below(invocation, opened));
+  SNAP_TRY(check_identities(invocation, origin, cow));
+  if (expected) SNAP_TRY(check_expected(invocation, origin, cow, *expected));
+  SNAP_ASSIGN(const auto undo_file, keep_undo(invocation, pair, **merge, job));
+  if (dry_run) {
+    SNAP_TRY(report_merge(invocation, spec, **merge, exceptions, true));
+    return kExitDone;
+  }
+  invocation.say(fmt::format(
+      "copying by reading and writing pieces of up to {} with {} threads, {} between two "
+      "flushes at most",
+      format_size(kIoPiece), job.jobs, format_size(options.batch_bytes)));
+  Result<void> merged;
+  {
+    const ProgressReporter reporter("merging", invocation.progress_style(), progress);
+    merged = (*merge)->run(job);
+  }
+  if (!merged) {
+    std::string note =
+        fmt::format("{} of {} exceptions are merged, nothing is lost, and '{}' resumes",
+                    (*merge)->merged_exceptions(), exceptions, resume_command(invocation, spec));
+    Error error = std::move(merged).error();
+    if (error.code() == ErrorCode::kInterrupted)
+      error = Error(ErrorCode::kInterrupted, "interrupted");
+    return std::move(error).with_note(std::move(note));
+  }
+  SNAP_TRY(report_merge(invocation, spec, **merge, exceptions, false));
+  if ((*merge)->unreadable_count() > 0) {
+    return Error(
+        ErrorCode::kIo,
+        fmt::format("{} of {} exceptions could not be read; the store keeps {}, all others are "
+                    "merged: keep '{}', and '{}' tries again",
+                    (*merge)->unreadable_count(), exceptions, (*merge)->kept_exceptions(),
+                    spec.stores.back().name(), resume_command(invocation, spec)));
+  }
+  return kExitDone;
+}
+
+}  // namespace
+
+CommandSpec merge_command() {
+  CommandSpec command;
+  command.name = "merge";
+  command.operands = "ORIGIN COW";
+  command.min_operands = 1;
+  command.max_operands = 2;
+  command.summary = "make an origin equal to the view of its snapshot, in place and crash-safe";
+  command.description =
+      "Copies every chunk of COW to ORIGIN and empties COW. Stopped at any instant, by a signal, a "
+      "crash or a "
+      "power cut, ORIGIN and COW together still show the same view, and the same command resumes; "
+      "so does the "
+      "kernel's snapshot-merge target.\n\n"
+      "What that means depends on the life of the COW. If the snapshot was written to, COW holds "
+      "new data, and "
+      "merging commits them. If the origin was written to, COW holds the old data, and merging "
+      "rolls the origin "
+      "back. The store does not say which, nor which origin it belongs to: the wrong origin is "
+      "destroyed by it. "
+      "Other snapshots of the same origin lose their views. ORIGIN may itself be a view, A@C1: "
+      "then "
+      "its store gets the chunks, and A is only read.\n\n"
+      "A store that verify finds corrupt is refused (exit status 2) before the first write, except "
+      "for what an interrupted merge leaves behind the end of the list. --dry-run, --verify, "
+      "--undo and --salvage do not go with -o; --force-share only with --dry-run or -o.";
+  command.options = {{0,
+                      "dry-run",
+                      OptionKind::kFlag,
+                      "",
+                      "check everything, say what would be done, write nothing",
+                      ValueHint::kNone,
+                      {}},
+                     {0,
+                      "expect",
+                      OptionKind::kValue,
+                      "SHA256",
+                      "refuse unless the view has this SHA-256 (reads all of it)",
+                      ValueHint::kNone,
+                      {}},
+                     {0,
+                      "verify",
+                      OptionKind::kFlag,
+                      "",
+                      "read each batch back, past the page cache, before its entries are cleared",
+                      ValueHint::kNone,
+                      {}},
+                     {0,
+                      "undo",
+                      OptionKind::kValue,
+                      "FILE",
+                      "keep in FILE what the merge overwrites, for 'snaptool undo'; an "
+                      "interrupted merge continues its FILE",
+                      ValueHint::kFile,
+                      {}},
+                     {0,
+                      "salvage",
+                      OptionKind::kFlag,
+                      "",
+                      "go on past data that cannot be read; list them, and keep their exceptions "
+                      "and all before them in COW",
+                      ValueHint::kNone,
+                      {}},
+                     {0,
+                      "accept-duplicates",
+                      OptionKind::kFlag,
+                      "",
+                      "merge a store with several exceptions for one chunk: the first in the list "
+                      "wins, as in the kernel",
+                      ValueHint::kNone,
+                      {}},
+                     {0,
+                      "force",
+                      OptionKind::kFlag,
+                      "",
+                      "merge although the view bears another UUID than the origin, entries lie "
+                      "behind the end of the list that no interrupted merge left, or space seems "
+                      "too short; with -o: replace FILE if it exists",
+                      ValueHint::kNone,
+                      {}}};
+  command.shared = "oUjpOg";
+  command.run = run;
+  return command;
+}
+
+}  // namespace snaptool::cli

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/command_table.h"
+#include "cli/exit_status.h"
+#include "cli/open_image.h"
+#include "libsnap/snap/persistent_store.h"
+
+namespace snaptool::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Counts the runs of a store while its metadata are read.
+Result<uint64_t> read_and_count_runs(PersistentStore& store, const Cancel& cancel) {
+  uint64_t runs = 0;
+  Exception last{UINT64_MAX, UINT64_MAX};
+  SNAP_TRY(store.read_metadata(
+      [&](uint64_t, uint64_t, std::span<const Exception> entries) -> Result<void> {
+        for (const Exception& entry : entries) {
+          if (entry.old_chunk != last.old_chunk + 1 || entry.new_chunk != last.new_chunk + 1)
+            ++runs;
+          last = entry;
+        }
+        return {};
+      },
+      cancel));
+  return runs;
+}
+
+Result<int> run(Invocation& invocation) {
+  SNAP_ASSIGN(const ImageSpec spec, origin_and_cow_operands(invocation));
+  if (spec.stores.size() != 1) {
+    return Error(ErrorCode::kUnsupported,
+                 "the status of a stack of stores: name one ORIGIN and one COW");
+  }
+  const OpenOptions options{Access::kRead, invocation.force_share()};
+  Opener opener(invocation);
+  SNAP_ASSIGN(const auto origin, opener.open(spec.base, options));
+  SNAP_ASSIGN(const auto cow, opener.open(spec.stores.front(), options));
+  SNAP_TRY(check_origin_and_cow(invocation, *origin, *cow));
+  SNAP_ASSIGN(PersistentStore store, PersistentStore::open(*cow));
+  if (store.state() == StoreState::kNone) {
+    return Error(
+        ErrorCode::kNotFound,
+        fmt::format(
+            "'{}' is not a store yet: its magic is 0, and the kernel would make a new one of it",
+            cow->name()));
+  }
+  const uint64_t origin_sectors = origin->size() / kSectorSize;
+  const bool valid = store.state() == StoreState::kValid;
+  uint64_t runs = 0;
+  if (valid) {
+    SNAP_ASSIGN(runs, read_and_count_runs(store, invocation.cancel()));
+  }
+
+  if (invocation.json()) {
+    Json json = {{"format_version", 1},
+                 {"origin", spec.base.name()},
+                 {"cow", spec.stores.front().name()},
+                 {"origin_sectors", origin_sectors},
+                 {"valid", valid},
+                 {"chunk_size_sectors", store.header().chunk_size},
+                 {"total_sectors", cow->size() / kSectorSize}};
+    if (valid) {
+      const Usage usage = store.usage();
+      json["allocated_sectors"] = usage.allocated_sectors;
+      json["metadata_sectors"] = usage.metadata_sectors;
+      json["exceptions"] = store.exceptions();
+      json["runs"] = runs;
+    }
+    SNAP_TRY(invocation.report(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+    return kExitDone;
+  }
+  if (invocation.has("table")) {
+    SNAP_TRY(invocation.report(
+        fmt::format("0 {} snapshot {} {} P {}\n", origin_sectors,
+                    invocation.value("origin-dev").value_or(spec.base.name()),
+                    invocation.value("cow-dev").value_or(spec.stores.front().name()),
+                    store.header().chunk_size)));
+    return kExitDone;
+  }
+  if (!valid) {
+    SNAP_TRY(invocation.report(fmt::format("0 {} snapshot Invalid\n", origin_sectors)));
+    return kExitDone;
+  }
+  const Usage usage = store.usage();
+  SNAP_TRY(invocation.report(fmt::format("0 {} snapshot {}/{} {}\n", origin_sectors,
+                                         usage.allocated_sectors, usage.total_sectors,
+                                         usage.metadata_sectors)));
+  return kExitDone;
+}
+
+}  // namespace
+
+CommandSpec status_command() {
+  CommandSpec command;
+  command.name = "status";
+  command.operands = "ORIGIN COW";
+  command.min_operands = 1;
+  command.max_operands = 2;
+  command.summary = "print what dmsetup status would print of a snapshot";
+  command.description =
+      "Prints the status line that 'dmsetup status' would print if the kernel had the snapshot "
+      "active: "
+      "\"0 LENGTH snapshot ALLOCATED/TOTAL METADATA\", in sectors of 512 bytes, or \"0 LENGTH "
+      "snapshot Invalid\". "
+      "An invalid store is no error here, as with dmsetup.";
+  command.options = {{0,
+                      "table",
+                      OptionKind::kFlag,
+                      "",
+                      "print the table line that would activate the snapshot instead",
+                      ValueHint::kNone,
+                      {}},
+                     {0,
+                      "origin-dev",
+                      OptionKind::kValue,
+                      "DEV",
+                      "with --table: the origin's device (default: ORIGIN)",
+                      ValueHint::kFile,
+                      {}},
+                     {0,
+                      "cow-dev",
+                      OptionKind::kValue,
+                      "DEV",
+                      "with --table: the COW's device (default: COW)",
+                      ValueHint::kFile,
+                      {}}};
+  command.shared = "UOg";
+  command.run = run;
+  return command;
+}
+
+}  // namespace snaptool::cli

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/against.h"
+#include "cli/command_table.h"
+#include "cli/exit_status.h"
+#include "cli/findings.h"
+#include "cli/open_image.h"
+#include "libsnap/snap/verify_data.h"
+
+namespace snaptool::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string_view result_name(Severity worst) {
+  return worst == Severity::kNote ? "sound" : severity_name(worst);
+}
+
+std::string human(const VerifyReport& report, const std::string& cow) {
+  return findings_text(report) + fmt::format("{}: {} ({} exception{} in {} area{})\n", cow,
+                                             result_name(report.result()), report.exceptions,
+                                             report.exceptions == 1 ? "" : "s", report.areas,
+                                             report.areas == 1 ? "" : "s");
+}
+
+Result<int> run(Invocation& invocation) {
+  if (invocation.has("against")) {
+    if (invocation.has("data")) {
+      return Error(ErrorCode::kInvalidArgument,
+                   "--data is about a COW, --against about an image: one of them");
+    }
+    return verify_against(invocation);
+  }
+  const auto& operands = invocation.operands();
+  ImageSpec spec;
+  if (operands.size() == 2) {
+    SNAP_ASSIGN(spec, origin_and_cow_operands(invocation));
+  } else {
+    SNAP_ASSIGN(spec, image_operand(invocation));
+  }
+  if (spec.stores.size() > 1) {
+    return Error(ErrorCode::kUnsupported, "verifying a stack of stores: verify them one by one");
+  }
+  const OpenOptions options{Access::kRead, invocation.force_share()};
+  Opener opener(invocation);
+  SNAP_ASSIGN(const auto base, opener.open(spec.base, options));
+  std::shared_ptr<File> store;
+  std::optional<uint64_t> origin_size;
+  if (!spec.stores.empty()) {
+    SNAP_ASSIGN(store, opener.open(spec.stores.front(), options));
+    SNAP_TRY(check_origin_and_cow(invocation, *base, *store));
+    origin_size = base->size();
+  }
+  File& cow = store ? *store : *base;
+  SNAP_ASSIGN(VerifyReport report, verify_store(cow, origin_size, invocation.cancel()));
+  if (invocation.has("data") && report.header) {
+    Progress progress;
+    progress.set_size(report.exceptions * report.header->chunk_size * kSectorSize);
+    const ProgressReporter shown("reading", invocation.progress_style(), progress);
+    SNAP_TRY(verify_data(cow, report, invocation.job(progress)));
+  }
+
+  if (invocation.json()) {
+    Json json = {
+        {"format_version", 1}, {"cow", cow.name()}, {"result", result_name(report.result())}};
+    add_findings(json, report);
+    json["exceptions"] = report.exceptions;
+    json["areas"] = report.areas;
+    json["runs"] = report.runs;
+    SNAP_TRY(invocation.report(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+  } else {
+    SNAP_TRY(invocation.report(human(report, cow.name())));
+  }
+  switch (report.result()) {
+    case Severity::kNote:
+      return kExitDone;
+    case Severity::kHarmless:
+      return kExitHarmless;
+    case Severity::kCorrupt:
+      return kExitCorrupt;
+  }
+  return kExitFailed;
+}
+
+}  // namespace
+
+CommandSpec verify_command() {
+  CommandSpec command;
+  command.name = "verify";
+  command.operands = "[ORIGIN] COW";
+  command.min_operands = 1;
+  command.max_operands = 2;
+  command.summary = "check every invariant of a store's metadata";
+  command.description =
+      "Checks the header, every area and every exception of a store. With ORIGIN, also that no "
+      "exception lies "
+      "beyond it. Nothing is written, and no data chunk is read unless --data is given.\n\n"
+      "Each finding has a stable code, a severity, its place, what it means, what the kernel does "
+      "with it, and what mends it. "
+      "Exit status: 0 "
+      "sound; 3 only harmless findings; 2 corrupt, invalidated, or not safe to write to; 1 could "
+      "not check.\n\n"
+      "With --against, the operand is an image, and what is checked is its content: against the "
+      "sums that 'snaptool hash' or sha256sum made of it.";
+  command.options = {{0,
+                      "data",
+                      OptionKind::kFlag,
+                      "",
+                      "also read every data chunk, to find bad sectors",
+                      ValueHint::kNone,
+                      {}},
+                     {0,
+                      "against",
+                      OptionKind::kValue,
+                      "MANIFEST",
+                      "check the content of IMAGE against the sums in MANIFEST",
+                      ValueHint::kFile,
+                      {}},
+                     {0,
+                      "ignore-invalid",
+                      OptionKind::kFlag,
+                      "",
+                      "with --against: read what an invalid store still holds",
+                      ValueHint::kNone,
+                      {}}};
+  command.shared = "UjpOg";
+  command.run = run;
+  return command;
+}
+
+}  // namespace snaptool::cli

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/disk_tree.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/opener.h"
+#include "cli/stdio.h"
+#include "formats/lvm2/physical_volume.h"
+#include "formats/partition/partition_table.h"
+#include "libsnap/snap/persistent_store.h"
+
+namespace snaptool::cli {
+
+using Json = nlohmann::ordered_json;
+
+// What is known of a store without its origin.
+Result<Json> describe_store(File& file, const Cancel& cancel) {
+  Json json;
+  SNAP_ASSIGN(auto examined, PersistentStore::examine(file));
+  if (!examined.store) {
+    json["problem"] = examined.findings.front().message;
+    return json;
+  }
+  PersistentStore& store = *examined.store;
+  if (store.state() == StoreState::kNone) {
+    json["problem"] = examined.findings.front().message;
+    return json;
+  }
+  json["valid"] = store.state() == StoreState::kValid;
+  json["version"] = store.header().version;
+  json["chunk_size_sectors"] = store.header().chunk_size;
+  const auto read = store.read_metadata(cancel);
+  if (!read) {
+    if (!store.missing_area()) return read.error();
+    json["problem"] = read.error().message();
+    return json;
+  }
+  const Usage usage = store.usage();
+  json["exceptions"] = store.exceptions();
+  json["areas"] = store.current_area() + 1;
+  json["allocated_sectors"] = usage.allocated_sectors;
+  json["total_sectors"] = usage.total_sectors;
+  json["metadata_sectors"] = usage.metadata_sectors;
+  return json;
+}
+
+std::string store_text(const Json& store, const std::string& name) {
+  std::string text;
+  const auto row = [&](std::string_view key, const std::string& value) {
+    text += fmt::format("{:<16}{}\n", fmt::format("{}:", key), value);
+  };
+  if (store.contains("chunk_size_sectors")) {
+    const auto chunk = store["chunk_size_sectors"].get<uint64_t>() * kSectorSize;
+    row("valid", store["valid"].get<bool>() ? "yes" : "no (overflowed, or a write failed)");
+    row("chunk size", fmt::format("{} ({} bytes)", format_size(chunk), chunk));
+    if (store.contains("exceptions")) {
+      const auto count = store["exceptions"].get<uint64_t>();
+      row("exceptions", fmt::format("{} ({} of data)", count, format_size(count * chunk)));
+      const auto allocated = store["allocated_sectors"].get<uint64_t>();
+      const auto total = store["total_sectors"].get<uint64_t>();
+      row("fill", fmt::format("{:.2f}% ({} of {} sectors, {} of them metadata)",
+                              100.0 * static_cast<double>(allocated) / static_cast<double>(total),
+                              allocated, total, store["metadata_sectors"].get<uint64_t>()));
+    }
+  }
+  if (store.contains("problem")) {
+    row("problem", store["problem"].get<std::string>());
+    text += fmt::format("'snaptool verify {}' says more\n", name);
+  } else {
+    text +=
+        "A store does not name its origin, nor whether it holds new data (written to the\n"
+        "snapshot) or old data (saved when the origin was written).\n";
+  }
+  return text;
+}
+
+namespace {
+
+// Whether an error says that something is wrong with the content: that is told in its place.
+bool is_finding(const Error& error) {
+  return error.code() == ErrorCode::kCorruption || error.code() == ErrorCode::kNotFound ||
+         error.code() == ErrorCode::kUnsupported || error.code() == ErrorCode::kInvalidArgument;
+}
+
+class Describer {
+ public:
+  Describer(const Cancel& cancel, std::optional<std::string> backup)
+      : cancel_(cancel), backup_(std::move(backup)) {}
+
+  Result<void> describe(const std::vector<std::shared_ptr<File>>& files, const std::string& name,
+                        int depth, Json& json) {
+    constexpr int kDeepest = 3;  // a disk in a volume in a partition
+    if (files.size() > 1) return describe_group(files, name, depth, json);
+    File& file = *files.front();
+    SNAP_ASSIGN(const bool is_pv, lvm2::has_label(file));
+    if (is_pv) return describe_group(files, name, depth, json);
+    const auto table = read_partition_table(file);
+    if (!table) {
+      if (!is_finding(table.error())) return table.error();
+      json["problem"] = table.error().describe();
+      line(depth, fmt::format("problem: {}", table.error().describe()));
+      return {};
+    }
+    if (*table && depth < kDeepest)
+      return describe_table(**table, files.front(), name, depth, json);
+    return {};
+  }
+
+  DiskTree take() { return std::move(tree_); }
+
+ private:
+  void line(int depth, std::string_view text) {
+    tree_.text += fmt::format("{:{}}{}\n", "", 2 * depth, printable(text));
+  }
+
+  Result<void> describe_table(const PartitionTable& table, const std::shared_ptr<File>& disk,
+                              const std::string& name, int depth, Json& json) {
+    const bool gpt = table.kind == PartitionTable::Kind::kGpt;
+    Json& described = json["partition_table"];
+    described = {{"type", gpt ? "gpt" : "mbr"},
+                 {"id", table.id},
+                 {"sector_size", table.sector_size},
+                 {"warnings", table.warnings},
+                 {"partitions", Json::array()}};
+    line(depth, fmt::format("partition table: {} {}", gpt ? "GPT" : "MBR", table.id));
+    for (const std::string& warning : table.warnings) {
+      line(depth, fmt::format("problem: {}", warning));
+    }
+    for (const Partition& partition : table.partitions) {
+      const std::string part_name = fmt::format("{}#p{}", name, partition.number);
+      const std::string_view type = partition_type_name(partition.type);
+      Json one = {{"number", partition.number}, {"offset", partition.offset},
+                  {"length", partition.length}, {"type", partition.type},
+                  {"type_name", type},          {"name", partition.name},
+                  {"uuid", partition.uuid},     {"passes_end", partition.passes_end}};
+      line(depth + 1,
+           fmt::format("#p{:<4} {:>10}  at byte {:<14} {}{}{}", partition.number,
+                       format_size(partition.length), partition.offset,
+                       type.empty() ? std::string_view(partition.type) : type,
+                       partition.name.empty() ? "" : fmt::format(" '{}'", partition.name),
+                       partition.passes_end ? ", passes the end of the disk" : ""));
+      std::vector<PartSegment> segments;
+      segments.push_back({partition.length, {{disk, partition.offset}}, 0});
+      const std::shared_ptr<File> file = std::make_shared<PartFile>(part_name, std::move(segments));
+      tree_.regions.push_back({part_name, file->storages(), depth + 1});
+      const uint64_t left = disk->size() > partition.offset ? disk->size() - partition.offset : 0;
+      if (left > 0) {
+        const uint64_t length = std::min(left, partition.length);
+        SNAP_TRY(describe(
+            {std::make_shared<PartFile>(
+                part_name, std::vector<PartSegment>{{length, {{disk, partition.offset}}, 0}})},
+            part_name, depth + 2, one));
+      }
+      described["partitions"].push_back(std::move(one));
+    }
+    return {};
+  }
+
+  Result<void> describe_group(const std::vector<std::shared_ptr<File>>& files,
+                              const std::string& name, int depth, Json& json) {
+    auto open = lvm2::OpenVolumeGroup::open(files, backup_);
+    if (!open) {
+      if (!is_finding(open.error())) return open.error();
+      json["lvm2"] = {{"problem", open.error().describe()}};
+      line(depth, fmt::format("LVM2 physical volume: {}", open.error().describe()));
+      return {};
+    }
+    const lvm2::VolumeGroup& group = open->group();
+    Json& described = json["lvm2"];
+    described = {{"vg_name", group.name},        {"vg_uuid", group.uuid},
+                 {"seqno", group.seqno},         {"extent_size", group.extent_bytes},
+                 {"warnings", open->warnings()}, {"pvs", Json::array()},
+                 {"lvs", Json::array()}};
+    line(depth, fmt::format("LVM2 volume group {} (metadata {}, extents of {}, {} PV{})",
+                            group.name, group.seqno, format_size(group.extent_bytes),
+                            group.pvs.size(), group.pvs.size() == 1 ? "" : "s"));
+    for (const std::string& warning : open->warnings()) {
+      line(depth, fmt::format("problem: {}", warning));
+    }
+    for (const lvm2::PhysicalVolumeEntry& pv : group.pvs) {
+      described["pvs"].push_back({{"name", pv.key}, {"uuid", pv.uuid}, {"device_hint", pv.device}});
+    }
+    for (const lvm2::LogicalVolume& lv : group.lvs) {
+      if (group.find_snapshot(lv.name) != nullptr) continue;
+      SNAP_TRY(describe_volume(*open, lv, name, depth + 1, described["lvs"]));
+    }
+    return {};
+  }
+
+  Result<void> describe_volume(const lvm2::OpenVolumeGroup& open, const lvm2::LogicalVolume& lv,
+                               const std::string& name, int depth, Json& list) {
+    const lvm2::VolumeGroup& group = open.group();
+    const std::string part_name = fmt::format("{}#{}/{}", name, group.name, lv.name);
+    Json json = {
+        {"name", lv.name}, {"uuid", lv.uuid}, {"size", group.size_of(lv)}, {"visible", lv.visible}};
+    const auto file = open.open_volume(lv.name, part_name);
+    std::string problem;
+    if (file) {
+      tree_.regions.push_back({part_name, (*file)->storages(), depth});
+    } else {
+      if (!is_finding(file.error())) return file.error();
+      problem = file.error().describe();
+      json["problem"] = problem;
+    }
+    line(depth,
+         fmt::format("#{}/{:<16} {:>10}{}{}", group.name, lv.name, format_size(group.size_of(lv)),
+                     lv.visible ? "" : "  hidden", problem.empty() ? "" : "  " + problem));
+    json["snapshots"] = Json::array();
+    for (const lvm2::SnapshotEntry* snapshot : group.snapshots_of(lv.name)) {
+      SNAP_TRY(describe_snapshot(open, *snapshot, name, depth + 1, json["snapshots"]));
+    }
+    list.push_back(std::move(json));
+    return {};
+  }
+
+  Result<void> describe_snapshot(const lvm2::OpenVolumeGroup& open,
+                                 const lvm2::SnapshotEntry& snapshot, const std::string& name,
+                                 int depth, Json& list) {
+    const lvm2::VolumeGroup& group = open.group();
+    const std::string part_name = fmt::format("{}#{}/{}-cow", name, group.name, snapshot.name);
+    Json json = {{"name", snapshot.name},
+                 {"origin", snapshot.origin},
+                 {"merging", snapshot.merging},
+                 {"chunk_size_sectors", snapshot.chunk_sectors},
+                 {"cow_size", group.size_of(*group.find(snapshot.name))}};
+    std::string state;
+    const auto cow = open.open_volume(snapshot.name, part_name);
+    if (!cow) {
+      if (!is_finding(cow.error())) return cow.error();
+      json["problem"] = state = cow.error().describe();
+    } else {
+      tree_.regions.push_back({part_name, (*cow)->storages(), depth});
+      auto store = describe_store(**cow, cancel_);
+      if (!store) {
+        if (!is_finding(store.error())) return store.error();
+        json["problem"] = state = store.error().describe();
+      } else {
+        state = state_of(*store);
+        json["store"] = std::move(*store);
+      }
+    }
+    line(depth, fmt::format("#{}/{:<14} snapshot, COW of {}, chunks of {}, {}{}", group.name,
+                            snapshot.name, format_size(json["cow_size"].get<uint64_t>()),
+                            format_size(snapshot.chunk_sectors * kSectorSize), state,
+                            snapshot.merging ? ", being merged into its origin" : ""));
+    list.push_back(std::move(json));
+    return {};
+  }
+
+  static std::string state_of(const Json& store) {
+    if (store.contains("valid") && !store["valid"].get<bool>()) return "Invalid";
+    if (store.contains("problem")) return store["problem"].get<std::string>();
+    return fmt::format("{:.2f}% full", 100.0 * store["allocated_sectors"].get<double>() /
+                                           store["total_sectors"].get<double>());
+  }
+
+  const Cancel& cancel_;
+  std::optional<std::string> backup_;  // of LVM's metadata
+  DiskTree tree_;
+};
+
+}  // namespace
+
+Result<DiskTree> describe_disk(const Invocation& invocation,
+                               const std::vector<std::shared_ptr<File>>& files, Json& json) {
+  SNAP_ASSIGN(auto backup, vgcfg_backup(invocation));
+  Describer describer(invocation.cancel(), std::move(backup));
+  SNAP_TRY(describer.describe(files, "", 0, json));
+  return describer.take();
+}
+
+}  // namespace snaptool::cli

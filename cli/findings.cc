@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/findings.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+namespace snaptool::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// A number from an entry that is known to be corrupt is a hex string.
+Json chunk_number(std::optional<uint64_t> chunk, bool corrupt) {
+  if (!chunk) return nullptr;
+  if (corrupt) return fmt::format("{:#x}", *chunk);
+  return *chunk;
+}
+
+Json to_json(const Finding& finding) {
+  const Severity severity = severity_of(finding.code);
+  const bool corrupt = severity == Severity::kCorrupt;
+  const auto or_null = [](std::optional<uint64_t> value) {
+    return value ? Json(*value) : Json(nullptr);
+  };
+  return {{"severity", severity_name(severity)},
+          {"code", defect_code_name(finding.code)},
+          {"area", or_null(finding.area)},
+          {"index", or_null(finding.index)},
+          {"old_chunk", chunk_number(finding.old_chunk, corrupt)},
+          {"new_chunk", chunk_number(finding.new_chunk, corrupt)},
+          {"offset", or_null(finding.offset)},
+          {"message", finding.message},
+          {"meaning", meaning_of(finding.code)},
+          {"kernel", kernel_view_of(finding.code)},
+          {"mended_by", mending_of(finding.code)}};
+}
+
+std::string to_text(const Finding& finding) {
+  std::string where;
+  if (finding.area) where += fmt::format(" area {}", *finding.area);
+  if (finding.index) where += fmt::format(" entry {}", *finding.index);
+  if (finding.offset) where += fmt::format(" (byte {})", *finding.offset);
+  return fmt::format("{}: {}:{}{} {}\n  it means: {}\n  the kernel {}\n  mended by: {}\n",
+                     severity_name(severity_of(finding.code)), defect_code_name(finding.code),
+                     where, where.empty() ? "" : ":", finding.message, meaning_of(finding.code),
+                     kernel_view_of(finding.code), mending_of(finding.code));
+}
+
+}  // namespace
+
+void add_findings(Json& json, const FindingLog& log) {
+  json["findings"] = Json::array();
+  for (const Finding& finding : log.findings) json["findings"].push_back(to_json(finding));
+  json["counts"] = Json::object();
+  for (size_t i = 0; i < log.counts.size(); ++i) {
+    if (log.counts[i] == 0) continue;
+    json["counts"][std::string(defect_code_name(static_cast<DefectCode>(i)))] = log.counts[i];
+  }
+}
+
+std::string findings_text(const FindingLog& log) {
+  std::string text;
+  for (const Finding& finding : log.findings) text += to_text(finding);
+  for (size_t i = 0; i < log.counts.size(); ++i) {
+    if (log.counts[i] <= FindingLog::kKept) continue;
+    text += fmt::format("{}: {} more of these\n", defect_code_name(static_cast<DefectCode>(i)),
+                        log.counts[i] - FindingLog::kKept);
+  }
+  return text;
+}
+
+}  // namespace snaptool::cli

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libsnap/base/result.h"
+
+namespace snaptool::cli {
+
+// A part of a file, as named behind a '#'.
+struct Part {
+  enum class Kind { kPartition, kSlice, kVolume } kind = Kind::kPartition;
+  std::string text;                // as it was given: "p2", "+1M,4k", "vg0/data"
+  unsigned number = 0;             // of a partition
+  uint64_t offset = 0;             // of a slice, bytes
+  std::optional<uint64_t> length;  // of a slice, bytes; nothing: to the end
+  std::string group;               // of a volume
+  std::string volume;
+  // The LV of just that name, below whatever the name means otherwise (a view, "X-cow" of "X").
+  bool own_bytes = false;
+};
+
+// A file or block device, or a part of it, or of several (a volume group's PVs):
+// "disk.dd#p2", "a.img,b.img#vg0/data".
+struct FileSpec {
+  struct Source {
+    std::string path;
+    std::vector<Part> parts;
+  };
+  std::vector<Source> sources;
+  // Of the one source, or of all together: then the first is a volume.
+  std::vector<Part> parts;
+
+  FileSpec() = default;
+  explicit FileSpec(const std::string& path) : sources{{path, {}}} {}
+
+  // For messages.
+  std::string name() const;
+  // The path, when it is a whole file.
+  const std::string& path() const { return sources.front().path; }
+  bool is_whole_file() const { return sources.size() == 1 && parts.empty(); }
+  // The logical volume that it is; nullptr when it is none.
+  const Part* volume() const;
+  // The own bytes of another LV of the same group, called `shown` in messages. Requires: volume().
+  FileSpec with_own_volume(const std::string& lv, const std::string& shown) const;
+};
+
+// How an image was named: a file, the stores over it from the lowest to the topmost ("A@C1@C2"),
+// and parts of the view ("A@C#p1").
+struct ImageSpec {
+  FileSpec base;
+  std::vector<FileSpec> stores;
+  std::vector<Part> view_parts;
+};
+
+// The longest prefix that names an existing file is the file; "file:PATH" is always literal. Opens
+// nothing. Errors: kNotFound; kInvalidArgument.
+Result<ImageSpec> parse_image_spec(const std::string& text);
+
+// That a file may be made under that name, where none is: it is not how a part of a file that is
+// there would be named. Errors: kInvalidArgument.
+Result<void> check_output_name(const std::string& path);
+
+// ORIGIN COW as two operands, or ORIGIN@COW as one; a volume alone may turn out to be a snapshot.
+// Errors: also kInvalidArgument when there is no store.
+Result<ImageSpec> parse_origin_and_cow(const std::vector<std::string>& operands);
+Error cow_is_missing();
+
+// The operand that names this file and nothing else, quoted for a shell.
+std::string operand_for(const FileSpec& file);
+// The same for an image: "A@C".
+std::string operand_for(const ImageSpec& spec);
+// "A@C", for messages.
+std::string name_of(const ImageSpec& spec);
+
+}  // namespace snaptool::cli

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes the man pages: what the command table knows (name, synopsis, description, options) and the
+// prose of PROSE_DIR/<page>.man. Its lines before the first .SH continue the DESCRIPTION. A line of
+// it that begins with '@' is replaced:
+//   @COMMANDS         every command with its summary
+//   @SHARED-OPTIONS   the options that commands share
+//   @EXIT N...        exit statuses with their common meaning; without numbers, all of them
+//
+//   snaptool_manpages PROSE_DIR OUT_DIR
+//
+// The pages bear the date of SOURCE_DATE_EPOCH, or none.
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "cli/command_table.h"
+#include "cli/exit_status.h"
+#include "cli/help.h"
+
+namespace snaptool::cli {
+namespace {
+
+struct ExitRow {
+  int status;
+  std::string_view heading;
+  std::string_view meaning;  // roff
+};
+
+constexpr std::array<ExitRow, 12> kExitRows = {{
+    {kExitDone, "0", "Done."},
+    {kExitFailed, "1", "Failed: a file could not be opened, read or written."},
+    {kExitCorrupt, "2",
+     "\\fBverify\\fR, and the check that \\fBmerge\\fR begins with: the store is corrupt, "
+     "invalidated, or not safe to write to."},
+    {kExitHarmless, "3", "\\fBverify\\fR: only harmless findings."},
+    {kExitUnsupported, "63", "Not supported by this version."},
+    {kExitUsage, "64",
+     "Usage: an unknown option, a wrong operand, swapped operands, an output that exists."},
+    {kExitDamagedInput, "65", "A store is damaged, or is marked invalid."},
+    {kExitWrongBase, "66", "\\fBmerge\\fR: not the expected image."},
+    {kExitNoSpace, "73", "No space left for the output."},
+    {kExitBusy, "75", "Somebody else has a file open."},
+    {kExitInterrupted, "130, 143", "Interrupted by SIGINT, by SIGTERM."},
+    {kExitBrokenPipe, "141",
+     "The reader of the pipe on standard output is gone; no message is printed."},
+}};
+
+// Text as roff takes it: without the characters that it would read as something else or print as
+// typographic ones, and without lines that begin with a control character.
+std::string roff(std::string_view text) {
+  std::string out;
+  bool line_start = true;
+  for (const char c : text) {
+    if (line_start && c == '.') out += "\\&";
+    line_start = c == '\n';
+    switch (c) {
+      case '\\':
+        out += "\\e";
+        break;
+      case '-':
+        out += "\\-";
+        break;
+      case '\'':
+        out += "\\(aq";
+        break;
+      case '"':
+        out += "\\(dq";
+        break;
+      case '`':
+        out += "\\(ga";
+        break;
+      case '^':
+        out += "\\(ha";
+        break;
+      case '~':
+        out += "\\(ti";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
+// A summary or an option's help as a sentence.
+std::string sentence(std::string_view text) {
+  std::string out(text);
+  if (!out.empty() && out[0] >= 'a' && out[0] <= 'z') {
+    out[0] = static_cast<char>(out[0] - 'a' + 'A');
+  }
+  return roff(out) + ".";
+}
+
+// Placeholders (what is in capitals) are italic, the rest of the text stands as it is.
+std::string operands(std::string_view text) {
+  const auto in_name = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); };
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    size_t end = i;
+    while (end < text.size() && in_name(text[end]) == in_name(text[i])) ++end;
+    const std::string part = roff(text.substr(i, end - i));
+    out += in_name(text[i]) ? fmt::format("\\fI{}\\fR", part) : part;
+    i = end;
+  }
+  return out;
+}
+
+std::string paragraphs(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const size_t end = text.find("\n\n");
+    if (!out.empty()) out += ".PP\n";
+    out += roff(text.substr(0, end)) + "\n";
+    if (end == std::string_view::npos) break;
+    text.remove_prefix(end + 2);
+  }
+  return out;
+}
+
+std::string synopsis(const CommandSpec& command) {
+  const auto line = [&](std::string_view names) {
+    return fmt::format("\\fBsnaptool {}\\fR [\\fIOPTION\\fR...] {}\n", roff(command.name),
+                       operands(names));
+  };
+  std::string out = ".SH SYNOPSIS\n" + line(command.operands);
+  if (command.operands == "ORIGIN COW" || command.operands == "[ORIGIN] COW") {
+    out += ".br\n" + line("ORIGIN@COW");
+  }
+  return out;
+}
+
+std::string option_rows(const std::vector<OptionSpec>& options) {
+  std::string out;
+  for (const OptionSpec& option : options) {
+    out += ".TP\n";
+    if (option.short_name != 0) {
+      out += fmt::format("\\fB\\-{}\\fR, ", roff(std::string(1, option.short_name)));
+    }
+    out += fmt::format("\\fB\\-\\-{}\\fR", roff(option.long_name));
+    // The words between which one chooses are literal; the name of a value is not.
+    const bool literal =
+        option.value_name.find_first_of("abcdefghijklmnopqrstuvwxyz") != std::string_view::npos;
+    const std::string value =
+        literal ? operands(option.value_name) : fmt::format("\\fI{}\\fR", roff(option.value_name));
+    if (option.kind == OptionKind::kValue) out += " " + value;
+    if (option.kind == OptionKind::kOptionalValue) out += fmt::format("[={}]", value);
+    out += "\n" + sentence(option.help) + "\n";
+  }
+  return out;
+}
+
+std::string command_rows() {
+  std::string out;
+  for (const CommandSpec& command : command_table()) {
+    out += fmt::format(".TP\n.BR snaptool\\-{} (1)\n{}\n", roff(command.name),
+                       sentence(command.summary));
+  }
+  return out;
+}
+
+std::string exit_row(const ExitRow& row) {
+  return fmt::format(".TP\n.B {}\n{}\n", row.heading, row.meaning);
+}
+
+// What stands for "@..."; nullopt when there is no such thing.
+std::optional<std::string> replacement(const std::string& line) {
+  std::istringstream words(line);
+  std::string keyword;
+  words >> keyword;
+  if (keyword == "@COMMANDS") return command_rows();
+  if (keyword == "@SHARED-OPTIONS") {
+    CommandSpec all;
+    all.shared = "ofUjpO";
+    return option_rows(all_options(all));
+  }
+  if (keyword != "@EXIT") return std::nullopt;
+  std::string out;
+  for (int status = 0; words >> status;) {
+    const auto* row = std::find_if(kExitRows.begin(), kExitRows.end(),
+                                   [&](const ExitRow& known) { return known.status == status; });
+    if (row == kExitRows.end()) return std::nullopt;
+    out += exit_row(*row);
+  }
+  if (!words.eof()) return std::nullopt;
+  if (out.empty()) {
+    for (const ExitRow& row : kExitRows) out += exit_row(row);
+  }
+  return out;
+}
+
+class Generator {
+ public:
+  Generator(std::filesystem::path from, std::filesystem::path to, std::string date)
+      : from_(std::move(from)), to_(std::move(to)), date_(std::move(date)) {}
+
+  // All of them. False: something is missing or could not be written; it was told.
+  bool run() {
+    for (const CommandSpec& command : command_table()) {
+      page(fmt::format("snaptool-{}", command.name), 1, command.summary,
+           synopsis(command) + ".SH DESCRIPTION\n" + paragraphs(command.description),
+           ".SH OPTIONS\n" + option_rows(all_options(command)));
+    }
+    page("snaptool", 1, "read, check and merge dm-snapshot copy-on-write stores",
+         ".SH SYNOPSIS\n\\fBsnaptool\\fR \\fICOMMAND\\fR [\\fIOPTION\\fR...] \\fIOPERAND\\fR...\n"
+         ".br\n\\fBsnaptool\\fR [\\fICOMMAND\\fR] \\fB\\-\\-help\\fR|\\fB\\-\\-version\\fR\n"
+         ".SH DESCRIPTION\n",
+         "");
+    page("snaptool-image", 7, "how snaptool's commands name an image", ".SH DESCRIPTION\n", "");
+    find_leftovers();
+    return good_;
+  }
+
+ private:
+  void complain(const std::filesystem::path& path, std::string_view what) {
+    std::fprintf(stderr, "%s: %.*s\n", path.c_str(), static_cast<int>(what.size()), what.data());
+    good_ = false;
+  }
+
+  // A page: `head`, the prose before its first section, `middle`, and the rest of the prose.
+  void page(const std::string& name, int section, std::string_view summary, const std::string& head,
+            const std::string& middle) {
+    const std::filesystem::path path = from_ / (name + ".man");
+    pages_.push_back(path.filename());
+    std::ifstream in(path);
+    if (!in) {
+      complain(path, "missing");
+      return;
+    }
+    std::string upper(name);
+    for (char& c : upper) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    std::string version = version_text();
+    version.pop_back();
+    std::string text = fmt::format(
+        ".\\\" SPDX-License-Identifier: Apache-2.0\n"
+        ".TH {} {} \"{}\" \"{}\" \"snaptool manual\"\n.SH NAME\n{} \\- {}\n{}",
+        roff(upper), section, date_, version, roff(name), roff(summary), head);
+    bool in_description = true;
+    for (std::string line; std::getline(in, line);) {
+      if (in_description && line.rfind(".SH ", 0) == 0) {
+        text += middle;
+        in_description = false;
+      }
+      if (line.rfind(".\\\"", 0) == 0) continue;
+      if (line.rfind('@', 0) == 0) {
+        const auto rows = replacement(line);
+        if (!rows) complain(path, fmt::format("what is '{}'?", line));
+        text += rows.value_or("");
+      } else {
+        text += line + "\n";
+      }
+    }
+    if (in_description) complain(path, "has no section");
+    const std::filesystem::path target = to_ / fmt::format("{}.{}", name, section);
+    std::ofstream out(target);
+    out << text;
+    out.close();
+    if (!out) complain(target, "cannot write");
+  }
+
+  // Prose of a command that is gone.
+  void find_leftovers() {
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(from_, error)) {
+      const auto name = entry.path().filename();
+      if (name.extension() == ".man" &&
+          std::find(pages_.begin(), pages_.end(), name) == pages_.end()) {
+        complain(entry.path(), "belongs to no page");
+      }
+    }
+  }
+
+  std::filesystem::path from_;
+  std::filesystem::path to_;
+  std::string date_;
+  std::vector<std::filesystem::path> pages_;
+  bool good_ = true;
+};
+
+// The day of SOURCE_DATE_EPOCH (UTC), empty when it is not set. nullopt: it is no number.
+std::optional<std::string> date_of_source() {
+  const char* variable = std::getenv("SOURCE_DATE_EPOCH");  // NOLINT: one thread
+  if (variable == nullptr || *variable == '\0') return std::string();
+  const std::string_view text(variable);
+  constexpr std::time_t kLast = 253402300799;  // 9999-12-31
+  std::time_t seconds = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (ec != std::errc() || end != text.data() + text.size() || seconds < 0 || seconds > kLast) {
+    return std::nullopt;
+  }
+  return fmt::format("{:%Y-%m-%d}", fmt::gmtime(seconds));
+}
+
+}  // namespace
+}  // namespace snaptool::cli
+
+int main(int argc, char** argv) {
+  using namespace snaptool::cli;  // NOLINT: one function
+  if (argc != 3) {
+    std::fprintf(stderr, "usage: snaptool_manpages PROSE_DIR OUT_DIR\n");
+    return kExitUsage;
+  }
+  const auto date = date_of_source();
+  if (!date) {
+    std::fprintf(stderr, "SOURCE_DATE_EPOCH is not a number of seconds\n");
+    return kExitUsage;
+  }
+  return Generator(argv[1], argv[2], *date).run() ? kExitDone : kExitFailed;
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/open_image.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <array>
+
+#include "libsnap/io/image_file.h"
+#include "libsnap/io/storage.h"
+#include "libsnap/snap/layout.h"
+#include "libsnap/snap/snapshot_image.h"
+
+namespace snaptool::cli {
+
+Result<bool> looks_like_store(File& file) {
+  std::array<std::byte, kDiskHeaderSize> bytes{};
+  if (file.size() < bytes.size()) return false;
+  SNAP_TRY(file.read_at(0, bytes));
+  return decode_header(bytes).magic == kSnapMagic;
+}
+
+static Result<void> check_apart(File& a, File& b) {
+  if (!share_storage(a, b)) return {};
+  return Error(
+      ErrorCode::kInvalidArgument,
+      fmt::format("'{}' and '{}' {}: name the origin and, behind it, its COW", a.name(), b.name(),
+                  a.id() == b.id() ? "are the same file" : "lie in the same file or device"));
+}
+
+static Result<void> check_cow(const Invocation& invocation, const std::vector<File*>& others,
+                              File& cow) {
+  for (File* other : others) SNAP_TRY(check_apart(*other, cow));
+  return check_origin_and_cow(invocation, *others.front(), cow);
+}
+
+Result<void> check_origin_and_cow(const Invocation& invocation, File& origin, File& cow) {
+  SNAP_TRY(check_apart(origin, cow));
+  SNAP_ASSIGN(const bool origin_is_store, looks_like_store(origin));
+  if (!origin_is_store) return {};
+  SNAP_ASSIGN(const bool cow_is_store, looks_like_store(cow));
+  if (!cow_is_store) {
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format(
+            "'{}' is a dm-snapshot store and '{}' is not: the operands are swapped; name the "
+            "origin first",
+            origin.name(), cow.name()));
+  }
+  invocation.warn(
+      fmt::format("the origin '{}' begins with the magic of a dm-snapshot store; it is taken as a "
+                  "plain disk",
+                  origin.name()));
+  return {};
+}
+
+Result<OpenImage> open_image(const Invocation& invocation, const ImageSpec& spec) {
+  return open_image(invocation, spec, invocation.value("format"));
+}
+
+Result<OpenImage> open_image(const Invocation& invocation, const ImageSpec& spec,
+                             const std::optional<std::string>& format) {
+  Opener opener(invocation);
+  if (spec.stores.empty() && format != "raw") {
+    SNAP_ASSIGN(const auto base, opener.open(spec.base, {Access::kRead, invocation.force_share()}));
+    SNAP_ASSIGN(const bool is_store, looks_like_store(*base));
+    if (is_store || format == "dm-snapshot") {
+      return Error(
+          ErrorCode::kInvalidArgument,
+          fmt::format(
+              "'{0}' is a dm-snapshot store, only half of an image: name it as ORIGIN@{0}, or "
+              "read its bytes with -f raw",
+              spec.base.name()));
+    }
+  }
+  return open_layers(invocation, opener, spec);
+}
+
+Result<OpenImage> open_layers(const Invocation& invocation, const ImageSpec& spec) {
+  Opener opener(invocation);
+  return open_layers(invocation, opener, spec);
+}
+
+Result<OpenImage> open_layers(const Invocation& invocation, Opener& opener, const ImageSpec& spec) {
+  OpenImage open;
+  const OpenOptions options{Access::kRead, invocation.force_share()};
+  SNAP_ASSIGN(auto base, opener.open(spec.base, options));
+  open.files.push_back(std::move(base));
+  File& origin = *open.files.front();
+  open.layers.push_back(std::make_unique<RawImage>(origin, origin.size()));
+  for (const FileSpec& store : spec.stores) {
+    SNAP_ASSIGN(auto cow, opener.open(store, options));
+    std::vector<File*> others;
+    for (const auto& below : open.files) others.push_back(below.get());
+    SNAP_TRY(check_cow(invocation, others, *cow));
+    open.files.push_back(std::move(cow));
+    SNAP_ASSIGN(auto view,
+                SnapshotImage::open(open.image(), *open.files.back(),
+                                    invocation.has("ignore-invalid"), invocation.cancel()));
+    if (view->state() == StoreState::kNone) {
+      invocation.warn(fmt::format("'{}' has magic 0: not a store yet, so the view is the origin",
+                                  store.name()));
+    }
+    if (view->state() == StoreState::kInvalid) {
+      invocation.warn(
+          fmt::format("'{}' is marked invalid: chunks that are not in it come from the origin and "
+                      "may be newer than the snapshot",
+                      store.name()));
+    }
+    open.layers.push_back(std::move(view));
+  }
+  if (!spec.view_parts.empty()) {
+    open.parts.push_back(std::make_shared<ImageFile>(open.image(), true));
+    SNAP_ASSIGN(auto part, opener.open_parts(open.parts.front(), spec.view_parts));
+    open.parts.push_back(std::move(part));
+    File& file = *open.parts.back();
+    open.layers.push_back(std::make_unique<RawImage>(file, file.size()));
+  }
+  return open;
+}
+
+std::vector<File*> OpenTarget::files() const {
+  std::vector<File*> all;
+  for (const auto& file_below : below.files) all.push_back(file_below.get());
+  all.push_back(file.get());
+  return all;
+}
+
+Result<std::shared_ptr<File>> open_cow(const Invocation& invocation, Opener& opener,
+                                       const FileSpec& spec, const std::vector<File*>& others,
+                                       Access access) {
+  // Looked at read-only first, as open_pair does.
+  {
+    Opener look(invocation);
+    SNAP_ASSIGN(const auto cow, look.open(spec, {Access::kRead, true}));
+    SNAP_TRY(check_cow(invocation, others, *cow));
+  }
+  return opener.open(spec, {access, access == Access::kRead && invocation.force_share()});
+}
+
+Result<OpenTarget> open_target(const Invocation& invocation, Opener& opener, const ImageSpec& spec,
+                               const SnapshotOptions& options, Access access) {
+  OpenTarget target;
+  if (!spec.view_parts.empty()) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' is a part of a view: it can only be read", name_of(spec)));
+  }
+  if (spec.stores.empty()) {
+    const bool share = access == Access::kRead && invocation.force_share();
+    SNAP_ASSIGN(target.file, opener.open(spec.base, {access, share}));
+    target.top = std::make_unique<RawImage>(*target.file, target.file->size());
+    return target;
+  }
+  const ImageSpec below{spec.base, {spec.stores.begin(), spec.stores.end() - 1}, {}};
+  // Where both lie in one file, it is open once, for writing.
+  if (access == Access::kReadWrite && !spec.stores.back().is_whole_file()) {
+    opener.expect_writes(spec.stores.back());
+  }
+  SNAP_ASSIGN(target.below, open_layers(invocation, opener, below));
+  std::vector<File*> others;
+  for (const auto& file : target.below.files) others.push_back(file.get());
+  SNAP_ASSIGN(target.file, open_cow(invocation, opener, spec.stores.back(), others, access));
+  SNAP_ASSIGN(target.top,
+              Snapshot::open(target.below.image(), *target.file, options, invocation.cancel()));
+  return target;
+}
+
+Result<OpenPair> open_pair(const Invocation& invocation, const ImageSpec& spec, Access access) {
+  // Looked at read-only first: two names of one file would otherwise lock each other out.
+  {
+    Opener look(invocation);
+    SNAP_ASSIGN(const auto origin, look.open(spec.base, {Access::kRead, true}));
+    SNAP_ASSIGN(const auto cow, look.open(spec.stores.front(), {Access::kRead, true}));
+    SNAP_TRY(check_origin_and_cow(invocation, *origin, *cow));
+  }
+  Opener opener(invocation);
+  const OpenOptions options{access, invocation.force_share()};
+  OpenPair pair;
+  SNAP_ASSIGN(pair.origin, opener.open(spec.base, options));
+  SNAP_ASSIGN(pair.cow, opener.open(spec.stores.front(), options));
+  return pair;
+}
+
+Result<std::unique_ptr<PosixFile>> find_undo_file(const std::string& path, const OpenPair& pair,
+                                                  Access access) {
+  // Looked at read-only first, as open_pair does.
+  const auto there = PosixFile::open(path, {Access::kRead, true});
+  if (!there) {
+    if (there.error().code() == ErrorCode::kNotFound) return std::unique_ptr<PosixFile>();
+    return there.error();
+  }
+  if (share_storage(**there, *pair.origin) || share_storage(**there, *pair.cow)) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is an input: it cannot be the undo file; name another", path));
+  }
+  if ((*there)->is_block_device()) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is a block device: the undo file must be a file", path));
+  }
+  return PosixFile::open(path, {access, false});
+}
+
+Result<std::optional<FileSpec>> existing_cow(const std::string& operand) {
+  const bool literal = operand.rfind("file:", 0) == 0;
+  const std::string path = literal ? operand.substr(5) : operand;
+  struct stat st {};
+  if (::stat(path.c_str(), &st) == 0) return std::optional(FileSpec(path));
+  if (literal || check_output_name(path)) return std::optional<FileSpec>();
+  SNAP_ASSIGN(ImageSpec spec, parse_image_spec(operand));
+  if (!spec.stores.empty() || !spec.view_parts.empty()) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' names a view where a COW is expected", operand));
+  }
+  return std::optional(std::move(spec.base));
+}
+
+Result<void> check_has_no_content(File& cow) {
+  SNAP_ASSIGN(const bool is_store, looks_like_store(cow));
+  if (is_store) {
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("'{}' is a dm-snapshot store already (--force empties it)", cow.name()));
+  }
+  std::vector<std::byte> head(std::min(cow.size(), kMiB));
+  SNAP_TRY(cow.read_at(0, head));
+  if (std::any_of(head.begin(), head.end(), [](std::byte byte) { return byte != std::byte{0}; })) {
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("'{}' has content: is it the right file? (--force overwrites it)", cow.name()));
+  }
+  return {};
+}
+
+}  // namespace snaptool::cli

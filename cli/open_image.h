@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/opener.h"
+#include "libsnap/io/image.h"
+#include "libsnap/snap/snapshot.h"
+
+namespace snaptool::cli {
+
+// An image with all that it stands on.
+struct OpenImage {
+  std::vector<std::shared_ptr<File>> files;    // base, then stores
+  std::vector<std::unique_ptr<Image>> layers;  // base, then views; the last is the image
+  std::vector<std::shared_ptr<File>> parts;    // of the view, with the view as a file first
+  Image& image() { return *layers.back(); }
+};
+
+// Opens it for reading, with --force-share, --format and --ignore-invalid as given. Warns of what
+// looks like a mistake but need not be one. Errors: those of Opener and SnapshotImage::open;
+// kInvalidArgument when one file is named twice, or a lone store is named as if it were an image.
+Result<OpenImage> open_image(const Invocation& invocation, const ImageSpec& spec);
+// The same with another option than --format.
+Result<OpenImage> open_image(const Invocation& invocation, const ImageSpec& spec,
+                             const std::optional<std::string>& format);
+
+// The same, but the base is raw whatever its magic, as an ORIGIN is.
+Result<OpenImage> open_layers(const Invocation& invocation, const ImageSpec& spec);
+Result<OpenImage> open_layers(const Invocation& invocation, Opener& opener, const ImageSpec& spec);
+
+// Whether the file begins with the magic of a store.
+Result<bool> looks_like_store(File& file);
+// Errors: kInvalidArgument when both are one file, or ORIGIN is a store and COW is not (swapped
+// operands).
+Result<void> check_origin_and_cow(const Invocation& invocation, File& origin, File& cow);
+
+// A pair that is worked on in place.
+struct OpenPair {
+  std::shared_ptr<File> origin;
+  std::shared_ptr<File> cow;
+};
+// Opens both, checked and locked. Requires: spec has one store. Errors: those of
+// check_origin_and_cow and Opener.
+Result<OpenPair> open_pair(const Invocation& invocation, const ImageSpec& spec, Access access);
+
+// An image whose topmost layer is written to: a raw file, or a store over what is only read.
+struct OpenTarget {
+  OpenImage below;             // files and layers under the topmost one; none under a raw file
+  std::shared_ptr<File> file;  // the topmost: the raw file, or the COW
+  std::unique_ptr<Image> top;
+  // What the topmost is, if it is a view.
+  Snapshot* snapshot() const { return dynamic_cast<Snapshot*>(top.get()); }
+  // Every file that is open.
+  std::vector<File*> files() const;
+};
+// With Access::kRead it is only looked at. `opener` has files that go with it open already, or
+// will. Errors: those of open_image, Opener and Snapshot::open.
+Result<OpenTarget> open_target(const Invocation& invocation, Opener& opener, const ImageSpec& spec,
+                               const SnapshotOptions& options, Access access = Access::kReadWrite);
+
+// Opens a COW, checked against the files that it goes with (the origin first).
+Result<std::shared_ptr<File>> open_cow(const Invocation& invocation, Opener& opener,
+                                       const FileSpec& spec, const std::vector<File*>& others,
+                                       Access access = Access::kReadWrite);
+
+// A COW that is to be made anew: a file of that name that is there, or a part of one; nothing where
+// it is yet to be made. Errors: those of parsing; kInvalidArgument for a view.
+Result<std::optional<FileSpec>> existing_cow(const std::string& operand);
+// What a file that is there holds must not be somebody's content. Errors: kInvalidArgument when it
+// is a store or does not begin with zeros; kIo.
+Result<void> check_has_no_content(File& cow);
+
+// The undo file of a merge of the pair; nothing when it is not there. Errors: kInvalidArgument when
+// it is one of the pair or no regular file; those of PosixFile::open.
+Result<std::unique_ptr<PosixFile>> find_undo_file(const std::string& path, const OpenPair& pair,
+                                                  Access access);
+
+}  // namespace snaptool::cli

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/opener.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <set>
+
+#include "formats/lvm2/physical_volume.h"
+#include "formats/partition/partition_table.h"
+#include "libsnap/snap/persistent_store.h"
+
+namespace snaptool::cli {
+namespace {
+
+constexpr OpenOptions kLook{Access::kRead, true};
+
+std::optional<FileId> id_of(const std::string& path) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0) return std::nullopt;
+  return S_ISBLK(st.st_mode) ? FileId{0, st.st_rdev} : FileId{st.st_dev, st.st_ino};
+}
+
+std::shared_ptr<File> slice(std::shared_ptr<File> file, const std::string& name, uint64_t offset,
+                            uint64_t length) {
+  std::vector<PartSegment> segments;
+  if (length > 0) segments.push_back({length, {{std::move(file), offset}}, 0});
+  return std::make_shared<PartFile>(name, std::move(segments));
+}
+
+Result<std::shared_ptr<File>> open_partition(const std::shared_ptr<File>& disk, const Part& part,
+                                             const std::string& name,
+                                             std::vector<std::string>& warnings) {
+  SNAP_ASSIGN(const auto table, read_partition_table(*disk));
+  if (!table) {
+    return Error(ErrorCode::kNotFound, fmt::format("'{}' has no partition table", disk->name()));
+  }
+  warnings = table->warnings;
+  std::string numbers;
+  for (const Partition& partition : table->partitions) {
+    if (partition.number != part.number) {
+      numbers += fmt::format("{}p{}", numbers.empty() ? "" : ", ", partition.number);
+      continue;
+    }
+    if (partition.passes_end) {
+      warnings.push_back(
+          fmt::format("partition {} goes on behind the end of '{}': what is missing "
+                      "cannot be read",
+                      part.number, disk->name()));
+    }
+    return slice(disk, name, partition.offset, partition.length);
+  }
+  return Error(ErrorCode::kNotFound, fmt::format("'{}' has no partition {}, only: {}", disk->name(),
+                                                 part.number, numbers.empty() ? "none" : numbers));
+}
+
+Result<std::shared_ptr<File>> open_slice(const std::shared_ptr<File>& file, const Part& part,
+                                         const std::string& name) {
+  const uint64_t size = file->size();
+  const uint64_t length = part.length.value_or(size - std::min(size, part.offset));
+  if (part.offset > size || length > size - part.offset) {
+    return Error(ErrorCode::kInvalidArgument, fmt::format("'#{}' passes the end of '{}' at byte {}",
+                                                          part.text, file->name(), size));
+  }
+  return slice(file, name, part.offset, length);
+}
+
+// What a volume's part names.
+Result<lvm2::VolumeName> resolve_part(const lvm2::VolumeGroup& group, const Part& part) {
+  if (part.own_bytes) return lvm2::VolumeName{part.volume, {}};
+  return lvm2::resolve_name(group, part.volume);
+}
+
+FileSpec cow_of(const FileSpec& volume, const std::string& snapshot) {
+  return volume.with_own_volume(snapshot, snapshot + "-cow");
+}
+
+}  // namespace
+
+Result<std::optional<std::string>> vgcfg_backup(const Invocation& invocation) {
+  const auto path = invocation.value("vgcfg");
+  if (!path) return std::optional<std::string>();
+  SNAP_ASSIGN(const auto file, PosixFile::open(*path, kLook));
+  if (file->size() > lvm2::kMostMetadata) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is too large to be a backup of LVM's metadata", *path));
+  }
+  std::string text(file->size(), '\0');
+  SNAP_TRY(file->read_at(0, std::as_writable_bytes(std::span(text))));
+  return std::optional(std::move(text));
+}
+
+void Opener::expect_writes(const FileSpec& spec) {
+  writes_ = true;
+  for (const FileSpec::Source& source : spec.sources) {
+    if (const auto id = id_of(source.path)) written_.push_back(*id);
+  }
+}
+
+Result<std::shared_ptr<File>> Opener::open_path(const std::string& path,
+                                                const OpenOptions& options) {
+  const auto id = id_of(path);
+  OpenOptions wanted = options;
+  if (id) {
+    for (const auto& [other, file] : open_) {
+      if (other == *id) return file;
+    }
+    if (std::find(written_.begin(), written_.end(), *id) != written_.end()) {
+      wanted = {Access::kReadWrite, false};
+    }
+  }
+  SNAP_ASSIGN(auto opened, PosixFile::open(path, wanted));
+  const std::shared_ptr<File> file = std::move(opened);
+  if (id) open_.emplace_back(*id, file);
+  return file;
+}
+
+Result<std::vector<std::shared_ptr<File>>> Opener::open_sources(const FileSpec& spec,
+                                                                const OpenOptions& options) {
+  std::vector<std::shared_ptr<File>> files;
+  for (const FileSpec::Source& source : spec.sources) {
+    SNAP_ASSIGN(auto file, open_path(source.path, options));
+    SNAP_ASSIGN(file, open_parts(std::move(file), source.parts));
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
+Result<lvm2::OpenVolumeGroup> Opener::group_over(std::vector<std::shared_ptr<File>> devices,
+                                                 const Part& part) {
+  const std::string first = devices.front()->name();
+  SNAP_ASSIGN(const auto backup, vgcfg_backup(invocation_));
+  SNAP_ASSIGN(auto group, lvm2::OpenVolumeGroup::open(std::move(devices), backup));
+  for (const std::string& warning : group.warnings()) {
+    invocation_.warn(warning);
+  }
+  if (group.group().name != part.group) {
+    return Error(ErrorCode::kNotFound, fmt::format("'{}' holds volume group '{}', not '{}'", first,
+                                                   group.group().name, part.group));
+  }
+  return group;
+}
+
+Result<std::shared_ptr<File>> Opener::open_volume(std::vector<std::shared_ptr<File>> devices,
+                                                  const Part& part, const std::string& name) {
+  SNAP_ASSIGN(const auto group, group_over(std::move(devices), part));
+  const auto doubts = group.doubts();
+  if (writes_ && !doubts.empty() && !invocation_.has("force")) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is not written to, since LVM's metadata may be out of date: {}: "
+                             "name all PVs of the group",
+                             name, doubts.front()));
+  }
+  SNAP_ASSIGN(const lvm2::VolumeName volume, resolve_part(group.group(), part));
+  if (volume.snapshot) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' is the view of a snapshot within an image: name its halves, "
+                             "'{}-real' and '{}-cow'",
+                             name, volume.lv, volume.snapshot->name));
+  }
+  return group.open_volume(volume.lv, name);
+}
+
+Result<std::shared_ptr<File>> Opener::open_parts(std::shared_ptr<File> file,
+                                                 const std::vector<Part>& parts) {
+  for (const Part& part : parts) {
+    const std::string name = file->name() + "#" + part.text;
+    std::vector<std::string> warnings;
+    switch (part.kind) {
+      case Part::Kind::kPartition: {
+        SNAP_ASSIGN(file, open_partition(file, part, name, warnings));
+        break;
+      }
+      case Part::Kind::kSlice: {
+        SNAP_ASSIGN(file, open_slice(file, part, name));
+        break;
+      }
+      case Part::Kind::kVolume: {
+        SNAP_ASSIGN(file, open_volume({file}, part, name));
+        break;
+      }
+    }
+    for (const std::string& warning : warnings) invocation_.warn(warning);
+  }
+  return file;
+}
+
+Result<std::vector<std::shared_ptr<File>>> Opener::open_all(const FileSpec& spec,
+                                                            const OpenOptions& options) {
+  if (spec.sources.size() > 1 && spec.parts.empty()) return open_sources(spec, options);
+  SNAP_ASSIGN(auto file, open(spec, options));
+  return std::vector{std::move(file)};
+}
+
+Result<std::shared_ptr<File>> Opener::open(const FileSpec& spec, const OpenOptions& options) {
+  if (options.access == Access::kReadWrite) writes_ = true;
+  SNAP_ASSIGN(auto files, open_sources(spec, options));
+  if (files.size() == 1) return open_parts(files.front(), spec.parts);
+  if (spec.parts.empty()) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}': several files are one image only as the PVs of a volume group "
+                             "(#GROUP/VOLUME)",
+                             spec.name()));
+  }
+  FileSpec volume = spec;
+  volume.parts.erase(volume.parts.begin() + 1, volume.parts.end());
+  SNAP_ASSIGN(auto file, open_volume(std::move(files), spec.parts.front(), volume.name()));
+  return open_parts(std::move(file), {spec.parts.begin() + 1, spec.parts.end()});
+}
+
+Result<lvm2::OpenVolumeGroup> Opener::open_group(const FileSpec& spec, const OpenOptions& options) {
+  SNAP_ASSIGN(auto files, open_sources(spec, options));
+  if (files.size() == 1) {
+    SNAP_ASSIGN(files.front(),
+                open_parts(files.front(), {spec.parts.begin(), spec.parts.end() - 1}));
+  } else if (spec.parts.size() > 1) {
+    FileSpec inner = spec;
+    inner.parts.pop_back();
+    SNAP_ASSIGN(auto file, open(inner, options));
+    files = {std::move(file)};
+  }
+  return group_over(std::move(files), spec.parts.back());
+}
+
+Result<ImageSpec> resolve(const Invocation& invocation, ImageSpec spec) {
+  // Only looks: nobody is kept out, and nobody keeps it out.
+  Opener look(invocation);
+  std::optional<lvm2::VolumeGroup> base_group;
+  std::string base_volume;
+  const FileSpec base = spec.base;
+  if (base.volume() != nullptr) {
+    SNAP_ASSIGN(const auto open, look.open_group(base, kLook));
+    base_group = open.group();
+    SNAP_ASSIGN(const lvm2::VolumeName name, resolve_part(*base_group, *base.volume()));
+    base_volume = name.lv;
+    const bool names_snapshot = name.snapshot && name.snapshot->name == base.volume()->volume;
+    if (name.snapshot && (names_snapshot || spec.stores.empty())) {
+      const bool merging = base_group->merging_into(name.lv) != nullptr;
+      spec.base = base.with_own_volume(name.lv, merging ? name.lv + "-real" : name.lv);
+      spec.stores.insert(spec.stores.begin(), cow_of(base, name.snapshot->name));
+      base_volume.clear();
+    } else if (name.snapshot) {
+      spec.base = base.with_own_volume(name.lv, name.lv + "-real");
+    }
+  }
+  for (FileSpec& store : spec.stores) {
+    if (store.volume() == nullptr) continue;
+    SNAP_ASSIGN(const auto open, look.open_group(store, kLook));
+    SNAP_ASSIGN(const lvm2::VolumeName name, resolve_part(open.group(), *store.volume()));
+    const auto* const snapshot =
+        open.group().find_snapshot(name.snapshot ? name.snapshot->name : name.lv);
+    // A snapshot's name stands for its COW.
+    if (snapshot != nullptr) store = cow_of(store, snapshot->name);
+    if (snapshot != nullptr && base_group && base_group->uuid == open.group().uuid &&
+        !base_volume.empty() && snapshot->origin != base_volume) {
+      return Error(ErrorCode::kInvalidArgument,
+                   fmt::format("'{}/{}' is a snapshot of '{}', not of '{}'", open.group().name,
+                               snapshot->name, snapshot->origin, base_volume));
+    }
+  }
+  return spec;
+}
+
+Result<ImageSpec> image_operand(const Invocation& invocation, size_t index) {
+  SNAP_ASSIGN(ImageSpec spec, parse_image_spec(invocation.operands()[index]));
+  return resolve(invocation, std::move(spec));
+}
+
+Result<FileSpec> cow_operand(const Invocation& invocation, const std::string& text) {
+  SNAP_ASSIGN(ImageSpec spec, parse_image_spec(text));
+  if (spec.stores.empty() && spec.base.volume() != nullptr) {
+    SNAP_ASSIGN(ImageSpec view, resolve(invocation, spec));
+    return view.stores.empty() ? view.base : view.stores.front();
+  }
+  if (!spec.stores.empty() || !spec.view_parts.empty()) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' names a view where a COW is expected", text));
+  }
+  return spec.base;
+}
+
+Result<ImageSpec> origin_and_cow_operands(const Invocation& invocation, size_t first) {
+  const auto& operands = invocation.operands();
+  SNAP_ASSIGN(
+      ImageSpec spec,
+      parse_origin_and_cow({operands.begin() + static_cast<ptrdiff_t>(first), operands.end()}));
+  SNAP_ASSIGN(spec, resolve(invocation, std::move(spec)));
+  if (spec.stores.empty()) return cow_is_missing();
+  return spec;
+}
+
+Result<std::vector<std::string>> lvm_siblings(const Invocation& invocation, const FileSpec& origin,
+                                              const std::vector<FileSpec>& known) {
+  std::vector<std::string> names;
+  if (origin.volume() == nullptr) return names;
+  Opener look(invocation);
+  SNAP_ASSIGN(const auto open, look.open_group(origin, kLook));
+  SNAP_ASSIGN(const lvm2::VolumeName volume, resolve_part(open.group(), *origin.volume()));
+  std::set<std::string> named;
+  for (const FileSpec& cow : known) {
+    if (cow.volume() == nullptr) continue;
+    SNAP_ASSIGN(const lvm2::VolumeName name, resolve_part(open.group(), *cow.volume()));
+    named.insert(name.snapshot ? name.snapshot->name : name.lv);
+  }
+  for (const lvm2::SnapshotEntry* snapshot : open.group().snapshots_of(volume.lv)) {
+    if (named.count(snapshot->name) > 0) continue;
+    SNAP_ASSIGN(const auto cow, open.open_volume(snapshot->name, snapshot->name));
+    const auto store = PersistentStore::open(*cow);
+    // One that is invalid, or was never used, shows nothing that could be lost; of a damaged one,
+    // nobody knows.
+    if (store && store->state() != StoreState::kValid) continue;
+    names.push_back(fmt::format("{}/{}", open.group().name, snapshot->name));
+  }
+  return names;
+}
+
+Result<void> check_lvm_siblings(const Invocation& invocation, const FileSpec& origin,
+                                const std::vector<FileSpec>& known) {
+  SNAP_ASSIGN(const std::vector<std::string> siblings, lvm_siblings(invocation, origin, known));
+  if (siblings.empty()) return {};
+  const std::string text =
+      fmt::format("LVM has other snapshots of '{}', which lose their views by this: {}",
+                  origin.name(), fmt::join(siblings, ", "));
+  if (!invocation.has("force")) {
+    return Error(ErrorCode::kInvalidArgument, text + " (--force does it all the same)");
+  }
+  invocation.warn(text);
+  return {};
+}
+
+}  // namespace snaptool::cli

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "cli/image_spec.h"
+#include "cli/invocation.h"
+#include "formats/lvm2/volume_group.h"
+#include "libsnap/io/posix_file.h"
+
+namespace snaptool::cli {
+
+// Opens files and parts of files: every file of the machine once, however many parts of it are
+// asked for, since its locks would keep out a second time.
+class Opener {
+ public:
+  explicit Opener(const Invocation& invocation) : invocation_(invocation) {}
+
+  // Files that will be asked for to be written are opened so from the start.
+  void expect_writes(const FileSpec& spec);
+  // Errors: those of PosixFile::open; kNotFound, kCorruption, kUnsupported for parts;
+  // kInvalidArgument for a volume that is to be written by LVM metadata that may be out of date,
+  // unless --force is given.
+  Result<std::shared_ptr<File>> open(const FileSpec& spec, const OpenOptions& options);
+  // The same; but several files without a part of them all are what they are: some PVs.
+  Result<std::vector<std::shared_ptr<File>>> open_all(const FileSpec& spec,
+                                                      const OpenOptions& options);
+  // Parts of a file that is open.
+  Result<std::shared_ptr<File>> open_parts(std::shared_ptr<File> file,
+                                           const std::vector<Part>& parts);
+  // The volume group that a volume's last part names, over what the parts before it are.
+  // Requires: spec.volume().
+  Result<lvm2::OpenVolumeGroup> open_group(const FileSpec& spec, const OpenOptions& options);
+
+ private:
+  Result<std::shared_ptr<File>> open_path(const std::string& path, const OpenOptions& options);
+  Result<std::vector<std::shared_ptr<File>>> open_sources(const FileSpec& spec,
+                                                          const OpenOptions& options);
+  Result<lvm2::OpenVolumeGroup> group_over(std::vector<std::shared_ptr<File>> devices,
+                                           const Part& part);
+  Result<std::shared_ptr<File>> open_volume(std::vector<std::shared_ptr<File>> devices,
+                                            const Part& part, const std::string& name);
+
+  const Invocation& invocation_;
+  std::vector<FileId> written_;
+  bool writes_ = false;  // something will be written
+  std::vector<std::pair<FileId, std::shared_ptr<File>>> open_;
+};
+
+// The backup of LVM's metadata that --vgcfg names. Errors: those of PosixFile; kInvalidArgument.
+Result<std::optional<std::string>> vgcfg_backup(const Invocation& invocation);
+
+// Puts what LVM's metadata say into the names: a snapshot becomes the view of its COW over its
+// origin. Errors: those of Opener; kInvalidArgument when a COW of LVM's goes with another origin
+// than its own.
+Result<ImageSpec> resolve(const Invocation& invocation, ImageSpec spec);
+
+// The operands as an image, or as an origin with its COW, resolved. Errors: as parsing and resolve.
+Result<ImageSpec> image_operand(const Invocation& invocation, size_t index = 0);
+Result<ImageSpec> origin_and_cow_operands(const Invocation& invocation, size_t first = 0);
+// A COW and nothing else; of LVM's snapshots, their name will do. Errors: as resolve;
+// kInvalidArgument for a view.
+Result<FileSpec> cow_operand(const Invocation& invocation, const std::string& text);
+
+// The other snapshots that LVM has of a volume, and that show something: what a change to it
+// breaks. Nothing when it is no volume.
+Result<std::vector<std::string>> lvm_siblings(const Invocation& invocation, const FileSpec& origin,
+                                              const std::vector<FileSpec>& known);
+// Errors: kInvalidArgument when there are any, unless --force is given.
+Result<void> check_lvm_siblings(const Invocation& invocation, const FileSpec& origin,
+                                const std::vector<FileSpec>& known);
+
+}  // namespace snaptool::cli

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "libsnap/base/result.h"
+
+namespace snaptool::cli {
+
+enum class OptionKind {
+  kFlag,           // takes no value
+  kValue,          // takes one
+  kOptionalValue,  // takes one only as --name=VALUE
+};
+
+// What the shell offers for a value.
+enum class ValueHint { kNone, kFile, kChoices };
+
+// One option of a command: help, man page, completions and parser are made from it.
+struct OptionSpec {
+  char short_name = 0;  // 0: none
+  std::string_view long_name;
+  OptionKind kind = OptionKind::kFlag;
+  std::string_view value_name;  // in help: "SIZE"
+  std::string_view help;        // a phrase without full stop
+  ValueHint hint = ValueHint::kNone;
+  std::vector<std::string_view> choices;  // with kChoices
+  bool repeatable = false;                // may be given more than once
+};
+
+// What was given on the command line.
+class ParsedOptions {
+ public:
+  bool has(std::string_view name) const { return values_.find(name) != values_.end(); }
+  // The value of an option that was given; empty for a flag.
+  std::optional<std::string> value(std::string_view name) const;
+  // All values of one that may be given more than once, in their order.
+  std::vector<std::string> values(std::string_view name) const;
+  const std::vector<std::string>& operands() const { return operands_; }
+
+ private:
+  friend Result<ParsedOptions> parse_options(const std::vector<OptionSpec>&,
+                                             const std::vector<std::string>&);
+  std::map<std::string, std::vector<std::string>, std::less<>> values_;
+  std::vector<std::string> operands_;
+};
+
+// Parses the arguments behind the command's name. No abbreviations; "--" ends the options; "-" is
+// an operand. Errors: kInvalidArgument: unknown option, missing or superfluous value, option given
+// twice, bad choice.
+Result<ParsedOptions> parse_options(const std::vector<OptionSpec>& specs,
+                                    const std::vector<std::string>& arguments);
+
+}  // namespace snaptool::cli

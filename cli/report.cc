@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/report.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+namespace snaptool::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string dumped(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Json image_json(const ReportImage& image) {
+  Json json = {{"filename", image.name}, {"size", image.size}};
+  if (!image.sha256.empty()) json["sha256"] = image.sha256;
+  return json;
+}
+
+Json side_json(const ReportRange::Side& side) {
+  Json json = Json::object();
+  if (side.there) {
+    json["sha256"] = side.sha256;
+    json["entropy"] = side.entropy;
+  }
+  if (!side.hex.empty()) json["hex"] = side.hex;
+  if (side.file_offset) {
+    json["filename"] = side.filename;
+    json["file_offset"] = *side.file_offset;
+  }
+  return json;
+}
+
+class JsonReport : public ReportWriter {
+ public:
+  explicit JsonReport(TextOutput& out) : out_(out) {}
+
+  Result<void> begin(const ReportHead& head) override {
+    Json json = {{"format_version", 1},
+                 {"command_line", head.command_line},
+                 {"created", head.created},
+                 {"version", SNAPTOOL_VERSION},
+                 {"image1", image_json(head.before)},
+                 {"image2", image_json(head.after)},
+                 {"granularity", head.granularity},
+                 {"strict", head.strict}};
+    std::string text = dumped(json);
+    text.pop_back();  // the object goes on
+    return out_.write(text + ",\n\"ranges\": [");
+  }
+
+  Result<void> add(const ReportRange& range) override {
+    Json json = {{"offset", range.difference.offset},
+                 {"length", range.difference.length},
+                 {"changed_bytes", range.difference.changed_bytes}};
+    if (range.before.there || !range.before.hex.empty()) json["before"] = side_json(range.before);
+    if (range.after.there || !range.after.hex.empty()) json["after"] = side_json(range.after);
+    if (!range.before.hex.empty() || !range.after.hex.empty())
+      json["hex_offset"] = range.hex_offset;
+    const std::string separator = any_ ? ",\n " : "\n ";
+    any_ = true;
+    return out_.write(separator + dumped(json));
+  }
+
+  Result<void> finish(const ReportTail& tail) override {
+    const CompareSummary& summary = tail.summary;
+    Json json = {{"equal", tail.equal},
+                 {"ranges", summary.ranges},
+                 {"range_bytes", summary.range_bytes},
+                 {"changed_bytes", summary.changed_bytes},
+                 {"compared_bytes", summary.compared_bytes},
+                 {"same_storage_bytes", summary.same_storage_bytes},
+                 {"hole_bytes", summary.hole_bytes},
+                 {"sizes_differ", summary.sizes_differ}};
+    if (tail.chunk_size) json["chunk_size"] = *tail.chunk_size;
+    return out_.write(std::string(any_ ? "\n" : "") + "],\n\"summary\": " + dumped(json) + "}\n");
+  }
+
+ private:
+  TextOutput& out_;
+  bool any_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<ReportWriter> make_json_report(TextOutput& out) {
+  return std::make_unique<JsonReport>(out);
+}
+
+std::string escape_markup(std::string_view text) {
+  std::string escaped;
+  for (const char c : printable(text)) {
+    switch (c) {
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '"':
+        escaped += "&quot;";
+        break;
+      case '\'':
+        escaped += "&#39;";
+        break;
+      default:
+        escaped += c;
+    }
+  }
+  return escaped;
+}
+
+std::string current_time() {
+  std::time_t now = std::time(nullptr);
+  // For reproducible outputs, as https://reproducible-builds.org has it.
+  const char* const epoch = std::getenv("SOURCE_DATE_EPOCH");  // NOLINT: nobody sets variables
+  if (epoch != nullptr) {
+    now = static_cast<std::time_t>(std::strtoll(epoch, nullptr, 10));
+  }
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(now));
+}
+
+}  // namespace snaptool::cli

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/text_output.h"
+#include "libsnap/diff/compare.h"
+
+namespace snaptool::cli {
+
+// One of the two images of a comparison.
+struct ReportImage {
+  std::string name;    // as it was named
+  uint64_t size = 0;   // bytes
+  std::string sha256;  // of all of it; empty: not computed
+};
+
+// A partition or volume of the first image, for the picture.
+struct ReportRegion {
+  std::string name;
+  int depth = 0;
+  std::vector<ByteRange> ranges;  // in the image
+};
+
+// What is known before the comparison.
+struct ReportHead {
+  ReportImage before;
+  ReportImage after;
+  std::string command_line;
+  std::string created;  // ISO 8601, UTC
+  uint64_t granularity = 0;
+  bool strict = false;
+  std::vector<ReportRegion> regions;
+};
+
+// A range, and what it was and is; the sums and the entropy only where they were asked for.
+struct ReportRange {
+  Difference difference;
+  struct Side {
+    bool there = false;  // it was looked at
+    std::string sha256;
+    double entropy = 0;  // bits a byte
+    std::string hex;     // of its first bytes; empty: not asked for
+    std::optional<uint64_t>
+        file_offset;  // where in the file it lies, if all of it lies in one piece
+    std::string filename;
+  };
+  Side before;
+  Side after;
+  uint64_t hex_offset = 0;  // where `hex` begins
+};
+
+// What is known behind it.
+struct ReportTail {
+  CompareSummary summary;
+  bool equal = false;
+  // Of the views' COWs: chunks that were compared, in bytes; nothing where there is none.
+  std::optional<uint64_t> chunk_size;
+};
+
+// Writes what a comparison finds, in the order in which it is found. Memory is bounded.
+class ReportWriter {
+ public:
+  virtual ~ReportWriter() = default;
+  virtual Result<void> begin(const ReportHead& head) = 0;
+  virtual Result<void> add(const ReportRange& range) = 0;
+  virtual Result<void> finish(const ReportTail& tail) = 0;
+};
+
+std::unique_ptr<ReportWriter> make_json_report(TextOutput& out);
+// Digital Forensics XML: byte runs with their hashes.
+std::unique_ptr<ReportWriter> make_dfxml_report(TextOutput& out);
+// One self-contained page: pictures in SVG, no script, nothing from elsewhere.
+std::unique_ptr<ReportWriter> make_html_report(TextOutput& out);
+
+std::string escape_markup(std::string_view text);
+std::string current_time();
+
+}  // namespace snaptool::cli

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "cli/report.h"
+
+namespace snaptool::cli {
+namespace {
+
+constexpr size_t kRows = 10000;   // of the table
+constexpr size_t kSections = 16;  // that the disk can be looked at one by one
+constexpr size_t kColumns = 500;  // of a section
+constexpr size_t kBins = kSections * kColumns;
+constexpr int kWidth = 1000;  // of a picture, in its own units
+constexpr int kBarHeight = 60;
+constexpr double kLeastWidth = 2;  // of a bar, to be seen
+constexpr int kRowHeight = 18;
+constexpr int kDeepest = 6;
+
+constexpr std::string_view kStyle = R"(
+:root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --soft: #eef1f4; --line: #c9d1d9;
+  --hot: #c2410c; --mark: #1d4ed8; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --soft: #161b22;
+  --line: #30363d; --hot: #fb923c; --mark: #79b8ff; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--line);
+  vertical-align: top; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+code, .hash { font-family: ui-monospace, monospace; font-size: .85em; overflow-wrap: anywhere; }
+svg { width: 100%; height: auto; background: var(--soft); border: 1px solid var(--line); }
+svg .c { fill: var(--hot); pointer-events: none; } svg .r { fill: none; stroke: var(--mark); }
+svg text { fill: var(--ink); font: 11px system-ui, sans-serif; } svg a:hover rect.s { fill-opacity: .12; }
+svg rect.s { fill: var(--mark); fill-opacity: 0; stroke: var(--line); }
+.zoom { display: none; } .zoom:target { display: block; }
+.scroll { overflow-x: auto; }
+@media print { .zoom { display: block; } }
+)";
+
+class HtmlReport : public ReportWriter {
+ public:
+  explicit HtmlReport(TextOutput& out) : out_(out), bins_(kBins) {}
+
+  Result<void> begin(const ReportHead& head) override {
+    head_ = head;
+    size_ = std::max<uint64_t>({head.before.size, head.after.size, 1});
+    return {};
+  }
+
+  Result<void> add(const ReportRange& range) override {
+    if (ranges_.size() < kRows) ranges_.push_back(range);
+    // Its bytes are spread evenly over the bins that it touches.
+    const Difference& difference = range.difference;
+    const auto first = bin_of(difference.offset);
+    const auto last = bin_of(difference.offset + difference.length - 1);
+    for (size_t bin = first; bin <= last; ++bin) {
+      const double from = std::max(static_cast<double>(difference.offset), start_of(bin));
+      const double to =
+          std::min(static_cast<double>(difference.offset + difference.length), start_of(bin + 1));
+      bins_[bin] += std::max(0.0, to - from);
+    }
+    return {};
+  }
+
+  Result<void> finish(const ReportTail& tail) override {
+    SNAP_TRY(out_.write(fmt::format(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+        "<meta name=\"viewport\" content=\"width=device-width\">\n"
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
+        "'unsafe-inline'\">\n<title>{} against {}</title>\n<style>{}</style>\n</head>\n<body>\n",
+        escape_markup(head_.before.name), escape_markup(head_.after.name), kStyle)));
+    SNAP_TRY(
+        out_.write(fmt::format("<h1>What changed</h1>\n<p>{}</p>\n",
+                               tail.equal ? "The two images are equal." : summary_sentence(tail))));
+    SNAP_TRY(write_sources(tail));
+    SNAP_TRY(
+        out_.write(fmt::format("<h2>Where</h2>\n<p>From byte 0 to byte {}. The higher a bar, the "
+                               "more of its place changed "
+                               "(logarithmic). A click looks closer.</p>\n{}",
+                               size_, picture(0, kBins, kBins / 1000, true))));
+    for (size_t section = 0; section < kSections; ++section) {
+      const size_t from = section * kColumns;
+      SNAP_TRY(out_.write(fmt::format(
+          "<div class=\"zoom\" id=\"zoom-{}\"><h2>Bytes {:.0f} to {:.0f}</h2>\n{}</div>\n", section,
+          start_of(from), start_of(from + kColumns), picture(from, from + kColumns, 1, false))));
+    }
+    SNAP_TRY(write_table(tail));
+    return out_.write("</body>\n</html>\n");
+  }
+
+ private:
+  size_t bin_of(uint64_t offset) const {
+    const double bin = static_cast<double>(offset) / static_cast<double>(size_) * kBins;
+    return std::min(static_cast<size_t>(bin), kBins - 1);
+  }
+  double start_of(size_t bin) const {
+    return static_cast<double>(size_) * static_cast<double>(bin) / kBins;
+  }
+
+  static std::string summary_sentence(const ReportTail& tail) {
+    const CompareSummary& summary = tail.summary;
+    return fmt::format("{} bytes in {} ranges ({} bytes) differ.", summary.changed_bytes,
+                       summary.ranges, summary.range_bytes);
+  }
+
+  Result<void> write_sources(const ReportTail& tail) {
+    const CompareSummary& summary = tail.summary;
+    std::string rows;
+    const auto row = [&](std::string_view key, std::string_view value, bool code = false) {
+      rows += fmt::format("<tr><th scope=\"row\">{}</th><td{}>{}</td></tr>\n", key,
+                          code ? " class=\"hash\"" : "", escape_markup(value));
+    };
+    for (const auto& [when, image] :
+         {std::pair{"Before", &head_.before}, {"After", &head_.after}}) {
+      row(when, image->name, true);
+      row("size", fmt::format("{} bytes ({})", image->size, format_size(image->size)));
+      row("SHA-256", image->sha256, true);
+    }
+    row("Command", head_.command_line, true);
+    row("Program", fmt::format("snaptool {}, {}", SNAPTOOL_VERSION, head_.created));
+    row("Ranges", fmt::format("aligned to {} bytes{}", head_.granularity,
+                              head_.strict ? "; holes and stored zeros are told apart" : ""));
+    row("Read",
+        fmt::format("{} bytes compared; {} not read, since both have them from the same "
+                    "place; {} holes in both",
+                    summary.compared_bytes, summary.same_storage_bytes, summary.hole_bytes));
+    if (tail.chunk_size) {
+      row("Granularity",
+          fmt::format("the store keeps chunks of {} bytes: {} bytes of them were compared, {} "
+                      "truly changed",
+                      *tail.chunk_size, summary.compared_bytes, summary.changed_bytes));
+    }
+    return out_.write("<table>\n" + rows + "</table>\n");
+  }
+
+  // The bins [from, to), `merge` of them in a column.
+  std::string picture(size_t from, size_t to, size_t merge, bool links) const {
+    const size_t columns = (to - from) / merge;
+    const double column_width = static_cast<double>(kWidth) / static_cast<double>(columns);
+    const double column_bytes = static_cast<double>(size_) * static_cast<double>(merge) / kBins;
+    std::string body;
+    if (links) {
+      for (size_t section = 0; section < kSections; ++section) {
+        const double width = static_cast<double>(kWidth) / kSections;
+        body += fmt::format(
+            "<a href=\"#zoom-{}\"><rect class=\"s\" x=\"{:.2f}\" y=\"0\" width=\"{:.2f}\" "
+            "height=\"{}\"><title>look closer</title></rect></a>\n",
+            section, width * static_cast<double>(section), width, kBarHeight);
+      }
+    }
+    for (size_t column = 0; column < columns; ++column) {
+      double changed = 0;
+      for (size_t i = 0; i < merge; ++i) changed += bins_[from + column * merge + i];
+      if (changed <= 0) continue;
+      // A single sector of a terabyte can still be seen.
+      const double share = std::clamp(changed / column_bytes, 1e-9, 1.0);
+      const double height = kBarHeight * (0.12 + 0.88 * (1 + std::log10(share) / 9));
+      body += fmt::format(
+          "<rect class=\"c\" x=\"{:.2f}\" y=\"{:.1f}\" width=\"{:.2f}\" height=\"{:.1f}\"/>\n",
+          column_width * static_cast<double>(column), kBarHeight - height,
+          std::max(column_width, kLeastWidth), height);
+    }
+    int rows = 0;
+    body += regions(start_of(from), start_of(to), rows);
+    return fmt::format(
+        "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"where the images "
+        "differ\">\n{}</svg>\n",
+        kWidth, kBarHeight + kRowHeight * rows + 2, body);
+  }
+
+  // Partitions and volumes between two bytes, a row for each depth.
+  std::string regions(double from, double to, int& rows) const {
+    std::string body;
+    for (const ReportRegion& region : head_.regions) {
+      const int row = std::min(region.depth, kDeepest) - 1;
+      for (const ByteRange& range : region.ranges) {
+        const double start = std::max(from, static_cast<double>(range.offset));
+        const double end = std::min(to, static_cast<double>(range.offset + range.length));
+        if (start >= end) continue;
+        rows = std::max(rows, row + 1);
+        const double x = (start - from) / (to - from) * kWidth;
+        const double width = std::max((end - start) / (to - from) * kWidth, 0.5);
+        const int y = kBarHeight + 2 + row * kRowHeight;
+        const std::string name = escape_markup(region.name);
+        body += fmt::format(
+            "<rect class=\"r\" x=\"{:.2f}\" y=\"{}\" width=\"{:.2f}\" height=\"{}\">"
+            "<title>{}: bytes {} to {}</title></rect>\n",
+            x, y, width, kRowHeight - 3, name, range.offset, range.offset + range.length);
+        if (width > 6.0 * static_cast<double>(region.name.size())) {
+          body += fmt::format("<text x=\"{:.2f}\" y=\"{}\">{}</text>\n", x + 3, y + 12, name);
+        }
+      }
+    }
+    return body;
+  }
+
+  Result<void> write_table(const ReportTail& tail) {
+    if (ranges_.empty()) return {};
+    SNAP_TRY(out_.write(
+        "<h2>Ranges</h2>\n<div class=\"scroll\"><table>\n<tr><th class=\"n\">Offset</th><th "
+        "class=\"n\">Length</th><th class=\"n\">Changed</th><th>SHA-256 before, after</th><th "
+        "class=\"n\">Entropy before</th><th class=\"n\">after</th></tr>\n"));
+    for (const ReportRange& range : ranges_) {
+      SNAP_TRY(out_.write(fmt::format(
+          "<tr><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td "
+          "class=\"hash\">{}<br>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>\n",
+          range.difference.offset, range.difference.length,
+          range.difference.changed_bytes > 0 ? fmt::to_string(range.difference.changed_bytes)
+                                             : std::string("hole"),
+          range.before.sha256, range.after.sha256, entropy(range.before), entropy(range.after))));
+    }
+    SNAP_TRY(out_.write("</table></div>\n"));
+    if (tail.summary.ranges <= ranges_.size()) return {};
+    return out_.write(fmt::format(
+        "<p>The first {} of {} ranges. A report in json or DFXML has all of them.</p>\n",
+        ranges_.size(), tail.summary.ranges));
+  }
+
+  static std::string entropy(const ReportRange::Side& side) {
+    return side.there ? fmt::format("{:.2f}", side.entropy) : std::string("-");
+  }
+
+  TextOutput& out_;
+  ReportHead head_;
+  uint64_t size_ = 1;
+  std::vector<double> bins_;  // changed bytes
+  std::vector<ReportRange> ranges_;
+};
+
+}  // namespace
+
+std::unique_ptr<ReportWriter> make_html_report(TextOutput& out) {
+  return std::make_unique<HtmlReport>(out);
+}
+
+}  // namespace snaptool::cli

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "libsnap/base/progress.h"
+
+namespace snaptool::cli {
+
+// From now on: SIGINT and SIGTERM request the cancellation that `stop_requested` returns (a second
+// one ends the program at once), SIGUSR1 asks for a progress line, SIGPIPE is an error of write.
+void install_signal_handlers();
+
+const Cancel& stop_requested();
+// The signal that requested it, 0 if none did.
+int stop_signal();
+// True once for each SIGUSR1.
+bool take_progress_request();
+
+}  // namespace snaptool::cli

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/stdio.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace snaptool::cli {
+
+Result<void> write_all(int fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t put = ::write(fd, bytes.data(), bytes.size());
+    if (put < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN) {  // somebody made our pipe non-blocking
+        struct pollfd wait {
+          fd, POLLOUT, 0
+        };
+        ::poll(&wait, 1, -1);
+        continue;
+      }
+      return Error::from_errno(
+          errno, fd == STDOUT_FILENO ? "write to standard output" : "write to the output");
+    }
+    bytes = bytes.subspan(static_cast<size_t>(put));
+  }
+  return {};
+}
+
+void occupy_standard_streams() {
+  for (int fd = 0; fd <= STDERR_FILENO; ++fd) {
+    if (::fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+    // The lowest that is free is this one. The wrong direction makes every use of it fail.
+    const int null = ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    if (null >= 0 && null != fd) ::close(null);
+  }
+}
+
+Result<void> print(std::string_view text) {
+  return write_all(STDOUT_FILENO, std::as_bytes(std::span(text)));
+}
+
+void print_error(std::string_view text) {
+  auto ignored = write_all(STDERR_FILENO, std::as_bytes(std::span(text)));
+  static_cast<void>(ignored);
+}
+
+Result<StreamTarget> StreamTarget::open(const std::string& path, Content content) {
+  StreamTarget target(-1, false);
+  struct stat st {};
+  if (path == "-") {
+    target.fd_ = STDOUT_FILENO;
+  } else if (::stat(path.c_str(), &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))) {
+    target.fd_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    if (target.fd_ < 0) return Error::from_errno(errno, fmt::format("cannot open '{}'", path));
+    target.owned_ = true;
+  }
+  if (content == Content::kBinary && target && ::isatty(target.fd_) == 1) {
+    return Error(ErrorCode::kInvalidArgument,
+                 "this would print binary data to the terminal: use -o FILE, or a pipe");
+  }
+  return target;
+}
+
+StreamTarget::StreamTarget(StreamTarget&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)), owned_(other.owned_) {}
+
+StreamTarget::~StreamTarget() {
+  if (owned_ && fd_ >= 0) ::close(fd_);
+}
+
+std::string printable(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    // How many bytes a well-formed UTF-8 character that begins here has; 0 if none does.
+    size_t length = c < 0x80                  ? 1
+                    : (c >= 0xc2 && c < 0xe0) ? 2
+                    : (c >= 0xe0 && c < 0xf0) ? 3
+                    : (c >= 0xf0 && c < 0xf5) ? 4
+                                              : 0;
+    if (c < 0x20 || c == 0x7f || i + length > text.size()) length = 0;
+    for (size_t k = 1; k < length; ++k) {
+      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) length = 0;
+    }
+    if (length == 2 && c == 0xc2 && static_cast<unsigned char>(text[i + 1]) < 0xa0)
+      length = 0;  // C1 controls
+    if (length == 0) {
+      out += fmt::format("\\x{:02x}", c);
+      ++i;
+    } else {
+      out += text.substr(i, length);
+      i += length;
+    }
+  }
+  return out;
+}
+
+std::string shell_quoted(std::string_view word) {
+  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("_-./:@%+=,").find(c) != std::string_view::npos;
+  });
+  if (plain) return std::string(word);
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+}  // namespace snaptool::cli

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/byte_output.h"
+
+namespace snaptool::cli {
+
+// A text that goes to standard output, a pipe, or a new file, which appears whole or not at all.
+class TextOutput {
+ public:
+  // Errors: those of ByteOutput.
+  static Result<TextOutput> open(const std::string& path, const std::vector<const File*>& inputs,
+                                 bool replace);
+  Result<void> write(std::string_view text);
+  // Without it, no new file is left.
+  Result<void> commit();
+
+ private:
+  explicit TextOutput(ByteOutput output) : output_(std::move(output)) {}
+  Result<void> write_out();
+
+  ByteOutput output_;
+  std::string waiting_;
+};
+
+}  // namespace snaptool::cli

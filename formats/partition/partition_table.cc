@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "formats/partition/partition_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "libsnap/base/arithmetic.h"
+#include "libsnap/base/crc32.h"
+#include "libsnap/base/endian.h"
+
+namespace snaptool {
+namespace {
+
+using Sector = std::array<std::byte, kSectorSize>;
+
+constexpr size_t kMbrTable = 446;
+constexpr size_t kMbrEntrySize = 16;
+constexpr uint8_t kProtective = 0xee;
+constexpr unsigned kMostLogical = 256;  // what the kernel takes
+constexpr uint32_t kLeastGptHeader = 92;
+constexpr uint32_t kGptEntrySize = 128;
+constexpr uint32_t kMostGptEntrySize = 4096;
+constexpr uint32_t kMostGptEntries = 4096;
+
+struct MbrEntry {
+  uint8_t boot = 0;
+  uint8_t type = 0;
+  uint32_t start = 0;  // sectors
+  uint32_t count = 0;  // sectors
+  bool empty() const { return type == 0 || count == 0; }
+  bool extended() const { return type == 0x05 || type == 0x0f || type == 0x85; }
+};
+
+bool has_signature(const Sector& sector) {
+  return sector[510] == std::byte{0x55} && sector[511] == std::byte{0xaa};
+}
+
+MbrEntry mbr_entry(const Sector& sector, size_t index) {
+  const std::byte* const at = sector.data() + kMbrTable + index * kMbrEntrySize;
+  return {static_cast<uint8_t>(at[0]), static_cast<uint8_t>(at[4]), load_le<uint32_t>(at + 8),
+          load_le<uint32_t>(at + 12)};
+}
+
+Partition mbr_partition(const MbrEntry& entry, unsigned number, uint64_t start, uint64_t size) {
+  Partition partition;
+  partition.number = number;
+  partition.offset = start * kSectorSize;
+  partition.length = uint64_t{entry.count} * kSectorSize;
+  partition.type = fmt::format("0x{:02x}", entry.type);
+  partition.passes_end = partition.offset + partition.length > size;
+  return partition;
+}
+
+// The chain of sectors, each with one logical partition and the way to the next, from `first` on.
+// All but the offsets of the partitions themselves counts from there.
+Result<void> read_logical(File& disk, uint64_t first, PartitionTable& table) {
+  std::set<uint64_t> seen;
+  unsigned number = 5;
+  for (uint64_t at = first; seen.size() < kMostLogical;) {
+    if (!seen.insert(at).second) {
+      return Error(ErrorCode::kCorruption,
+                   fmt::format("the chain of logical partitions in '{}' comes back to sector {}",
+                               disk.name(), at));
+    }
+    const uint64_t offset = at * kSectorSize;
+    if (offset + kSectorSize > disk.size()) {
+      table.warnings.push_back(
+          fmt::format("the chain of logical partitions goes on at sector {}, beyond the end", at));
+      return {};
+    }
+    Sector sector{};
+    SNAP_TRY(disk.read_at(offset, sector));
+    if (!has_signature(sector)) {
+      table.warnings.push_back(
+          fmt::format("the chain of logical partitions ends in sector {} without a signature", at));
+      return {};
+    }
+    std::optional<uint64_t> next;
+    for (size_t i = 0; i < 4; ++i) {
+      const MbrEntry entry = mbr_entry(sector, i);
+      if (entry.empty()) continue;
+      if (entry.extended()) {
+        if (!next) next = first + entry.start;
+      } else {
+        table.partitions.push_back(mbr_partition(entry, number++, at + entry.start, disk.size()));
+      }
+    }
+    if (!next) return {};
+    at = *next;
+  }
+  return Error(ErrorCode::kCorruption,
+               fmt::format("'{}' has more than {} logical partitions", disk.name(), kMostLogical));
+}
+
+Result<std::optional<PartitionTable>> read_mbr(File& disk, const Sector& sector) {
+  PartitionTable table;
+  std::vector<uint64_t> extended;
+  for (size_t i = 0; i < 4; ++i) {
+    const MbrEntry entry = mbr_entry(sector, i);
+    // A file system's boot sector has code here.
+    if (entry.boot != 0 && entry.boot != 0x80) return std::optional<PartitionTable>();
+    if (entry.empty()) continue;
+    if (entry.start == 0) return std::optional<PartitionTable>();
+    if (entry.extended()) {
+      extended.push_back(entry.start);
+    } else {
+      table.partitions.push_back(
+          mbr_partition(entry, static_cast<unsigned>(i + 1), entry.start, disk.size()));
+    }
+  }
+  if (table.partitions.empty() && extended.empty()) return std::optional<PartitionTable>();
+  table.id = fmt::format("0x{:08x}", load_le<uint32_t>(sector.data() + 440));
+  // The kernel follows one only.
+  if (!extended.empty()) SNAP_TRY(read_logical(disk, extended.front(), table));
+  return std::optional(std::move(table));
+}
+
+std::string guid_text(const std::byte* at) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned>(at[i]); };
+  const uint16_t second = static_cast<uint16_t>(byte(4) | byte(5) << 8U);
+  const uint16_t third = static_cast<uint16_t>(byte(6) | byte(7) << 8U);
+  std::string text = fmt::format("{:08X}-{:04X}-{:04X}-{:02X}{:02X}-", load_le<uint32_t>(at),
+                                 second, third, byte(8), byte(9));
+  for (size_t i = 10; i < 16; ++i) text += fmt::format("{:02X}", byte(i));
+  return text;
+}
+
+void append_utf8(std::string& text, uint32_t point) {
+  if (point < 0x80) {
+    text += static_cast<char>(point);
+  } else if (point < 0x800) {
+    text += static_cast<char>(0xc0U | point >> 6U);
+    text += static_cast<char>(0x80U | (point & 0x3fU));
+  } else if (point < 0x10000) {
+    text += static_cast<char>(0xe0U | point >> 12U);
+    text += static_cast<char>(0x80U | (point >> 6U & 0x3fU));
+    text += static_cast<char>(0x80U | (point & 0x3fU));
+  } else {
+    text += static_cast<char>(0xf0U | point >> 18U);
+    text += static_cast<char>(0x80U | (point >> 12U & 0x3fU));
+    text += static_cast<char>(0x80U | (point >> 6U & 0x3fU));
+    text += static_cast<char>(0x80U | (point & 0x3fU));
+  }
+}
+
+// UTF-16LE, up to the first NUL; half a pair becomes U+FFFD.
+std::string utf8_of(std::span<const std::byte> utf16) {
+  const auto unit = [&](size_t i) {
+    return static_cast<uint32_t>(utf16[2 * i]) | static_cast<uint32_t>(utf16[2 * i + 1]) << 8U;
+  };
+  std::string text;
+  const size_t units = utf16.size() / 2;
+  for (size_t i = 0; i < units && unit(i) != 0; ++i) {
+    uint32_t point = unit(i);
+    if (point >= 0xd800 && point < 0xe000) {
+      const bool pair = point < 0xdc00 && i + 1 < units && (unit(i + 1) & 0xfc00U) == 0xdc00U;
+      point = pair ? 0x10000 + ((point - 0xd800) << 10U) + (unit(++i) - 0xdc00) : 0xfffd;
+    }
+    append_utf8(text, point);
+  }
+  return text;
+}
+
+// Zeroes the header's own CRC and compares.
+bool header_crc_is_right(std::span<const std::byte> header) {
+  std::vector<std::byte> copy(header.begin(), header.end());
+  std::fill_n(copy.begin() + 16, 4, std::byte{0});
+  return crc32(copy) == load_le<uint32_t>(header.data() + 16);
+}
+
+// The header in sector `lba`, and its entries. Errors: kCorruption, saying what is wrong.
+Result<PartitionTable> read_gpt_at(File& disk, uint64_t lba, uint64_t sector_size) {
+  const auto damaged = [&](std::string_view what) {
+    return Error(ErrorCode::kCorruption, std::string(what));
+  };
+  std::vector<std::byte> header(sector_size);
+  const auto offset = checked_mul(lba, sector_size);
+  if (!offset || *offset > disk.size() || disk.size() - *offset < sector_size) {
+    return damaged("it lies beyond the end");
+  }
+  SNAP_TRY(disk.read_at(*offset, header));
+  constexpr std::string_view kSignature = "EFI PART";
+  if (!std::equal(kSignature.begin(), kSignature.end(), header.begin(),
+                  [](char c, std::byte b) { return static_cast<std::byte>(c) == b; })) {
+    return damaged("its signature is missing");
+  }
+  const uint32_t size = load_le<uint32_t>(header.data() + 12);
+  if (size < kLeastGptHeader || size > sector_size) return damaged("its size is impossible");
+  if (!header_crc_is_right(std::span(header).first(size))) return damaged("its CRC is wrong");
+  if (load_le<uint64_t>(header.data() + 24) != lba) return damaged("it names another sector");
+  const uint64_t entries_lba = load_le<uint64_t>(header.data() + 72);
+  const uint32_t count = load_le<uint32_t>(header.data() + 80);
+  const uint32_t entry_size = load_le<uint32_t>(header.data() + 84);
+  if (entry_size < kGptEntrySize || entry_size > kMostGptEntrySize ||
+      entry_size % kGptEntrySize != 0 || count > kMostGptEntries) {
+    return damaged(fmt::format("{} entries of {} bytes are not supported", count, entry_size));
+  }
+  const uint64_t bytes = uint64_t{count} * entry_size;
+  const auto entries_offset = checked_mul(entries_lba, sector_size);
+  if (!entries_offset || *entries_offset > disk.size() || disk.size() - *entries_offset < bytes) {
+    return damaged("its entries lie beyond the end");
+  }
+  std::vector<std::byte> entries(bytes);
+  SNAP_TRY(disk.read_at(*entries_offset, entries));
+  if (crc32(entries) != load_le<uint32_t>(header.data() + 88)) {
+    return damaged("the CRC of its entries is wrong");
+  }
+  PartitionTable table;
+  table.kind = PartitionTable::Kind::kGpt;
+  table.sector_size = sector_size;
+  table.id = guid_text(header.data() + 56);
+  for (uint32_t i = 0; i < count; ++i) {
+    const auto entry = std::span(entries).subspan(uint64_t{i} * entry_size, kGptEntrySize);
+    if (std::all_of(entry.begin(), entry.begin() + 16,
+                    [](std::byte b) { return b == std::byte{0}; })) {
+      continue;
+    }
+    Partition partition;
+    partition.number = i + 1;
+    const uint64_t first = load_le<uint64_t>(entry.data() + 32);
+    const uint64_t last = load_le<uint64_t>(entry.data() + 40);
+    const auto end = last < UINT64_MAX ? checked_mul(last + 1, sector_size) : std::nullopt;
+    if (first > last || !end) {
+      table.warnings.push_back(fmt::format(
+          "partition {} from sector {} to {} makes no sense: it is left out", i + 1, first, last));
+      continue;
+    }
+    partition.offset = first * sector_size;
+    partition.length = *end - partition.offset;
+    partition.type = guid_text(entry.data());
+    partition.uuid = guid_text(entry.data() + 16);
+    partition.name = utf8_of(entry.subspan(56, 72));
+    partition.passes_end = *end > disk.size();
+    table.partitions.push_back(std::move(partition));
+  }
+  return table;
+}
+
+// The GPT of a disk that has a protective MBR.
+Result<PartitionTable> read_gpt(File& disk) {
+  std::string problem;
+  for (const uint64_t sector_size : {uint64_t{512}, uint64_t{4096}}) {
+    auto primary = read_gpt_at(disk, 1, sector_size);
+    if (primary) return primary;
+    if (primary.error().code() != ErrorCode::kCorruption) return primary;
+    if (sector_size == 512) problem = primary.error().message();
+  }
+  for (const uint64_t sector_size : {uint64_t{512}, uint64_t{4096}}) {
+    if (disk.size() < 2 * sector_size) continue;
+    auto backup = read_gpt_at(disk, disk.size() / sector_size - 1, sector_size);
+    if (!backup) {
+      if (backup.error().code() != ErrorCode::kCorruption) return backup;
+      continue;
+    }
+    backup->warnings.insert(
+        backup->warnings.begin(),
+        fmt::format("the GPT at the start is damaged ({}): its backup is used", problem));
+    return backup;
+  }
+  return Error(
+      ErrorCode::kCorruption,
+      fmt::format("'{}' has a protective MBR, but its GPT is damaged ({}), and there is no "
+                  "backup of it at the end",
+                  disk.name(), problem));
+}
+
+}  // namespace
+
+Result<std::optional<PartitionTable>> read_partition_table(File& disk) {
+  Sector sector{};
+  if (disk.size() < sector.size()) return std::optional<PartitionTable>();
+  SNAP_TRY(disk.read_at(0, sector));
+  if (!has_signature(sector)) return std::optional<PartitionTable>();
+  for (size_t i = 0; i < 4; ++i) {
+    const MbrEntry entry = mbr_entry(sector, i);
+    if (entry.type != kProtective || entry.start != 1) continue;
+    SNAP_ASSIGN(PartitionTable table, read_gpt(disk));
+    return std::optional(std::move(table));
+  }
+  return read_mbr(disk, sector);
+}
+
+std::string_view partition_type_name(std::string_view type) {
+  struct Name {
+    std::string_view type;
+    std::string_view name;
+  };
+  static constexpr std::array<Name, 19> kNames = {{
+      {"0x07", "NTFS or exFAT"},
+      {"0x0b", "FAT32"},
+      {"0x0c", "FAT32"},
+      {"0x0e", "FAT16"},
+      {"0x82", "Linux swap"},
+      {"0x83", "Linux"},
+      {"0x8e", "Linux LVM"},
+      {"0xef", "EFI system"},
+      {"0xfd", "Linux RAID"},
+      {"0FC63DAF-8483-4772-8E79-3D69D8477DE4", "Linux"},
+      {"0657FD6D-A4AB-43C4-84E5-0933C84B4F4F", "Linux swap"},
+      {"E6D6D379-F507-44C2-A23C-238F2A3DF928", "Linux LVM"},
+      {"A19D880F-05FC-4D3B-A006-743F0F84911E", "Linux RAID"},
+      {"4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709", "Linux root (x86-64)"},
+      {"933AC7E1-2EB4-4F13-B844-0E14E2AEF915", "Linux home"},
+      {"C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "EFI system"},
+      {"21686148-6449-6E6F-744E-656564454649", "BIOS boot"},
+      {"EBD0A0A2-B9E5-4433-87C0-68B6B72699C7", "Microsoft basic data"},
+      {"E3C9E316-0B5C-4DB8-817D-F92DF00215AE", "Microsoft reserved"},
+  }};
+  for (const Name& one : kNames) {
+    if (one.type == type) return one.name;
+  }
+  return {};
+}
+
+}  // namespace snaptool

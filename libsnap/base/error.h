@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace snaptool {
+
+// What kind of failure it is. A caller acts on the code; a person reads the message.
+// cli/exit_status.h maps each code to its exit status.
+enum class ErrorCode {
+  kInvalidArgument,  // the request makes no sense
+  kNotFound,         // a named file or part is not there
+  kIo,               // the operating system reported an error
+  kNoSpace,          // a device, file system or store is full
+  kCorruption,       // input data break their format (a file that ends early, too)
+  kUnsupported,      // sound, but not something this version does
+  kInvalidated,      // the kernel (or a writer) marked the store invalid
+  kBusy,             // somebody else has it open
+  kInterrupted,      // cancelled on request
+  kWrongBase,        // not the image that was expected
+};
+
+// The stable name of a code, as used in messages for programmers and in tests ("invalid_argument").
+std::string_view error_code_name(ErrorCode code);
+
+// An error: a code, the errno behind it (0 if none), a message and the contexts it passed through.
+class Error {
+ public:
+  Error(ErrorCode code, std::string message) : code_(code), message_(std::move(message)) {}
+
+  // An error of the operating system: `what` names the call, `err` is its errno. ENOSPC and EDQUOT
+  // become kNoSpace, ENOENT kNotFound, all else kIo.
+  static Error from_errno(int err, std::string what);
+
+  // The same error, seen from one level further out ("merging area 7 of x.cow").
+  Error with_context(std::string context) &&;
+  Error with_context(std::string context) const&;
+
+  // The same error with advice behind it, in parentheses ("'...' resumes").
+  Error with_note(std::string note) &&;
+
+  ErrorCode code() const { return code_; }
+  int sys_errno() const { return errno_; }
+  const std::string& message() const { return message_; }
+
+  // One line: "<outermost context>: ...: <message>[: <text of errno>][ (<note>)]".
+  std::string describe() const;
+
+ private:
+  ErrorCode code_;
+  int errno_ = 0;
+  std::string message_;
+  std::vector<std::string> contexts_;  // innermost first
+  std::string note_;
+};
+
+}  // namespace snaptool

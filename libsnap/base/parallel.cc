@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libsnap/base/parallel.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+namespace snaptool {
+namespace {
+
+// Runs `loop` from so many threads, this one among them; fewer where no more are to be had.
+void run_in_threads(size_t threads, const std::function<void()>& loop) {
+  std::vector<std::thread> helpers;
+  for (size_t i = 1; i < threads; ++i) {
+    try {
+      helpers.emplace_back(loop);
+    } catch (const std::system_error&) {
+      break;
+    }
+  }
+  loop();
+  for (auto& helper : helpers) helper.join();
+}
+
+// The items of parallel_ordered. Each has a ticket, in the order of taking; its slot is the ticket
+// modulo their number.
+class OrderedItems {
+ public:
+  using Take = std::function<Result<bool>(size_t)>;
+  using Step = std::function<Result<void>(size_t)>;
+
+  OrderedItems(size_t slots, const Job& job, const Take& take, const Step& work, const Step& commit)
+      : job_(job), take_(take), work_(work), commit_(commit), ready_(slots) {}
+
+  // What each thread does.
+  void loop() {
+    std::unique_lock lock(mutex_);
+    while (!failure_ && !job_.cancel.requested()) {
+      if (!committing_ && ready_[turn_ % ready_.size()]) {
+        commit_one(lock);
+      } else if (!taking_ && !ended_ && taken_ < turn_ + ready_.size()) {
+        take_and_work(lock);
+      } else if (ended_ && turn_ == taken_) {
+        break;
+      } else {
+        changed_.wait(lock);
+      }
+    }
+    changed_.notify_all();
+  }
+
+  Result<void> result() {
+    if (failure_) return *std::move(failure_);
+    if (job_.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+    return {};
+  }
+
+ private:
+  void commit_one(std::unique_lock<std::mutex>& lock) {
+    const size_t ticket = turn_;
+    committing_ = true;
+    lock.unlock();
+    auto done = commit_(ticket % ready_.size());
+    lock.lock();
+    committing_ = false;
+    if (!done) return fail(ticket, std::move(done).error());
+    ready_[ticket % ready_.size()] = false;
+    ++turn_;
+    changed_.notify_all();
+  }
+
+  void take_and_work(std::unique_lock<std::mutex>& lock) {
+    const size_t ticket = taken_;
+    taking_ = true;
+    lock.unlock();
+    auto more = take_(ticket % ready_.size());
+    lock.lock();
+    taking_ = false;
+    changed_.notify_all();
+    if (!more) return fail(ticket, std::move(more).error());
+    if (!*more) {
+      ended_ = true;
+      return;
+    }
+    ++taken_;
+    lock.unlock();
+    auto done = work_(ticket % ready_.size());
+    lock.lock();
+    if (!done) return fail(ticket, std::move(done).error());
+    ready_[ticket % ready_.size()] = true;
+    changed_.notify_all();
+  }
+
+  void fail(size_t ticket, Error error) {
+    if (failure_ && failed_ticket_ <= ticket) return;
+    failed_ticket_ = ticket;
+    failure_ = std::move(error);
+    changed_.notify_all();
+  }
+
+  const Job& job_;
+  const Take& take_;
+  const Step& work_;
+  const Step& commit_;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::vector<bool> ready_;  // by slot: worked on, waits to be committed
+  size_t taken_ = 0;         // tickets that are given out
+  size_t turn_ = 0;          // the ticket that is committed next
+  bool taking_ = false;
+  bool committing_ = false;
+  bool ended_ = false;
+  size_t failed_ticket_ = 0;
+  std::optional<Error> failure_;
+};
+
+}  // namespace
+
+Result<void> parallel_for(size_t count, const Job& job,
+                          const std::function<Result<void>(size_t)>& work) {
+  std::atomic<size_t> next{0};
+  std::atomic<bool> stop{false};
+  std::mutex mutex;
+  size_t failed_index = count;
+  std::optional<Error> failure;
+
+  const auto loop = [&] {
+    while (!stop.load() && !job.cancel.requested()) {
+      const size_t index = next.fetch_add(1);
+      if (index >= count) return;
+      auto result = work(index);
+      if (result) continue;
+      const std::lock_guard lock(mutex);
+      if (index < failed_index) {
+        failed_index = index;
+        failure = std::move(result).error();
+      }
+      stop.store(true);
+    }
+  };
+
+  const size_t threads = std::min<size_t>(std::max(1U, job.jobs), count);
+  run_in_threads(threads, loop);
+
+  if (failure) return *std::move(failure);
+  if (job.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+  return {};
+}
+
+Result<void> parallel_ordered(size_t slots, const Job& job,
+                              const std::function<Result<bool>(size_t slot)>& take,
+                              const std::function<Result<void>(size_t slot)>& work,
+                              const std::function<Result<void>(size_t slot)>& commit) {
+  OrderedItems items(slots, job, take, work, commit);
+  run_in_threads(std::clamp<size_t>(job.jobs, 1, slots), [&] { items.loop(); });
+  return items.result();
+}
+
+}  // namespace snaptool

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "libsnap/base/io_bytes.h"
+#include "libsnap/base/units.h"
+
+namespace snaptool {
+
+// Buffers of kIoPiece bytes, handed from task to task so that their pages are faulted in once.
+class BufferPool {
+ public:
+  class Lease {
+   public:
+    explicit Lease(BufferPool& pool) : pool_(pool), buffer_(pool.take()) {}
+    ~Lease() { pool_.give_back(std::move(buffer_)); }
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    std::span<std::byte> bytes() { return {buffer_.get(), kIoPiece}; }
+
+   private:
+    BufferPool& pool_;
+    PageBuffer buffer_;
+  };
+
+ private:
+  PageBuffer take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return make_page_buffer(kIoPiece);
+    auto buffer = std::move(free_.back());
+    free_.pop_back();
+    return buffer;
+  }
+  void give_back(PageBuffer buffer) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(std::move(buffer));
+  }
+
+  std::mutex mutex_;
+  std::vector<PageBuffer> free_;  // guarded by mutex_
+};
+
+}  // namespace snaptool

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+
+#include "libsnap/base/progress.h"
+#include "libsnap/copy/buffer_pool.h"
+#include "libsnap/io/file.h"
+
+namespace snaptool {
+
+// Bytes to copy from one file to another.
+struct CopyOp {
+  uint64_t source = 0;  // offset in the source, bytes
+  uint64_t target = 0;  // offset in the target, bytes
+  uint64_t length = 0;  // bytes
+};
+
+// Copies ranges between two files in pieces of at most kIoPiece, from job.jobs threads: one piece
+// gathers as many ops as fit, and writes what lies side by side in the target at once.
+class Copier {
+ public:
+  // Errors of copy name the place in units of `unit` bytes, if given.
+  Copier(File& source, File& target, uint64_t unit = 0)
+      : source_(source), target_(target), unit_(unit) {}
+
+  // Requires: ops are sorted by target and do not overlap there; the ranges lie within both files.
+  // Adds the bytes to job.progress. Errors: those of File, with the failing side named;
+  // kInterrupted. Crash: any subset of the target's sectors is new; the rest is old. Nothing is
+  // flushed.
+  // `seen`, if given, gets each piece as it was read: piece i is the bytes from i * kIoPiece on of
+  // all ops one behind the other. It is called from several threads at once.
+  using PieceVisitor = std::function<void(size_t piece, std::span<const std::byte> bytes)>;
+  Result<void> copy(std::span<const CopyOp> ops, const Job& job, const PieceVisitor& seen = {});
+
+  // Reads the same ranges of both files again, past the page cache, and compares them.
+  // Requires: both files were flushed since they were written.
+  // Errors: kIo, with the place, where the target is not what the source is; those of File;
+  // kInterrupted.
+  Result<void> compare(std::span<const CopyOp> ops, const Job& job);
+
+ private:
+  // Where in the op the two differ first, nothing if they do not.
+  Result<std::optional<uint64_t>> first_difference(const CopyOp& op, const Job& job);
+  // The error of a failed read or write, with the place in units before it.
+  Result<void> in_place(Result<void> done, const File& file, uint64_t offset,
+                        uint64_t length) const;
+  Result<void> copy_piece(std::span<const CopyOp> ops, uint64_t skip, uint64_t length,
+                          std::span<std::byte> buffer);
+
+  File& source_;
+  File& target_;
+  uint64_t unit_;
+  BufferPool buffers_;
+};
+
+}  // namespace snaptool

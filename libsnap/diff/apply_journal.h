@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+
+#include "libsnap/base/sha256.h"
+#include "libsnap/io/file.h"
+
+namespace snaptool {
+
+// How far an apply in place is: windows before `begin` are done and durable, those in [begin, end)
+// may be anything between old and new, the others are old.
+struct ApplyProgress {
+  uint64_t begin = 0;
+  uint64_t end = 0;
+  static ApplyProgress finished() { return {UINT64_MAX, UINT64_MAX}; }
+  bool is_finished() const { return begin == UINT64_MAX; }
+};
+
+// The file beside an image that says so, durable before a window is written. The new content itself
+// is in the diff, which the command line makes durable first. libsnap/diff/APPLY.md has its bytes.
+class ApplyJournal {
+ public:
+  // Which apply it belongs to.
+  struct Identity {
+    Sha256::Digest chain{};  // of the diffs
+    uint64_t base_size = 0;  // bytes
+    uint64_t final_size = 0;
+    bool operator==(const Identity&) const = default;
+  };
+
+  // Begins one; what `file` had before is dropped. Requires: it outlives this. Nothing is durable
+  // yet.
+  static Result<ApplyJournal> create(File& file, const Identity& identity);
+  // Reads one; nothing when no apply had begun by it (a crash while it was made), or it is
+  // finished. Errors: kCorruption when it is something else.
+  static Result<std::optional<ApplyJournal>> open(File& file);
+
+  const Identity& identity() const { return identity_; }
+  const ApplyProgress& progress() const { return progress_; }
+  // Durable when it returns. Crash: what it said before, or this.
+  Result<void> set(const ApplyProgress& progress);
+
+ private:
+  ApplyJournal(File& file, const Identity& identity) : file_(&file), identity_(identity) {}
+
+  File* file_;
+  Identity identity_;
+  ApplyProgress progress_;
+  uint64_t sequence_ = 0;
+};
+
+}  // namespace snaptool

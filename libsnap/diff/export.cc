@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libsnap/diff/export.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "libsnap/base/bytes.h"
+#include "libsnap/base/check.h"
+#include "libsnap/base/parallel.h"
+#include "libsnap/copy/buffer_pool.h"
+#include "libsnap/diff/candidates.h"
+
+namespace snaptool {
+namespace {
+
+constexpr size_t kSlotsPerThread = 3;
+static_assert(kWindowBytes == kIoPiece, "a window fits a buffer of BufferPool");
+
+// The base of a full stream.
+class NoImage : public Image {
+ public:
+  const std::string& name() const override { return name_; }
+  uint64_t size() const override { return 0; }
+  Result<void> read_at(uint64_t /*offset*/, std::span<std::byte> /*out*/) override { return {}; }
+  Result<ImageExtent> extent_at(uint64_t /*offset*/, uint64_t limit) override {
+    return ImageExtent{limit, true, 0, nullptr, 0};
+  }
+
+ private:
+  std::string name_;
+};
+
+// A window on its way from the images to the stream.
+struct Work {
+  std::vector<Candidate> candidates;
+  ChangeRecord record;
+};
+
+void append(std::vector<ChangeExtent>& extents, const ChangeExtent& next) {
+  if (!extents.empty() && extents.back().end() == next.offset && extents.back().kind == next.kind) {
+    extents.back().length += next.length;
+  } else {
+    extents.push_back(next);
+  }
+}
+
+class Exporter {
+ public:
+  Exporter(Image& base, Image& target, ChangeWriter& writer, const ExportOptions& options,
+           const Job& job)
+      : base_(base),
+        target_(target),
+        writer_(writer),
+        options_(options),
+        job_(job),
+        scan_(base, target, target.size()),
+        slots_(std::max(1U, job.jobs) * kSlotsPerThread) {
+    SNAP_CHECK(std::has_single_bit(options.granularity) && options.granularity >= kSectorSize &&
+               options.granularity <= kWindowBytes);
+    if (options.limit != nullptr) scan_.limit_to(*options.limit);
+  }
+
+  Result<void> run() {
+    return parallel_ordered(
+        slots_.size(), job_, [this](size_t i) { return take(slots_[i]); },
+        [this](size_t i) { return look(slots_[i]); }, [this](size_t i) { return add(slots_[i]); });
+  }
+
+ private:
+  // The candidates of the next window that has some.
+  Result<bool> take(Work& work) {
+    work.candidates.clear();
+    reset(work.record);
+    if (!pending_) {
+      SNAP_ASSIGN(pending_, scan_.next(kWindowBytes, job_));
+      if (!pending_) return false;
+    }
+    const uint64_t window = pending_->offset / kWindowBytes;
+    const uint64_t end = (window + 1) * kWindowBytes;
+    work.record.window = window;
+    while (pending_ && pending_->offset < end) {
+      Candidate now = *pending_;
+      now.length = std::min(now.length, end - now.offset);
+      work.candidates.push_back(now);
+      pending_->offset += now.length;
+      pending_->length -= now.length;
+      if (pending_->length == 0) {
+        SNAP_ASSIGN(pending_, scan_.next(kWindowBytes, job_));
+      }
+    }
+    return true;
+  }
+
+  // The two windows' bytes, at their places.
+  struct Buffers {
+    std::byte* a;
+    std::byte* b;
+  };
+
+  Result<void> look(Work& work) {
+    BufferPool::Lease lease_a(pool_);
+    BufferPool::Lease lease_b(pool_);
+    const Buffers buffers{lease_a.bytes().data(), lease_b.bytes().data()};
+    const uint64_t start = work.record.start();
+    for (const Candidate& candidate : work.candidates) {
+      const auto a = std::span(buffers.a + (candidate.offset - start), candidate.length);
+      const auto b = std::span(buffers.b + (candidate.offset - start), candidate.length);
+      SNAP_TRY(read(base_, candidate.zero_a, candidate.offset, a));
+      SNAP_TRY(read(target_, candidate.zero_b, candidate.offset, b));
+      find_changes(candidate, candidate.offset - start, buffers, work.record);
+      job_.progress.add(candidate.length);
+    }
+    if (!work.record.extents.empty()) gather(buffers, work.record);
+    return {};
+  }
+
+  static Result<void> read(Image& image, bool zero, uint64_t offset, std::span<std::byte> out) {
+    const uint64_t left = zero || offset >= image.size() ? 0 : image.size() - offset;
+    const auto there = out.first(std::min<uint64_t>(out.size(), left));
+    if (!there.empty()) SNAP_TRY(image.read_at(offset, there));
+    std::memset(out.data() + there.size(), 0, out.size() - there.size());
+    return {};
+  }
+
+  void find_changes(const Candidate& candidate, size_t from, const Buffers& buffers,
+                    ChangeRecord& record) const {
+    const size_t unit = options_.granularity;
+    const size_t end = from + candidate.length;
+    if (std::memcmp(buffers.a + from, buffers.b + from, candidate.length) == 0) return;
+    while (from < end) {
+      const size_t to = std::min(end, from + unit - from % unit);
+      const std::span<const std::byte> b(buffers.b + from, to - from);
+      if (std::memcmp(buffers.a + from, b.data(), b.size()) != 0) {
+        const ChangeKind kind = candidate.zero_b ? ChangeKind::kDiscard
+                                : is_all_zero(b) ? ChangeKind::kZero
+                                                 : ChangeKind::kData;
+        append(record.extents,
+               {static_cast<uint32_t>(from), static_cast<uint32_t>(to - from), kind});
+      }
+      from = to;
+    }
+  }
+
+  // Sums and data of what changed. The data are moved together at the start of their buffer.
+  void gather(const Buffers& buffers, ChangeRecord& record) {
+    Sha256 old;
+    std::byte* data = nullptr;
+    for (const ChangeExtent& extent : record.extents) {
+      if (options_.old_sums) old.update({buffers.a + extent.offset, extent.length});
+      if (extent.kind != ChangeKind::kData) continue;
+      std::byte* const from = buffers.b + extent.offset;
+      if (data == nullptr) data = from;
+      std::byte* const to = data + record.data_length;
+      if (to != from) std::memmove(to, from, extent.length);
+      record.data_length += extent.length;
+    }
+    if (options_.old_sums) record.old_sum = old.finish_digest();
+    writer_.prepare(record, {data, record.data_length});
+  }
+
+  static void reset(ChangeRecord& record) {
+    RawBytes payload = std::move(record.payload);
+    payload.clear();
+    record = {};
+    record.payload = std::move(payload);
+  }
+
+  Result<void> add(Work& work) {
+    if (work.record.extents.empty()) return {};
+    return writer_.add(work.record);
+  }
+
+  Image& base_;
+  Image& target_;
+  ChangeWriter& writer_;
+  const ExportOptions& options_;
+  const Job& job_;
+  CandidateScan scan_;
+  std::optional<Candidate> pending_;  // the rest of what the scan gave last
+  std::vector<Work> slots_;
+  BufferPool pool_;
+};
+
+}  // namespace
+
+Result<ChangeEnd> export_changes(Image* base, Image& target, ChangeWriter& writer,
+                                 const ExportOptions& options, const Job& job) {
+  ChangeHeader header;
+  header.full = base == nullptr;
+  header.reverse = options.reverse;
+  header.base_size = base == nullptr ? 0 : base->size();
+  header.target_size = target.size();
+  header.parent_id = options.parent_id;
+  header.maker = options.maker;
+  header.from_name = options.from_name;
+  header.to_name = options.to_name;
+  if (base != nullptr && !options.expectations.empty()) {
+    SNAP_ASSIGN(const auto unmet, unmet_expectations(options.expectations, *base));
+    if (!unmet.empty()) {
+      return Error(ErrorCode::kWrongBase,
+                   fmt::format("'{}' is not the state that the parent leads to: it has other "
+                               "content at byte {}",
+                               base->name(), options.expectations[unmet.front()].position()));
+    }
+    header.expectations = options.expectations;
+  }
+  SNAP_TRY(writer.begin(header));
+  NoImage nothing;
+  ExportOptions adjusted = options;
+  if (base == nullptr) adjusted.old_sums = false;
+  SNAP_TRY(Exporter(base == nullptr ? nothing : *base, target, writer, adjusted, job).run());
+  ChangeEnd end;
+  end.base_sum = options.base_sum;
+  end.target_sum = options.target_sum;
+  SNAP_TRY(writer.finish(end));
+  return end;
+}
+
+}  // namespace snaptool

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libsnap/diff/manifest.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "libsnap/base/units.h"
+
+namespace snaptool {
+namespace {
+
+constexpr std::string_view kBlockHead = "# snaptool block manifest 1";
+constexpr size_t kLongestLine = 8 * kKiB;
+constexpr size_t kMostSums = 64;
+
+char upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
+
+bool is_sum(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+std::optional<uint64_t> number_of(std::string_view text) {
+  uint64_t number = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (ec != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+std::vector<std::string_view> words_of(std::string_view line) {
+  std::vector<std::string_view> words;
+  while (!line.empty()) {
+    const size_t end = std::min(line.find(' '), line.size());
+    if (end > 0) words.push_back(line.substr(0, end));
+    line.remove_prefix(std::min(end + 1, line.size()));
+  }
+  return words;
+}
+
+std::optional<HashAlgorithm> algorithm_with(size_t digits) {
+  for (const HashAlgorithm algorithm : {HashAlgorithm::kSha256, HashAlgorithm::kSha512,
+                                        HashAlgorithm::kSha1, HashAlgorithm::kMd5}) {
+    if (hash_digits(algorithm) == digits) return algorithm;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string manifest_line(HashAlgorithm algorithm, const std::string& sum, const std::string& name,
+                          bool tagged) {
+  // As the GNU tools escape names.
+  std::string escaped;
+  for (const char c : name) {
+    if (c == '\\') {
+      escaped += "\\\\";
+    } else if (c == '\n') {
+      escaped += "\\n";
+    } else if (c == '\r') {
+      escaped += "\\r";
+    } else {
+      escaped += c;
+    }
+  }
+  const std::string mark = escaped == name ? "" : "\\";
+  if (!tagged) return fmt::format("{}{}  {}\n", mark, sum, escaped);
+  std::string tag(hash_name(algorithm));
+  std::transform(tag.begin(), tag.end(), tag.begin(), upper);
+  return fmt::format("{}{} ({}) = {}\n", mark, tag, escaped, sum);
+}
+
+std::string block_manifest_head(uint64_t size, uint64_t block_size,
+                                const std::vector<HashAlgorithm>& algorithms,
+                                const std::string& name) {
+  std::string names;
+  for (const HashAlgorithm algorithm : algorithms)
+    names += fmt::format(" {}", hash_name(algorithm));
+  std::string shown = name;
+  std::replace_if(
+      shown.begin(), shown.end(), [](char c) { return c == '\n' || c == '\r'; }, '?');
+  return fmt::format("{}\n# image {}\n# size {}\n# block-size {}\n# algorithms{}\n", kBlockHead,
+                     shown, size, block_size, names);
+}
+
+std::string block_manifest_line(uint64_t offset, const std::vector<std::string>& sums) {
+  return fmt::format("{} {}\n", offset, fmt::join(sums, " "));
+}
+
+Error ManifestReader::damaged(std::string_view what) const {
+  return {ErrorCode::kCorruption, fmt::format("'{}', line {}: {}", name_, line_, what)};
+}
+
+// Whether there is one more.
+Result<bool> ManifestReader::read_line(std::string& line) {
+  line.clear();
+  ++line_;
+  for (int c = in_->get(); c != std::istream::traits_type::eof(); c = in_->get()) {
+    if (c == '\n') return true;
+    if (line.size() >= kLongestLine) return damaged("it is too long for a manifest");
+    line += static_cast<char>(c);
+  }
+  if (in_->bad()) return Error(ErrorCode::kIo, fmt::format("cannot read '{}'", name_));
+  return !line.empty();
+}
+
+Result<ManifestReader> ManifestReader::open(std::istream& in, std::string name) {
+  ManifestReader reader(in, std::move(name));
+  std::string line;
+  SNAP_ASSIGN(const bool any, reader.read_line(line));
+  if (!any) return reader.damaged("the manifest is empty");
+  if (line == kBlockHead) {
+    SNAP_TRY(reader.read_block_head());
+  } else {
+    SNAP_TRY(reader.read_sums(line));
+  }
+  return reader;
+}
+
+Result<void> ManifestReader::read_block_head() {
+  std::string line;
+  bool has_size = false;
+  while (in_->peek() == '#') {
+    SNAP_TRY(read_line(line));
+    const auto words = words_of(line);
+    if (words.size() < 3) continue;
+    if (words[1] == "size") {
+      const auto size = number_of(words[2]);
+      if (!size) return damaged("the size is no number");
+      size_ = *size;
+      has_size = true;
+    } else if (words[1] == "block-size") {
+      block_size_ = number_of(words[2]).value_or(0);
+    } else if (words[1] == "algorithms") {
+      for (size_t i = 2; i < words.size() && i < 2 + kMostSums; ++i) {
+        const auto algorithm = hash_algorithm(words[i]);
+        if (!algorithm) return damaged(fmt::format("algorithm '{}' is not known", words[i]));
+        algorithms_.push_back(*algorithm);
+      }
+    }
+  }
+  if (!has_size || block_size_ == 0 || algorithms_.empty()) {
+    return damaged("the head lacks size, block size or algorithms");
+  }
+  return {};
+}
+
+Result<void> ManifestReader::read_sums(std::string line) {
+  std::string name;
+  bool more = true;
+  for (bool first = true; more; first = false) {
+    if (!first) {
+      SNAP_ASSIGN(more, read_line(line));
+      if (!more) break;
+    }
+    if (line.empty() || line[0] == '#') continue;
+    std::string_view text = line;
+    if (text[0] == '\\') text.remove_prefix(1);
+    std::string_view sum;
+    std::string_view of;
+    std::optional<HashAlgorithm> algorithm;
+    const size_t open = text.find(" (");
+    const size_t close = text.rfind(") = ");
+    if (open != std::string_view::npos && close != std::string_view::npos && open < close &&
+        hash_algorithm(text.substr(0, open))) {
+      algorithm = hash_algorithm(text.substr(0, open));
+      of = text.substr(open + 2, close - open - 2);
+      sum = text.substr(close + 4);
+    } else {
+      sum = text.substr(0, text.find(' '));
+      of = text.substr(std::min(sum.size() + 2, text.size()));
+      algorithm = algorithm_with(sum.size());
+    }
+    if (!algorithm || !is_sum(sum) || sum.size() != hash_digits(*algorithm)) {
+      return damaged("it is neither a sum nor a comment");
+    }
+    if (!sums_.empty() && name != of) return damaged("the manifest names several files");
+    if (sums_.size() >= kMostSums) return damaged("too many sums");
+    name = of;
+    algorithms_.push_back(*algorithm);
+    sums_.emplace_back(sum);
+  }
+  if (sums_.empty()) return damaged("the manifest has no sums");
+  return {};
+}
+
+Result<std::optional<std::vector<std::string>>> ManifestReader::next_block() {
+  std::string line;
+  do {
+    SNAP_ASSIGN(const bool more, read_line(line));
+    if (!more) {
+      if (next_ < size_) return damaged(fmt::format("the block at byte {} is missing", next_));
+      return std::optional<std::vector<std::string>>();
+    }
+  } while (line.empty() || line[0] == '#');
+  const auto words = words_of(line);
+  if (words.size() != 1 + algorithms_.size() || number_of(words[0]) != next_ || next_ >= size_) {
+    return damaged(fmt::format("it is not the block at byte {}", next_));
+  }
+  std::vector<std::string> sums;
+  for (size_t i = 0; i < algorithms_.size(); ++i) {
+    if (!is_sum(words[i + 1]) || words[i + 1].size() != hash_digits(algorithms_[i])) {
+      return damaged("a sum is none");
+    }
+    sums.emplace_back(words[i + 1]);
+  }
+  next_ += std::min(block_size_, size_ - next_);
+  return std::optional(std::move(sums));
+}
+
+}  // namespace snaptool

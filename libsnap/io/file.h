@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "libsnap/base/result.h"
+#include "libsnap/base/units.h"
+
+namespace snaptool {
+
+class File;
+
+// A piece of a file that either has data behind it or is a hole (reads as zeros, takes no space).
+struct FileExtent {
+  uint64_t length = 0;  // bytes, at least 1
+  bool hole = false;
+  // Where it lies, for a file that is part of others; nullptr: in the file itself, at the offset
+  // that was asked for.
+  const File* file = nullptr;
+  uint64_t file_offset = 0;  // bytes
+  int depth = 0;             // layers between the file and where it lies (a view's origin: 1)
+};
+
+// Which file on the machine it is; two names of one file (or of one device) compare equal.
+struct FileId {
+  uint64_t device = 0;
+  uint64_t inode = 0;  // a block device's own number has device 0
+  bool operator==(const FileId&) const = default;
+};
+
+// Bytes of a file or block device of this machine.
+struct Storage {
+  FileId id;
+  uint64_t offset = 0;
+  uint64_t size = 0;
+};
+
+// Where on its device a piece of a file lies that shares its blocks with others (reflinked).
+struct SharedExtent {
+  uint64_t length = 0;               // bytes, at least 1
+  std::optional<uint64_t> physical;  // bytes; nullopt: not shared, or not to be told
+};
+
+// How zero_at leaves the range allocated.
+enum class ZeroMode {
+  kKeep,   // zeros; space that was allocated stays allocated
+  kPunch,  // zeros; space is given back where the file system can
+};
+
+// What the operating system promises about a file or block device: bytes at offsets, and durability
+// of this one file. All recording and fault injection of the tests happens at this seam.
+//
+// Offsets and lengths are bytes. Several threads may call read_at, write_at and zero_at at once on
+// ranges that do not overlap. Nothing here is atomic: a crash before flush leaves any subset of the
+// 512-byte sectors written since the last one.
+class File {
+ public:
+  virtual ~File() = default;
+  File() = default;
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+
+  // The name to show in messages.
+  virtual const std::string& name() const = 0;
+  // Length in bytes (a block device's is its capacity), as of opening and later resizes through
+  // here.
+  virtual uint64_t size() const = 0;
+  // nullopt when it is no file of this machine (memory): then it is nobody else's either.
+  virtual std::optional<FileId> id() const { return std::nullopt; }
+  // The bytes of this machine's files that it consists of; nothing for memory.
+  virtual std::vector<Storage> storages() const {
+    return id() ? std::vector{Storage{*id(), 0, size()}} : std::vector<Storage>();
+  }
+
+  // Fills `out` from `offset`.
+  // Errors: kCorruption when the range passes the end of the file (never zeros for missing data);
+  // kIo.
+  virtual Result<void> read_at(uint64_t offset, std::span<std::byte> out) = 0;
+  // Requires: the range lies within size(). Errors: kIo, kNoSpace; after a failed flush always that
+  // error.
+  virtual Result<void> write_at(uint64_t offset, std::span<const std::byte> data) = 0;
+  // Makes the range read as zeros. Requires and errors as write_at.
+  virtual Result<void> zero_at(uint64_t offset, uint64_t length, ZeroMode mode) = 0;
+  // Errors: kIo, kNoSpace; kUnsupported on a block device.
+  virtual Result<void> resize(uint64_t size) = 0;
+  // Makes everything written to THIS file durable, its size too. Says nothing about other files.
+  // Errors: kIo, kNoSpace. A failed flush stays failed: the page cache may have dropped what could
+  // not be written, so no later flush or write of this File succeeds.
+  virtual Result<void> flush() = 0;
+
+  // Bytes that can still be allocated where it lies; nullopt where that cannot be told, or where
+  // nothing needs to be (a block device).
+  virtual std::optional<uint64_t> space_left() const { return std::nullopt; }
+
+  // The extent that starts at `offset`, at most `limit` bytes long; it ends where the file does.
+  // Where holes cannot be told, all is data. Requires: offset < size(), limit > 0.
+  virtual Result<FileExtent> extent_at(uint64_t offset, uint64_t limit) = 0;
+  // Whether the bytes from `offset` on are shared, for at most `limit` bytes. Two files of one
+  // device with the same physical bytes have the same content. Requires: as extent_at.
+  virtual SharedExtent shared_at(uint64_t /*offset*/, uint64_t limit) const { return {limit, {}}; }
+  // A hint that the range will be read soon.
+  virtual void will_need(uint64_t /*offset*/, uint64_t /*length*/) {}
+  // A hint that what was written to the range should be on its way to the medium. It makes nothing
+  // durable, and reports no error: that is for flush.
+  virtual void start_writeback(uint64_t /*offset*/, uint64_t /*length*/) {}
+  // A request that the next read of the range comes from the medium, not from a cache. Requires: it
+  // was flushed.
+  virtual void drop_cache(uint64_t /*offset*/, uint64_t /*length*/) {}
+};
+
+}  // namespace snaptool

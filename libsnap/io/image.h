@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "libsnap/io/file.h"
+
+namespace snaptool {
+
+// A range of an image and where its content comes from.
+struct ImageExtent {
+  uint64_t length = 0;  // bytes, at least 1
+  bool zero = false;    // known to read as zeros without looking (a hole)
+  int depth = 0;        // 0: the image's own topmost layer supplies it; 1: the one below; ...
+  const File* file = nullptr;  // the file that holds it (or the hole)
+  uint64_t file_offset = 0;    // where in that file, in bytes
+};
+
+// What `file` said of its bytes from `offset` on.
+ImageExtent image_extent(const FileExtent& extent, const File& file, uint64_t offset);
+
+// What a guest sees: content, wherever it lies. Layers (a snapshot over its origin) are Images over
+// Images. Offsets and lengths are bytes. Several threads may read at once.
+class Image {
+ public:
+  virtual ~Image() = default;
+  Image() = default;
+  Image(const Image&) = delete;
+  Image& operator=(const Image&) = delete;
+
+  virtual const std::string& name() const = 0;
+  virtual uint64_t size() const = 0;
+  // Fills `out` from `offset`. Requires: the range lies within size().
+  // Errors: kCorruption where the content is not there (a file that ends early, a broken entry);
+  // kIo.
+  virtual Result<void> read_at(uint64_t offset, std::span<std::byte> out) = 0;
+  // The extent that starts at `offset`, at most `limit` bytes. It need not be maximal.
+  // Requires: offset < size(), limit > 0.
+  virtual Result<ImageExtent> extent_at(uint64_t offset, uint64_t limit) = 0;
+  // A hint that the range will be read soon.
+  virtual void will_need(uint64_t /*offset*/, uint64_t /*length*/) {}
+
+  // Images that can be written override these; the others return kUnsupported. Nothing is durable
+  // before flush. No other call of this Image may run meanwhile, unless its class says so.
+  // Requires: the range lies within size(). Errors: kIo, kNoSpace; kInvalidated.
+  virtual Result<void> write_at(uint64_t offset, std::span<const std::byte> data);
+  // Makes the range read as zeros and gives its space back where that can be done.
+  virtual Result<void> punch_at(uint64_t offset, uint64_t length);
+  // Makes everything written durable. Errors: kIo, kNoSpace; a failed one stays failed.
+  virtual Result<void> flush();
+};
+
+// A raw image: the bytes of a file, cut to `size`.
+class RawImage : public Image {
+ public:
+  // Requires: `file` outlives this, size <= file.size().
+  RawImage(File& file, uint64_t size);
+
+  const std::string& name() const override { return file_.name(); }
+  uint64_t size() const override { return size_; }
+  Result<void> read_at(uint64_t offset, std::span<std::byte> out) override;
+  Result<ImageExtent> extent_at(uint64_t offset, uint64_t limit) override;
+  void will_need(uint64_t offset, uint64_t length) override { file_.will_need(offset, length); }
+  // These require that the file is open for writing; several threads may write at once.
+  Result<void> write_at(uint64_t offset, std::span<const std::byte> data) override;
+  Result<void> punch_at(uint64_t offset, uint64_t length) override;
+  Result<void> flush() override { return file_.flush(); }
+
+ private:
+  File& file_;
+  uint64_t size_;
+};
+
+}  // namespace snaptool

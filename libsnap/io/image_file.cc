@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libsnap/io/image_file.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "libsnap/base/check.h"
+
+namespace snaptool {
+
+std::unique_lock<std::mutex> ImageFile::turn() {
+  return only_read_ ? std::unique_lock<std::mutex>() : std::unique_lock(mutex_);
+}
+
+Result<void> ImageFile::read_at(uint64_t offset, std::span<std::byte> out) {
+  if (offset > size() || out.size() > size() - offset) {
+    return Error(ErrorCode::kCorruption,
+                 fmt::format("'{}' ends at byte {}, but {} bytes at byte {} are needed", name(),
+                             size(), out.size(), offset));
+  }
+  const auto lock = turn();
+  return image_.read_at(offset, out);
+}
+
+Result<void> ImageFile::write_at(uint64_t offset, std::span<const std::byte> data) {
+  SNAP_CHECK(!only_read_);
+  const auto lock = turn();
+  return image_.write_at(offset, data);
+}
+
+Result<void> ImageFile::zero_at(uint64_t offset, uint64_t length, ZeroMode /*mode*/) {
+  const std::vector<std::byte> zeros(std::min(length, kIoPiece));
+  for (uint64_t done = 0; done < length; done += zeros.size()) {
+    const uint64_t piece = std::min<uint64_t>(length - done, zeros.size());
+    SNAP_TRY(write_at(offset + done, std::span(zeros).first(piece)));
+  }
+  return {};
+}
+
+Result<void> ImageFile::resize(uint64_t /*size*/) {
+  return Error(ErrorCode::kUnsupported, fmt::format("the size of '{}' is fixed", name()));
+}
+
+Result<void> ImageFile::flush() {
+  const auto lock = turn();
+  return image_.flush();
+}
+
+Result<FileExtent> ImageFile::extent_at(uint64_t offset, uint64_t limit) {
+  const auto lock = turn();
+  SNAP_ASSIGN(const ImageExtent extent, image_.extent_at(offset, limit));
+  return FileExtent{extent.length, extent.zero, extent.file, extent.file_offset, extent.depth};
+}
+
+}  // namespace snaptool

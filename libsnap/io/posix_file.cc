@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libsnap/io/posix_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/falloc.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <new>
+#include <vector>
+
+#include "libsnap/base/arithmetic.h"
+#include "libsnap/base/check.h"
+#include "libsnap/io/file_lock.h"
+
+namespace snaptool {
+namespace {
+
+bool within(uint64_t size, uint64_t offset, uint64_t length) {
+  return offset <= size && length <= size - offset;
+}
+
+// What to do when a file cannot be opened; nothing where the errno says it.
+std::string remedy_for(int err, bool write) {
+  if (err == EACCES) {
+    return fmt::format("you lack {} permission for it, or search permission for a folder above it",
+                       write ? "read or write" : "read");
+  }
+  if (err == EPERM) return "it may be immutable: see lsattr";
+  if (err == EROFS) return "remount that writable, or leave it as it is and write a new file";
+  if (err == ENOENT) return "is the name right?";
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PosixFile>> PosixFile::open(const std::string& path,
+                                                   const OpenOptions& options) {
+  SNAP_CHECK(!(options.access == Access::kReadWrite && options.force_share));
+  const bool write = options.access == Access::kReadWrite;
+  // O_NONBLOCK so that a FIFO named by mistake is refused below instead of waited for.
+  int flags = (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK;
+  struct stat before {};
+  if (write && ::stat(path.c_str(), &before) == 0 && S_ISBLK(before.st_mode)) flags |= O_EXCL;
+  // What is only read keeps its access time, where its owner (or root) asks.
+  int fd = write ? -1 : ::open(path.c_str(), flags | O_NOATIME);
+  if (fd < 0 && (write || errno == EPERM)) fd = ::open(path.c_str(), flags);
+  if (fd < 0) {
+    const int err = errno;
+    if (err == EBUSY) {
+      return Error(ErrorCode::kBusy,
+                   fmt::format("'{}' is in use (mounted, or held by device-mapper or RAID): "
+                               "unmount or remove that first ('lsblk' shows it)",
+                               path));
+    }
+    if (err == EISDIR) {
+      return Error(ErrorCode::kInvalidArgument,
+                   fmt::format("'{}' is a directory, not a file or block device", path));
+    }
+    return Error::from_errno(err,
+                             fmt::format("cannot open '{}'{}", path, write ? " for writing" : ""))
+        .with_note(remedy_for(err, write));
+  }
+  SNAP_ASSIGN(auto file, adopt(fd, path, options.access));
+  if (write) {
+    SNAP_TRY(file->check_not_read_only());
+    SNAP_TRY(lock_for_writing(fd, path));
+    SNAP_TRY(check_not_held(fd, path));
+  } else if (!options.force_share) {
+    SNAP_TRY(lock_for_reading(fd, path));
+  }
+  return file;
+}
+
+Result<std::unique_ptr<PosixFile>> PosixFile::create(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+  if (fd < 0) {
+    const int err = errno;
+    if (err == EEXIST) {
+      return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' exists already", path));
+    }
+    return Error::from_errno(err, fmt::format("cannot create '{}'", path));
+  }
+  SNAP_ASSIGN(auto file, adopt(fd, path, Access::kReadWrite));
+  SNAP_TRY(lock_for_writing(fd, path));
+  SNAP_TRY(flush_folder_of(path));
+  return file;
+}
+
+Result<std::unique_ptr<PosixFile>> PosixFile::adopt(int fd, std::string name, Access access) {
+  std::unique_ptr<PosixFile> file(new PosixFile(fd, std::move(name)));
+  file->writable_ = access == Access::kReadWrite;
+  SNAP_TRY(file->learn_about_it());
+  return file;
+}
+
+Result<void> PosixFile::learn_about_it() {
+  struct stat st {};
+  if (::fstat(fd_, &st) != 0) return Error::from_errno(errno, fmt::format("stat '{}'", name_));
+  if (S_ISREG(st.st_mode)) {
+    size_ = static_cast<uint64_t>(st.st_size);
+    id_ = FileId{st.st_dev, st.st_ino};
+  } else if (S_ISBLK(st.st_mode)) {
+    uint64_t bytes = 0;
+    if (::ioctl(fd_, BLKGETSIZE64, &bytes) != 0) {
+      return Error::from_errno(errno, fmt::format("size of block device '{}'", name_));
+    }
+    size_ = bytes;
+    id_ = FileId{0, st.st_rdev};
+    is_block_device_ = true;
+  } else {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is {}, not a file or block device", name_,
+                             S_ISDIR(st.st_mode) ? "a directory" : "a pipe or special file"));
+  }
+  return {};
+}
+
+Result<void> PosixFile::check_not_read_only() const {
+  // The kernel lets root open such a device for writing, and refuses the writes.
+  int read_only = 0;
+  if (!is_block_device_ || ::ioctl(fd_, BLKROGET, &read_only) != 0 || read_only == 0) return {};
+  return Error(ErrorCode::kIo, fmt::format("'{}' is a read-only device: nothing was written "
+                                           "('blockdev --setrw' makes it writable)",
+                                           name_));
+}
+
+PosixFile::~PosixFile() { ::close(fd_); }
+
+Result<void> PosixFile::read_at(uint64_t offset, std::span<std::byte> out) {
+  if (!within(size(), offset, out.size())) {
+    return Error(ErrorCode::kCorruption,
+                 fmt::format("'{}' ends at byte {}, but {} bytes at byte {} are needed", name_,
+                             size(), out.size(), offset));
+  }
+  while (!out.empty()) {
+    const size_t piece = std::min<size_t>(out.size(), kIoPiece);
+    const ssize_t got = ::pread(fd_, out.data(), piece, static_cast<off_t>(offset));
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      return Error::from_errno(errno, fmt::format("read '{}' at byte {}", name_, offset));
+    }
+    if (got == 0) {
+      return Error(
+          ErrorCode::kCorruption,
+          fmt::format("'{}' became shorter while it was read: nothing at byte {}", name_, offset));
+    }
+    out = out.subspan(static_cast<size_t>(got));
+    offset += static_cast<uint64_t>(got);
+  }
+  return {};
+}
+
+Result<void> PosixFile::check_writable(uint64_t offset, uint64_t length) const {
+  SNAP_CHECK(writable_);
+  SNAP_CHECK(within(size(), offset, length));
+  if (flush_failed_.load()) {
+    const std::lock_guard lock(flush_mutex_);
+    return *flush_failure_;
+  }
+  return {};
+}
+
+Result<void> PosixFile::write_at(uint64_t offset, std::span<const std::byte> data) {
+  SNAP_TRY(check_writable(offset, data.size()));
+  while (!data.empty()) {
+    const size_t piece = std::min<size_t>(data.size(), kIoPiece);
+    const ssize_t put = ::pwrite(fd_, data.data(), piece, static_cast<off_t>(offset));
+    if (put < 0) {
+      if (errno == EINTR) continue;
+      return Error::from_errno(errno, fmt::format("write '{}' at byte {}", name_, offset));
+    }
+    if (put == 0) {
+      return Error::from_errno(EIO,
+                               fmt::format("write '{}' at byte {}: nothing taken", name_, offset));
+    }
+    data = data.subspan(static_cast<size_t>(put));
+    offset += static_cast<uint64_t>(put);
+  }
+  return {};
+}
+
+Result<void> PosixFile::zero_at(uint64_t offset, uint64_t length, ZeroMode mode) {
+  SNAP_TRY(check_writable(offset, length));
+  if (length == 0) return {};
+  const int how = (mode == ZeroMode::kPunch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE) |
+                  FALLOC_FL_KEEP_SIZE;
+  int err = 0;
+  do {
+    err = ::fallocate(fd_, how, static_cast<off_t>(offset), static_cast<off_t>(length)) == 0
+              ? 0
+              : errno;
+  } while (err == EINTR);
+  if (err == 0) return {};
+  if (err != EOPNOTSUPP && err != EINVAL && err != ENOSYS && err != ENODEV) {
+    return Error::from_errno(
+        err, fmt::format("zero {} bytes of '{}' at byte {}", length, name_, offset));
+  }
+  // Not offered here (or not at this alignment): write the zeros.
+  static const std::vector<std::byte> zeros(64 * kKiB);
+  while (length > 0) {
+    const uint64_t piece = std::min<uint64_t>(length, zeros.size());
+    SNAP_TRY(write_at(offset, std::span(zeros).first(piece)));
+    offset += piece;
+    length -= piece;
+  }
+  return {};
+}
+
+Result<void> PosixFile::resize(uint64_t size) {
+  SNAP_TRY(check_writable(0, 0));
+  if (is_block_device_) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' is a block device: its size is fixed", name_));
+  }
+  int err = 0;
+  do {
+    err = ::ftruncate(fd_, static_cast<off_t>(size)) == 0 ? 0 : errno;
+  } while (err == EINTR);
+  if (err != 0) return Error::from_errno(err, fmt::format("resize '{}' to {} bytes", name_, size));
+  size_ = size;
+  return {};
+}
+
+Result<void> PosixFile::flush() {
+  const std::lock_guard lock(flush_mutex_);
+  if (flush_failure_) return *flush_failure_;
+  int err = 0;
+  do {
+    err = ::fdatasync(fd_) == 0 ? 0
+                                : errno;  // size changes included: they are needed to read the data
+  } while (err == EINTR);
+  if (err != 0) {
+    flush_failure_ = Error::from_errno(err, fmt::format("flush '{}'", name_));
+    flush_failed_ = true;
+    return *flush_failure_;
+  }
+  return {};
+}
+
+PosixFile::KnownExtent PosixFile::find_extent(uint64_t offset) const {
+  const uint64_t size = size_.load();
+  const KnownExtent all_data{offset, size, false};
+  if (is_block_device_) return all_data;
+  const off_t start = static_cast<off_t>(offset);
+  const off_t data = ::lseek(fd_, start, SEEK_DATA);
+  // ENXIO: nothing but a hole to the end of the file. Anything else: holes cannot be told.
+  if (data < 0) return errno == ENXIO ? KnownExtent{offset, size, true} : all_data;
+  if (data > start) return {offset, std::min(size, static_cast<uint64_t>(data)), true};
+  const off_t hole = ::lseek(fd_, start, SEEK_HOLE);
+  if (hole <= start) return all_data;
+  return {offset, std::min(size, static_cast<uint64_t>(hole)), false};
+}
+
+Result<FileExtent> PosixFile::extent_at(uint64_t offset, uint64_t limit) {
+  SNAP_CHECK(offset < size() && limit > 0);
+  const auto cut = [&](const KnownExtent& known) {
+    return FileExtent{std::min(limit, known.end - offset), known.hole};
+  };
+  if (writable_) return cut(find_extent(offset));
+  const std::scoped_lock lock(known_mutex_);
+  if (!known_.has(offset)) known_ = find_extent(offset);
+  return cut(known_);
+}
+
+namespace {
+
+// The first extent that has bytes at or behind `offset`; nullopt when there is none. Errors: those
+// of the ioctl.
+Result<std::optional<struct fiemap_extent>> map_extent(int fd, uint64_t offset, uint64_t length,
+                                                       uint32_t flags) {
+  alignas(struct fiemap) std::array<std::byte, sizeof(struct fiemap) + sizeof(struct fiemap_extent)>
+      buffer{};
+  auto* const map = new (buffer.data()) struct fiemap;
+  map->fm_start = offset;
+  map->fm_length = length;
+  map->fm_flags = flags;
+  map->fm_mapped_extents = 0;
+  map->fm_extent_count = 1;
+  map->fm_reserved = 0;
+  if (::ioctl(fd, FS_IOC_FIEMAP, map) != 0) return Error::from_errno(errno, "map extents");
+  if (map->fm_mapped_extents == 0) return std::optional<struct fiemap_extent>();
+  struct fiemap_extent extent {};
+  std::memcpy(&extent, buffer.data() + sizeof(struct fiemap), sizeof extent);
+  return std::optional(extent);
+}
+
+// Whether the bytes on the device are the file's own, for others to share.
+bool has_shared_bytes(const struct fiemap_extent& extent) {
+  constexpr uint32_t kNoPlainBytes = FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC |
+                                     FIEMAP_EXTENT_ENCODED | FIEMAP_EXTENT_DATA_ENCRYPTED |
+                                     FIEMAP_EXTENT_NOT_ALIGNED | FIEMAP_EXTENT_DATA_INLINE |
+                                     FIEMAP_EXTENT_DATA_TAIL | FIEMAP_EXTENT_UNWRITTEN;
+  return (extent.fe_flags & FIEMAP_EXTENT_SHARED) != 0 && (extent.fe_flags & kNoPlainBytes) == 0;
+}
+
+}  // namespace
+
+SharedExtent PosixFile::shared_at(uint64_t offset, uint64_t limit) const {
+  const SharedExtent unknown{limit, {}};
+  if (is_block_device_ || no_fiemap_.load()) return unknown;
+  const std::scoped_lock lock(known_mutex_);
+  if (!writable_ && known_unshared_.has(offset)) {
+    return {std::min(limit, known_unshared_.end - offset), {}};
+  }
+  auto found = map_extent(fd_, offset, size() - offset, 0);
+  // What is only in the page cache yet is still shown as shared: then ask again, behind a flush.
+  if (found && *found && has_shared_bytes(**found)) {
+    found = map_extent(fd_, offset, limit, FIEMAP_FLAG_SYNC);
+  }
+  if (!found) {
+    no_fiemap_ = true;
+    return unknown;
+  }
+  if (!*found) return unknown;
+  const struct fiemap_extent& extent = **found;
+  const uint64_t end = extent.fe_logical + extent.fe_length;
+  if (extent.fe_logical <= offset && end > offset && has_shared_bytes(extent)) {
+    return {std::min(limit, end - offset), extent.fe_physical + (offset - extent.fe_logical)};
+  }
+  const uint64_t next = extent.fe_logical > offset ? extent.fe_logical : end;
+  if (next <= offset) return unknown;
+  known_unshared_ = {offset, next, false};
+  return {std::min(limit, next - offset), {}};
+}
+
+std::optional<uint64_t> PosixFile::space_left() const {
+  struct statvfs fs {};
+  if (is_block_device_ || ::fstatvfs(fd_, &fs) != 0) return std::nullopt;
+  // Root may use what is kept back from the others.
+  const uint64_t blocks = ::geteuid() == 0 ? fs.f_bfree : fs.f_bavail;
+  return checked_mul(blocks, fs.f_frsize);
+}
+
+void PosixFile::will_need(uint64_t offset, uint64_t length) {
+  // The kernel reads no more for one call than the device's read-ahead window: 128 KiB by default.
+  constexpr uint64_t kWindow = 128 * kKiB;
+  for (uint64_t done = 0; done < length; done += kWindow) {
+    ::posix_fadvise(fd_, static_cast<off_t>(offset + done),
+                    static_cast<off_t>(std::min(length - done, kWindow)), POSIX_FADV_WILLNEED);
+  }
+}
+
+void PosixFile::start_writeback(uint64_t offset, uint64_t length) {
+  // Errors are kept by the kernel for fdatasync: this flag waits for nothing, so it takes none
+  // away.
+  ::sync_file_range(fd_, static_cast<off_t>(offset), static_cast<off_t>(length),
+                    SYNC_FILE_RANGE_WRITE);
+}
+
+void PosixFile::drop_cache(uint64_t offset, uint64_t length) {
+  ::posix_fadvise(fd_, static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_DONTNEED);
+}
+
+Result<void> flush_folder_of(const std::string& path) {
+  std::string folder = std::filesystem::path(path).parent_path().string();
+  if (folder.empty()) folder = ".";
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return Error::from_errno(errno, fmt::format("cannot open folder '{}'", folder));
+  const int err = ::fsync(fd) == 0 ? 0 : errno;
+  ::close(fd);
+  // EINVAL: a file system whose folders cannot be flushed.
+  if (err != 0 && err != EINVAL)
+    return Error::from_errno(err, fmt::format("flush folder '{}'", folder));
+  return {};
+}
+
+}  // namespace snaptool

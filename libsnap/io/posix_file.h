@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+
+#include "libsnap/io/file.h"
+
+namespace snaptool {
+
+enum class Access { kRead, kReadWrite };
+
+struct OpenOptions {
+  Access access = Access::kRead;
+  // Take no lock and respect none. For readers only: a writer's checks are never skipped.
+  bool force_share = false;
+};
+
+// A regular file or block device of this machine.
+class PosixFile : public File {
+ public:
+  // Opens what `path` names (symbolic links are followed) and locks it: readers as QEMU's readers
+  // do, writers the whole file (file_lock.h). A writer also makes sure that nobody holds it in
+  // other ways: a block device is opened O_EXCL (mounts, device-mapper, RAID), a file must not be
+  // behind a loop device. Errors: kNotFound; kBusy when somebody else has it; kInvalidArgument when
+  // it is neither a regular file nor a block device, or is not permitted; kIo.
+  static Result<std::unique_ptr<PosixFile>> open(const std::string& path,
+                                                 const OpenOptions& options);
+
+  // Makes a new, empty file, locked for writing, and flushes its folder. Errors: kInvalidArgument
+  // when there is one already; kIo, kNoSpace. Crash: it is there, empty, or it is not.
+  static Result<std::unique_ptr<PosixFile>> create(const std::string& path);
+
+  // Takes over an open descriptor of a regular file or block device (of which it becomes the
+  // owner).
+  static Result<std::unique_ptr<PosixFile>> adopt(int fd, std::string name, Access access);
+
+  ~PosixFile() override;
+
+  const std::string& name() const override { return name_; }
+  uint64_t size() const override { return size_.load(); }
+  std::optional<FileId> id() const override { return id_; }
+  Result<void> read_at(uint64_t offset, std::span<std::byte> out) override;
+  Result<void> write_at(uint64_t offset, std::span<const std::byte> data) override;
+  Result<void> zero_at(uint64_t offset, uint64_t length, ZeroMode mode) override;
+  Result<void> resize(uint64_t size) override;
+  Result<void> flush() override;
+  std::optional<uint64_t> space_left() const override;
+  Result<FileExtent> extent_at(uint64_t offset, uint64_t limit) override;
+  SharedExtent shared_at(uint64_t offset, uint64_t limit) const override;
+  void will_need(uint64_t offset, uint64_t length) override;
+  void start_writeback(uint64_t offset, uint64_t length) override;
+  void drop_cache(uint64_t offset, uint64_t length) override;
+
+  bool is_block_device() const { return is_block_device_; }
+  int fd() const { return fd_; }
+
+ private:
+  PosixFile(int fd, std::string name) : fd_(fd), name_(std::move(name)) {}
+  Result<void> learn_about_it();
+  // Errors: kIo for a block device that takes no writes.
+  Result<void> check_not_read_only() const;
+  Result<void> check_writable(uint64_t offset, uint64_t length) const;
+  // From an offset in a hole or in data to where the one or the other ends.
+  struct KnownExtent {
+    uint64_t start = 0;
+    uint64_t end = 0;  // start: nothing is known
+    bool hole = false;
+    bool has(uint64_t offset) const { return offset >= start && offset < end; }
+  };
+  // Requires: offset < size(). Errors: none; where holes cannot be told, all is data.
+  KnownExtent find_extent(uint64_t offset) const;
+
+  int fd_;
+  std::string name_;
+  std::atomic<uint64_t> size_{0};
+  FileId id_;
+  bool is_block_device_ = false;
+  bool writable_ = false;
+  mutable std::mutex flush_mutex_;
+  std::optional<Error> flush_failure_;  // guarded by flush_mutex_
+  std::atomic<bool> flush_failed_{false};
+  mutable std::atomic<bool> no_fiemap_{false};
+  // What was found last: to ask costs time that grows with the extents of the file. Kept only while
+  // nobody writes through here.
+  mutable std::mutex known_mutex_;
+  mutable KnownExtent known_;           // guarded by known_mutex_
+  mutable KnownExtent known_unshared_;  // guarded by known_mutex_
+};
+
+// Makes the names in the folder of `path` durable.
+Result<void> flush_folder_of(const std::string& path);
+
+}  // namespace snaptool

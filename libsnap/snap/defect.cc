@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libsnap/snap/defect.h"
+
+#include <algorithm>
+#include <array>
+
+#include "libsnap/base/check.h"
+
+namespace snaptool {
+namespace {
+
+struct Description {
+  DefectCode code;
+  std::string_view name;
+  Severity severity;
+  std::string_view kernel;
+  std::string_view meaning;
+  std::string_view mending;
+};
+
+constexpr std::string_view kRepair = "'snaptool repair COW -o NEW'";
+constexpr std::string_view kWholeCopy =
+    "copying it again, whole; else 'snaptool repair COW -o NEW' keeps the rest";
+
+// One row a code, in the order of the enum.
+constexpr std::array<Description, static_cast<size_t>(DefectCode::kCount)> kDescriptions = {{
+    {DefectCode::kShortFile, "short-file", Severity::kCorrupt, "refuses it (EIO)",
+     "there is no store in what is left", "copying it again, whole"},
+    {DefectCode::kNoStore, "no-store", Severity::kHarmless,
+     "makes a new, empty store of it and wipes the first area",
+     "the snapshot is empty; or its header was wiped, and the list is still there",
+     "'snaptool repair COW -o NEW', if there was a store"},
+    {DefectCode::kBadMagic, "bad-magic", Severity::kCorrupt, "refuses it (ENXIO)",
+     "it is no COW, or its header was overwritten",
+     "naming the right file; else 'snaptool repair'"},
+    {DefectCode::kBadVersion, "bad-version", Severity::kCorrupt, "refuses it (EINVAL)",
+     "something else wrote its header", kRepair},
+    {DefectCode::kBadChunkSize, "bad-chunk-size", Severity::kCorrupt, "refuses it (EINVAL)",
+     "its header was overwritten", kRepair},
+    {DefectCode::kInvalid, "invalid", Severity::kCorrupt,
+     "loads it, says Invalid, and fails every read and write",
+     "all that was in it then still is; what the origin was written since is missing",
+     "'snaptool repair --ignore-invalid COW -o NEW' keeps what is there, of mixed times"},
+    {DefectCode::kValidNotOne, "valid-not-one", Severity::kHarmless, "takes it as valid", "nothing",
+     "no need"},
+    {DefectCode::kMissingArea, "missing-area", Severity::kCorrupt, "refuses it (EIO)",
+     "the COW was cut: what lay behind is lost", kWholeCopy},
+    {DefectCode::kOldBeyondOrigin, "old-beyond-origin", Severity::kCorrupt,
+     "loads it and never shows the entry; a merge stops at it for good (Merge failed)",
+     "the COW is another origin's, or the origin was cut",
+     "naming the right origin; else 'snaptool repair ORIGIN COW -o NEW'"},
+    {DefectCode::kNewBeyondCow, "new-beyond-cow", Severity::kCorrupt,
+     "loads it; reading that chunk fails (EIO), and no further chunk can be allocated",
+     "the content of this chunk is lost", kWholeCopy},
+    {DefectCode::kNewIsMetadata, "new-is-metadata", Severity::kCorrupt,
+     "loads it and shows metadata as content; a write there destroys the list",
+     "the content of this chunk is lost", kRepair},
+    {DefectCode::kNewHighByte, "new-high-byte", Severity::kCorrupt,
+     "loads it and takes the top byte for a run length, so that neighbouring chunks change too",
+     "the entry was overwritten, and what it said is lost", kRepair},
+    {DefectCode::kDuplicateOld, "duplicate-old", Severity::kCorrupt,
+     "loads it; the first entry in the list wins, for reads and after a merge",
+     "one of the two is not what the snapshot had there", kRepair},
+    {DefectCode::kDuplicateNew, "duplicate-new", Severity::kCorrupt,
+     "loads it and shows the same data in both places; a write to one changes the other",
+     "one of the two shows the other's content", kRepair},
+    {DefectCode::kLiveBehindTerminator, "live-behind-terminator", Severity::kCorrupt,
+     "reads and merges it rightly, but revives these entries once it has appended enough",
+     "nothing is lost as long as the kernel does not write to it",
+     "'snaptool merge', or 'snaptool repair COW -o NEW'"},
+    {DefectCode::kDestroyedArea, "destroyed-area", Severity::kCorrupt,
+     "loads what is there as if it were entries", "what the area said is lost", kRepair},
+    {DefectCode::kDataUnreadable, "data-unreadable", Severity::kCorrupt,
+     "fails reads of it, and a merge stops at it for good (Merge failed)",
+     "the content of this chunk is lost, unless the medium gives it another time", kRepair},
+    {DefectCode::kOldInTerminator, "old-in-terminator", Severity::kHarmless, "does not look at it",
+     "nothing", "no need"},
+}};
+
+const Description& describe(DefectCode code) {
+  const Description& row = kDescriptions[static_cast<size_t>(code)];
+  SNAP_CHECK(row.code == code);
+  return row;
+}
+
+}  // namespace
+
+std::string_view defect_code_name(DefectCode code) { return describe(code).name; }
+Severity severity_of(DefectCode code) { return describe(code).severity; }
+std::string_view kernel_view_of(DefectCode code) { return describe(code).kernel; }
+std::string_view meaning_of(DefectCode code) { return describe(code).meaning; }
+std::string_view mending_of(DefectCode code) { return describe(code).mending; }
+
+std::string_view remedy_for(DefectCode code) {
+  switch (code) {
+    case DefectCode::kShortFile:
+    case DefectCode::kMissingArea:
+    case DefectCode::kNewBeyondCow:
+      return "was it copied whole?";
+    case DefectCode::kBadMagic:
+      return "name the COW that belongs to this origin";
+    case DefectCode::kInvalid:
+      return "the snapshot is lost, 'snaptool read --ignore-invalid' shows what is left of it";
+    case DefectCode::kOldBeyondOrigin:
+      return "is it the right origin, and whole?";
+    case DefectCode::kDuplicateOld:
+      return "--accept-duplicates takes the first of them, as the kernel does";
+    default:
+      return "'snaptool verify' lists all that is wrong; look for a sound copy";
+  }
+}
+
+std::string_view severity_name(Severity severity) {
+  switch (severity) {
+    case Severity::kNote:
+      return "note";
+    case Severity::kHarmless:
+      return "harmless";
+    case Severity::kCorrupt:
+      return "corrupt";
+  }
+  return "unknown";
+}
+
+Severity FindingLog::result() const {
+  Severity worst = Severity::kNote;
+  for (size_t i = 0; i < counts.size(); ++i) {
+    if (counts[i] > 0) worst = std::max(worst, severity_of(static_cast<DefectCode>(i)));
+  }
+  return worst;
+}
+
+void FindingLog::add(Finding finding) {
+  uint64_t& seen = counts[static_cast<size_t>(finding.code)];
+  if (seen++ < kKept) findings.push_back(std::move(finding));
+}
+
+}  // namespace snaptool

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace snaptool {
+
+enum class Severity {
+  kNote,      // worth knowing, nothing wrong
+  kHarmless,  // odd, but neither snaptool nor the kernel loses anything by it
+  kCorrupt,   // data are lost, wrong, or would be once the store is written to
+};
+
+// What can be wrong with a store. The names (defect_code_name) are stable: scripts match on them.
+enum class DefectCode {
+  kShortFile,             // ends before the 16 bytes of the header, or before the first chunk
+  kNoStore,               // magic 0: the kernel would make a new store of it
+  kBadMagic,              // neither 0 nor "SnAp"
+  kBadVersion,            // not 1
+  kBadChunkSize,          // 0, not a power of two, or above 1 GiB
+  kInvalid,               // valid is 0: overflowed, or a write failed
+  kValidNotOne,           // valid is neither 0 nor 1
+  kMissingArea,           // an area that must exist lies beyond the end of the COW
+  kOldBeyondOrigin,       // an entry for a chunk that the origin does not have
+  kNewBeyondCow,          // an entry whose data lie beyond the end of the COW
+  kNewIsMetadata,         // an entry whose data chunk is the header or an area
+  kNewHighByte,           // new chunk of 2^56 or more
+  kDuplicateOld,          // a second entry for an origin chunk
+  kDuplicateNew,          // a second entry for a data chunk
+  kLiveBehindTerminator,  // entries behind the end of the list, which a later write would revive
+  kDestroyedArea,         // an area most of whose entries cannot be
+  kDataUnreadable,        // a data chunk that cannot be read
+  kOldInTerminator,       // the entry that ends the list has an old chunk
+  kCount,
+};
+
+std::string_view defect_code_name(DefectCode code);
+std::string_view severity_name(Severity severity);
+Severity severity_of(DefectCode code);
+// What the kernel (6.1) does with it, in a sentence.
+std::string_view kernel_view_of(DefectCode code);
+// What it means for the user, and what mends it: a phrase each.
+std::string_view meaning_of(DefectCode code);
+std::string_view mending_of(DefectCode code);
+// What one who wants to merge the store can do about it, in half a sentence.
+std::string_view remedy_for(DefectCode code);
+
+// One defect, where it is, and what it means.
+struct Finding {
+  DefectCode code = DefectCode::kNoStore;
+  std::optional<uint64_t> area;
+  std::optional<uint64_t> index;  // of the entry in its area
+  std::optional<uint64_t> old_chunk;
+  std::optional<uint64_t> new_chunk;
+  std::optional<uint64_t> offset;  // bytes into the COW
+  std::string message;
+};
+
+// Defects that were found. Of each code the first kKept are kept; `counts` has them all.
+struct FindingLog {
+  static constexpr size_t kKept = 100;
+
+  std::vector<Finding> findings;
+  std::array<uint64_t, static_cast<size_t>(DefectCode::kCount)> counts{};
+
+  uint64_t count(DefectCode code) const { return counts[static_cast<size_t>(code)]; }
+  // The worst severity there is; kNote when nothing was found.
+  Severity result() const;
+  void add(Finding finding);
+};
+
+}  // namespace snaptool

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "libsnap/snap/persistent_store.h"
+#include "libsnap/snap/undo_journal.h"
+
+namespace snaptool {
+
+// Checks that both files are what the journaled merge, the undoing, or a crash of either left of
+// them: a store of the same shape whose list ends in the journaled part, each journaled entry there
+// or cleared, each sector of the origin that a batch overwrites old or new. Reads all journaled
+// bytes. Requires: store.read_metadata succeeded.
+// Errors: kWrongBase, with the place, when something was changed since; kCorruption when the
+// journal is damaged; kIo; kInterrupted.
+Result<void> check_against_journal(File& origin, PersistentStore& store, UndoJournal& journal,
+                                   const Job& job);
+
+// Brings an origin and its COW back to what they were before a merge with an undo file, in the
+// ranges that the merge changed. (What lay behind the end of the list is not brought back.)
+//
+// Batch by batch, the last one first: its entries -> cow.flush -> the origin's old bytes ->
+// origin.flush. So at every instant view(origin, cow) is what it was, and the undoing, or another
+// merge, can go on. Memory: the tables of one batch and a buffer a thread.
+class Undo {
+ public:
+  // Checks everything, writes nothing. Requires: the files outlive this, are open for writing, and
+  // are different files. Errors: those of check_against_journal; kCorruption when `cow` is not a
+  // sound store.
+  static Result<std::unique_ptr<Undo>> begin(File& origin, File& cow, File& journal,
+                                             const Job& job);
+
+  enum class Phase {
+    kMark,  // the journal says that the undoing has begun; both files are flushed
+    kRestoreEntries,
+    kFlushCow,
+    kRestoreOrigin,
+    kFlushOrigin,
+    kDone,
+  };
+  Phase phase() const { return phase_; }
+  // Does one phase. Errors: those of File; kInterrupted. After an error every later call returns it
+  // again. Crash, error, interruption: begin again resumes.
+  Result<void> step(const Job& job);
+  // Calls step until it is done.
+  Result<void> run(const Job& job);
+
+  // Bytes of the origin that are written back.
+  uint64_t bytes() const { return bytes_; }
+  // Entries that are put back, those that are there already included.
+  uint64_t exceptions() const { return journal_.shape().exceptions - journal_.first_entry(); }
+
+ private:
+  Undo(File& origin, PersistentStore store, UndoJournal journal)
+      : origin_(origin), store_(std::move(store)), journal_(std::move(journal)) {}
+  Result<void> do_phase(const Job& job);
+
+  File& origin_;
+  PersistentStore store_;
+  UndoJournal journal_;
+  Phase phase_ = Phase::kMark;
+  size_t batches_left_ = 0;
+  uint64_t bytes_ = 0;
+  UndoJournal::Tables tables_;  // of the batch that is being undone
+  std::optional<Error> failure_;
+};
+
+}  // namespace snaptool

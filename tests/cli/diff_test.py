@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""diff, its reports, hash and verify --against: compared with naive ones, and with the tools that read them."""
+
+import hashlib
+import json
+import math
+import os
+import random
+import re
+import subprocess
+import sys
+import unittest
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+from harness import SNAPTOOL, ScratchTest, main, need, run, run_under_strace, sha256_of_file  # noqa: E402
+
+SEED = int(os.environ.get("SNAPTOOL_SEED", random.randrange(2**32)))
+
+
+def naive_ranges(a, b, unit=512):
+    """[(offset, length, changed bytes)] of two byte strings; the shorter goes on with zeros."""
+    size = max(len(a), len(b))
+    a, b = a.ljust(size, b"\0"), b.ljust(size, b"\0")
+    ranges = []
+    for at in range(0, size, unit):
+        one, other = a[at:at + unit], b[at:at + unit]
+        if one == other:
+            continue
+        changed = sum(x != y for x, y in zip(one, other, strict=True))
+        if ranges and ranges[-1][0] + ranges[-1][1] == at:
+            offset, length, before = ranges[-1]
+            ranges[-1] = (offset, length + len(one), before + changed)
+        else:
+            ranges.append((at, len(one), changed))
+    return ranges
+
+
+def entropy(data):
+    return -sum(n / len(data) * math.log2(n / len(data)) for n in Counter(data).values()) + 0.0
+
+
+class DiffTest(ScratchTest):
+    def setUp(self):
+        super().setUp()
+        self.rng = random.Random(f"{SEED}{self.id()}")
+
+    @classmethod
+    def setUpClass(cls):
+        print(f"seed {SEED} (SNAPTOOL_SEED replays it)")
+
+    def file(self, name, content):
+        path = self.scratch / name
+        path.write_bytes(content)
+        return path
+
+    def sparse(self, name, size, pieces):
+        path = self.scratch / name
+        with open(path, "wb") as file:
+            file.truncate(size)
+            for offset, content in pieces:
+                file.seek(offset)
+                file.write(content)
+        return path
+
+    def diff(self, *arguments):
+        done = run("diff", "--output=json", *arguments)
+        self.assertIn(done.returncode, (0, 1), done.stderr)
+        result = json.loads(done.stdout)
+        self.assertEqual(result["summary"]["equal"], done.returncode == 0)
+        return result
+
+    def changed_pair(self, size=300_000):
+        a = self.rng.randbytes(size)
+        b = bytearray(a)
+        for _ in range(self.rng.randrange(1, 8)):
+            at = self.rng.randrange(size)
+            length = min(size - at, self.rng.choice([1, 40, 3000]))
+            b[at:at + length] = self.rng.randbytes(length)
+        return a, bytes(b)
+
+
+class Ranges(DiffTest):
+    def test_against_a_naive_one(self):
+        for n in range(60):
+            size = self.rng.choice([0, 1, 511, 512, 4096, 100_000, 1_500_000])
+            pieces = [(self.rng.randrange(size + 1), self.rng.choice([bytes(5000), self.rng.randbytes(3000), b"z"]))
+                      for _ in range(self.rng.randrange(4))]
+            a = self.sparse("a", size, pieces)
+            more = [(self.rng.randrange(size + 1), self.rng.randbytes(self.rng.choice([1, 600, 9000])))
+                    for _ in range(self.rng.randrange(3))]
+            b = self.sparse("b", self.rng.choice([size, size, size + 70_000]), pieces + more)
+            unit = self.rng.choice([512, 512, 4096, 1536, 1 << 20])
+            expected = naive_ranges(a.read_bytes(), b.read_bytes(), unit)
+            for jobs in (1, 4):
+                result = self.diff("--granularity", unit, "-j", jobs, a, b)
+                found = [(r["offset"], r["length"], r["changed_bytes"]) for r in result["ranges"]]
+                self.assertEqual(found, expected, (n, unit))
+            summary = result["summary"]
+            self.assertEqual((summary["ranges"], summary["range_bytes"], summary["changed_bytes"]),
+                             (len(expected), sum(r[1] for r in expected), sum(r[2] for r in expected)))
+            self.assertEqual(summary["compared_bytes"] + summary["hole_bytes"] + summary["same_storage_bytes"],
+                             max(a.stat().st_size, b.stat().st_size))
+            self.assertEqual(run("diff", a, b).returncode, subprocess.run(["cmp", "-s", a, b], check=False).returncode
+                             if a.stat().st_size == b.stat().st_size else 1 if expected else 0)
+
+    def test_it_agrees_with_qemu_img(self):
+        need(self, "qemu-img")
+        for _ in range(10):
+            a, b = (self.file(n, c) for n, c in zip("ab", self.changed_pair(self.rng.choice([4096, 300_032])),
+                                                    strict=True))
+            for options in ([], ["-s"]):
+                theirs = subprocess.run(["qemu-img", "compare", "-q", "-f", "raw", "-F", "raw", *options, a, b],
+                                        check=False).returncode
+                self.assertEqual(run("diff", "-q", *(["--strict"] if options else []), a, b).returncode, theirs)
+
+    def test_strict(self):
+        hole = self.sparse("hole", 1 << 20, [(0, b"x")])
+        zeros = self.sparse("zeros", 1 << 20, [(0, b"x"), (65536, bytes(8192))])
+        longer = self.sparse("longer", (1 << 20) + 512, [(0, b"x")])
+        self.assertEqual(self.diff(hole, zeros)["ranges"], [])
+        self.assertEqual(self.diff("--strict", hole, zeros)["ranges"],
+                         [{"offset": 65536, "length": 8192, "changed_bytes": 0}])
+        self.assertTrue(self.diff(hole, longer)["summary"]["equal"])
+        self.assertFalse(self.diff("--strict", hole, longer)["summary"]["equal"])
+
+    def test_what_need_not_be_read_is_not(self):
+        need(self, "strace")
+        content = self.rng.randbytes(8 << 20)
+        origin, cow = self.file("origin", content), self.scratch / "cow"
+        self.assertEqual(run("create", origin, cow).returncode, 0)
+        for offset in (0, 1 << 20, 5 << 20):
+            self.assertEqual(run("write", "-P", "1", "--offset", offset, "--length", "100s", origin, cow).returncode, 0)
+
+        def bytes_read(*operands):
+            trace = self.scratch / "trace"
+            done = run_under_strace(["-o", str(trace), "-e", "trace=pread64", "-P", str(origin)], "diff", *operands)
+            self.assertIn(done.returncode, (0, 1), done.stderr)
+            return sum(int(n) for n in re.findall(r"\) += (\d+)$", trace.read_text(), re.M))
+        chunks = 3 * 13 * 4096
+        self.assertLess(bytes_read(origin, f"{origin}@{cow}"), chunks + 65536)
+        self.assertLess(bytes_read(origin, origin), 65536)
+        self.assertLess(bytes_read(f"{origin}#+1M", f"{origin}#+1M"), 65536)
+        self.assertGreater(bytes_read(origin, self.file("copy", content)), 8 << 20)
+        summary = self.diff(origin, f"{origin}@{cow}")["summary"]
+        self.assertEqual((summary["compared_bytes"], summary["chunk_size"]), (chunks, 4096))
+        self.assertEqual(summary["same_storage_bytes"], (8 << 20) - chunks)
+        self.assertLessEqual(summary["changed_bytes"], 300 * 512)
+
+    def test_hex_and_hashes(self):
+        a = self.file("a", b"The quick brown fox jumps over the lazy dog." + bytes(2000))
+        b = self.file("b", b"The quick brown fox jumps over the crazy dog" + bytes(2000))
+        done = run("diff", "--hex=64", "--hash", a, b)
+        self.assertIn("  - 00000020  68 65 20 6c 61 7a 79 20  64 6f 67 2e 00 00 00 00  |he lazy dog.....|", done.stdout)
+        self.assertIn("|he crazy dog....|", done.stdout)
+        for path in (a, b):
+            self.assertIn(hashlib.sha256(path.read_bytes()[:512]).hexdigest(), done.stdout)
+        ranges = self.diff("--hex=16", "--hash", a, b)["ranges"]
+        self.assertEqual(ranges[0]["hex_offset"], 32)
+        self.assertEqual(bytes.fromhex(ranges[0]["after"]["hex"]), b.read_bytes()[32:48])
+        self.assertAlmostEqual(ranges[0]["before"]["entropy"], entropy(a.read_bytes()[:512]), 6)
+
+    def test_trouble_is_not_a_difference(self):
+        a = self.file("a", bytes(4096))
+        for operands, status in (([a, self.scratch / "none"], 2), (["--granularity", "100", a, a], 64),
+                                 (["--hex=1M", a, a], 64), (["--report", self.scratch / "r.txt", a, a], 64),
+                                 ([a, f"{a}#p1"], 2), ([a, self.scratch], 64)):
+            done = run("diff", *operands)
+            self.assertEqual(done.returncode, status, done.stderr)
+            self.assertEqual(done.stdout, "")
+
+
+class Reports(DiffTest):
+    def setUp(self):
+        super().setUp()
+        content, changed = self.changed_pair()
+        while content == changed:
+            content, changed = self.changed_pair()
+        self.a, self.b = self.file("a <&'\".img", content), self.file("b.img", changed)
+        self.expected = naive_ranges(content, changed)
+
+    def report(self, name, *options):
+        path = self.scratch / name
+        done = run("diff", *options, self.a, self.b, "--report", path)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        return path
+
+    def test_json(self):
+        report = json.loads(self.report("r.json").read_text())
+        self.assertEqual([(r["offset"], r["length"], r["changed_bytes"]) for r in report["ranges"]], self.expected)
+        for image, path in (("image1", self.a), ("image2", self.b)):
+            self.assertEqual(report[image]["sha256"], sha256_of_file(path))
+        for row in report["ranges"]:
+            for side, path in (("before", self.a), ("after", self.b)):
+                content = path.read_bytes()[row["offset"]:row["offset"] + row["length"]]
+                self.assertEqual(row[side]["sha256"], hashlib.sha256(content).hexdigest())
+                self.assertAlmostEqual(row[side]["entropy"], entropy(content), 6)
+        self.assertIn("--report=", report["command_line"])
+
+    def test_dfxml(self):
+        root = ET.fromstring(self.report("r.xml").read_bytes())
+        ns = {"d": root.tag[1:].partition("}")[0]}
+        names = [e.text for e in root.findall("d:source/d:image_filename", ns)]
+        self.assertEqual(names, [str(self.a), str(self.b)])
+        runs = root.findall(".//d:byte_run", ns)
+        self.assertEqual(len(runs), 2 * len(self.expected))
+        for n, run_element in enumerate(runs):
+            path = self.b if n % 2 else self.a
+            offset, length = int(run_element.get("file_offset")), int(run_element.get("len"))
+            self.assertEqual((offset, length), self.expected[n // 2][:2])
+            self.assertEqual(int(run_element.get("img_offset")), offset)
+            content = path.read_bytes()[offset:offset + length]
+            self.assertEqual(run_element.find("d:hashdigest", ns).text, hashlib.sha256(content).hexdigest())
+
+    def test_html(self):
+        page = self.report("r.html").read_text()
+        for path in (self.a, self.b):
+            self.assertIn(sha256_of_file(path), page)
+        self.assertNotIn("<script", page)
+        self.assertNotIn("a <&", page)
+        self.assertIsNone(re.search(r"(?:src|href)=[\"'](?!#)", page))
+        self.assertEqual(len(re.findall('<td class="hash">[0-9a-f]{64}<br>', page)), len(self.expected))
+
+    def test_html_in_a_browser(self):
+        need(self, "chromium", "sfdisk")
+        disks = []
+        for name, edit in (("one.dd", b"1"), ("two.dd", b"2")):
+            disk = self.sparse(name, 16 << 20, [])
+            subprocess.run(["sfdisk", "-q", str(disk)], input="label: dos\nsize=4M, type=83\nsize=8M, type=8e\n",
+                           text=True, check=True, capture_output=True)
+            with open(disk, "r+b") as file:
+                for offset in (440, 2 << 20, 7 << 20):
+                    file.seek(offset)
+                    file.write(edit * 4)
+            disks.append(disk)
+        page = self.scratch / "r.html"
+        self.assertEqual(run("diff", *disks, "--report", page).returncode, 1)
+        options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={self.scratch}/browser"]
+        picture = self.scratch / "r.png"
+        dom = subprocess.run(["chromium", *options, "--dump-dom", f"file://{page}"], capture_output=True, text=True,
+                             check=True, timeout=60).stdout
+        subprocess.run(["chromium", *options, "--window-size=1000,900", f"--screenshot={picture}", f"file://{page}"],
+                       capture_output=True, check=True, timeout=60)
+        overview = dom[dom.index("<svg"):dom.index("</svg>")]
+        self.assertEqual(overview.count('class="c"'), 3)
+        # Bars stand where the disks differ: a thousand units for 16 MiB.
+        places = [float(x) for x in re.findall(r'class="c" x="([\d.]+)"', overview)]
+        for x, offset in zip(places, (440, 2 << 20, 7 << 20), strict=True):
+            self.assertLess(abs(x - offset / (16 << 20) * 1000), 1.5)
+        for name in ("#p1", "#p2"):
+            self.assertIn(f">{name}<", overview)
+        self.assertEqual(dom.count('id="zoom-'), 16)
+        self.assertGreater(picture.stat().st_size, 10_000)
+        if os.environ.get("SNAPTOOL_KEEP_PICTURE"):
+            picture.rename(os.environ["SNAPTOOL_KEEP_PICTURE"])
+
+    def test_equal_images(self):
+        path = self.scratch / "r.html"
+        self.assertEqual(run("diff", self.a, self.a, "--report", path).returncode, 0)
+        self.assertIn("are equal", path.read_text())
+
+    def test_a_report_appears_whole_or_not_at_all(self):
+        path = self.scratch / "r.json"
+        path.write_text("mine")
+        self.assertEqual(run("diff", self.a, self.b, "--report", path).returncode, 64)
+        self.assertEqual(run("diff", self.a, self.scratch / "none", "--force", "--report", path).returncode, 2)
+        self.assertEqual(path.read_text(), "mine")
+        self.assertEqual(run("diff", self.a, self.b, "--force", "--report", path).returncode, 1)
+        self.assertEqual(len(json.loads(path.read_text())["ranges"]), len(self.expected))
+        self.assertEqual([p.name for p in self.scratch.iterdir() if "partial" in p.name], [])
+
+
+class Hashes(DiffTest):
+    def test_what_the_tools_check(self):
+        for size in (0, 1, (8 << 20) + 5, 17 << 20):
+            path = self.file("odd \\ name", self.rng.randbytes(size))
+            for algorithm in ("sha256", "sha512", "sha1", "md5"):
+                manifest = self.file("m", run("hash", "--algorithm", algorithm, path, binary=True).stdout)
+                subprocess.run([f"{algorithm}sum", "-c", "--strict", manifest], check=True, capture_output=True)
+            manifest = self.file("m", run("hash", "--algorithm", "sha256,sha1,md5", path, binary=True).stdout)
+            for algorithm in ("sha256", "sha1", "md5"):
+                done = subprocess.run([f"{algorithm}sum", "-c", manifest], capture_output=True, text=True, check=True)
+                self.assertIn("OK", done.stdout)
+            self.assertEqual(run("verify", "--against", manifest, path).returncode, 0)
+
+    def test_blocks(self):
+        content = self.rng.randbytes(1_000_000)
+        path = self.sparse("image", 40 << 20, [(123, content), (30 << 20, content)])
+        whole = path.read_bytes()
+        for size in (512, 4096, 65536, 1 << 20, 3_000_000, 1 << 30):
+            for jobs in (1, 3):
+                lines = run("hash", "--block-size", size, "-j", jobs, path).stdout.splitlines()
+                rows = [line.split() for line in lines if line[0] != "#"]
+                self.assertEqual(len(rows), -(-len(whole) // size))
+                for n in {0, len(rows) // 2, len(rows) - 1, self.rng.randrange(len(rows))}:
+                    at = n * size
+                    self.assertEqual(rows[n], [str(at), hashlib.sha256(whole[at:at + size]).hexdigest()])
+        rows = json.loads(run("hash", "--output=json", "--block-size", "16M", "--algorithm", "md5", path).stdout)
+        self.assertEqual([r["md5"] for r in rows["blocks"]],
+                         [hashlib.md5(whole[at:at + (16 << 20)]).hexdigest() for at in (0, 16 << 20, 32 << 20)])
+
+    def test_against_blocks(self):
+        path = self.file("image", self.rng.randbytes(300_000))
+        manifest = self.scratch / "m"
+        self.assertEqual(run("hash", "--block-size", "4k", "--algorithm", "sha256,md5", path, "-o", manifest).returncode, 0)
+        self.assertEqual(run("verify", "--against", manifest, path).returncode, 0)
+        content = bytearray(path.read_bytes())
+        for at in (5000, 9000, 200_000):
+            content[at] ^= 1
+        changed = self.file("changed", content)
+        done = run("verify", "--output=json", "--against", manifest, changed)
+        self.assertEqual(done.returncode, 2)
+        self.assertEqual(json.loads(done.stdout)["ranges"], [{"offset": 4096, "length": 8192},
+                                                             {"offset": 48 * 4096, "length": 4096}])
+        for size in (299_999, 300_001, 4096, 310_000):
+            other = self.file("other", path.read_bytes().ljust(size, b"\0")[:size])
+            done = run("verify", "--against", manifest, other)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(f"has {size} bytes", done.stdout)
+
+    def test_manifests_that_are_none(self):
+        path = self.file("image", bytes(10_000))
+        good = run("hash", "--block-size", "4k", path).stdout
+        for bad in ("", "hello\n", good.replace("# size 10000\n", ""), good.replace("sha256", "crc7"),
+                    good.replace("4096 ad", "4096 xx"), good.replace("\n4096 ", "\n4097 "), good[:-60],
+                    good + "12288 " + "0" * 64 + "\n", good.replace("block-size 4096", "block-size 0"),
+                    "0" * 64 + "  a\n" + "1" * 64 + "  b\n", "0" * 63 + "  a\n", "x" * 10_000):
+            manifest = self.file("m", bad.encode())
+            done = run("verify", "--against", manifest, path)
+            self.assertIn(done.returncode, (2, 65), (bad[:80], done.stderr))
+            self.assertTrue(done.returncode == 65 or "4096 xx" in bad, (bad[:80], done.stdout))
+
+    def test_options(self):
+        path = self.file("image", bytes(10_000))
+        for options in (["--algorithm", "crc32"], ["--algorithm", "md5,md5"], ["--algorithm="], ["--block-size", "100"]):
+            self.assertEqual(run("hash", *options, path).returncode, 64)
+
+    def test_interrupted(self):
+        path = self.sparse("big", 1 << 40, [(0, b"x")])
+        out = self.scratch / "m"
+        process = subprocess.Popen([SNAPTOOL, "hash", path, "-o", out], stderr=subprocess.PIPE)
+        with self.assertRaises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.5)
+        process.send_signal(2)
+        self.assertEqual(process.wait(timeout=10), 130)
+        process.stderr.close()
+        self.assertFalse(out.exists())
+
+
+if __name__ == "__main__":
+    main("diff and hash", 120)

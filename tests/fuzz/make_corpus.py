@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the seeds of the fuzzers: python3 make_corpus.py FOLDER (the folder `corpus` beside this file)."""
+
+import hashlib
+import struct
+import sys
+from pathlib import Path
+
+
+def store(entries, chunk=512, valid=1, version=1, chunks=None, magic=0x70416e53):
+    per_area = chunk // 16
+    last = max([new for _, new in entries if new < 1000] + [1 + len(entries) // per_area * (per_area + 1)])
+    size = (chunks or last + 1) * chunk
+    data = bytearray(b"".join(bytes([65 + i % 26]) * 64 for i in range(size // 64)))
+    data[:chunk] = struct.pack("<4I", magic, valid, version, chunk // 512).ljust(chunk, b"\0")
+    for area in range(len(entries) // per_area + 1):
+        at = (1 + area * (per_area + 1)) * chunk
+        rows = entries[area * per_area:(area + 1) * per_area]
+        data[at:at + chunk] = b"".join(struct.pack("<QQ", *row) for row in rows).ljust(chunk, b"\0")[:chunk]
+    return bytes(data)
+
+
+TEXT = """vg0 {
+id = "aaaaaa-bbbb-cccc-dddd-eeee-ffff-gggggg"
+seqno = 7
+format = "lvm2"
+status = ["RESIZEABLE", "READ", "WRITE"]
+extent_size = 128 # 64 Kilobytes
+physical_volumes {
+pv0 {
+id = "pppppp-pppp-pppp-pppp-pppp-pppp-pppppp"
+device = "/dev/\\"odd\\\\name\\""
+pe_start = 256
+pe_count = 100
+}
+}
+logical_volumes {
+data {
+id = "1"
+status = ["READ", "WRITE", "VISIBLE"]
+segment_count = 2
+segment1 {
+start_extent = 0
+extent_count = 2
+type = "striped"
+stripe_count = 2
+stripe_size = 16
+stripes = ["pv0", 0, "pv0", 5]
+}
+segment2 {
+start_extent = 2
+extent_count = 3
+type = "striped"
+stripe_count = 1
+stripes = ["pv0", 10]
+}
+}
+s1 {
+id = "2"
+status = []
+segment1 {
+start_extent = 0
+extent_count = 4
+type = "%s"
+stripe_count = 1
+stripes = ["%s", 20]
+}
+}
+snapshot0 {
+id = "3"
+status = ["READ", "WRITE", "VISIBLE"]
+segment1 {
+start_extent = 0
+extent_count = 5
+type = "snapshot"
+chunk_size = 8
+origin = "data"
+%s = "s1"
+}
+}
+}
+}
+"""
+
+
+def text(kind="striped", area="pv0", store="cow_store"):
+    return (TEXT % (kind, area, store)).encode() + b"\0"
+
+
+def volume(content, wrap=False):
+    """A PV with its label in sector 1, and 8 KiB of metadata; the sums are left to the fuzzer."""
+    disk = bytearray(16384)
+    label = b"LABELONE" + struct.pack("<QII", 1, 0, 32) + b"LVM2 001" + b"p" * 32
+    label += struct.pack("<Q4Q4Q", 8 << 20, 131072, 0, 0, 0, 4096, 8192, 0, 0)
+    disk[512:512 + len(label)] = label
+    at = 8192 - 700 if wrap else 1024
+    first = content[:8192 - at]
+    area = struct.pack("<I16sIQQ", 0, b" LVM2 x[5A%r0N*>", 1, 4096, 8192)
+    area += struct.pack("<QQII", at, len(content), 0, 0)
+    disk[4096:4096 + len(area)] = area
+    disk[4096 + at:4096 + at + len(first)] = first
+    rest = content[len(first):]
+    disk[4608:4608 + len(rest)] = rest
+    return bytes(disk)
+
+
+def mbr(*entries, junk=0):
+    """A boot sector with (type, start, count)."""
+    table = b"".join(struct.pack("<B3xB3xII", 0, *entry) for entry in entries)
+    return bytes([junk]) * 446 + table.ljust(64, b"\0") + b"\x55\xaa"
+
+
+def gpt(sector, partitions):
+    disk = bytearray(12 * sector)
+    disk[:512] = mbr((0xee, 1, 0xffffffff))
+    head = b"EFI PART" + struct.pack("<IIIIQQQQ", 0x10000, 92, 0, 0, 1, 2000, 6, 1990) + b"g" * 16
+    head += struct.pack("<QIII", 2, len(partitions), 128, 0)
+    disk[sector:sector + len(head)] = head
+    for i, (first, last, name) in enumerate(partitions):
+        entry = b"t" * 16 + b"u" * 16 + struct.pack("<QQQ", first, last, 0) + name.encode("utf-16-le")
+        disk[2 * sector + 128 * i:2 * sector + 128 * i + len(entry)] = entry
+    return bytes(disk)
+
+
+def disks():
+    """The first byte says whose sums are made to fit: see disk_fuzz.cc."""
+    chain = mbr((0x83, 1, 9), (0x0f, 10, 100)) + bytes(9 * 512) + mbr((0x83, 1, 5), (5, 10, 20)) + bytes(9 * 512)
+    parts = [(6, 100, "one"), (200, 199, "bad"), (300, 1 << 40, "b\U0001f600")]
+    return {
+        "mbr": b"\0" + mbr((0x83, 2048, 4096), (0x8e, 8192, 1 << 31)), "mbr-code": b"\0" + mbr((0x83, 1, 1), junk=9),
+        "mbr-logical": b"\0" + chain + mbr((0x83, 1, 5)), "mbr-cycle": b"\0" + chain + mbr((5, 10, 5)),
+        "gpt-512": b"\1" + gpt(512, parts), "gpt-4k": b"\2" + gpt(4096, parts), "gpt-bad-sum": b"\0" + gpt(512, parts),
+        "pv": b"\3" + volume(text()), "pv-wrapped": b"\3" + volume(text(), wrap=True), "pv-bad-sum": b"\0" + volume(text()),
+        "pv-raid": b"\3" + volume(text("raid1")), "pv-in-lv": b"\3" + volume(text(area="data")),
+        "pv-cycle": b"\3" + volume(text(area="s1")), "pv-merging": b"\3" + volume(text(store="merging_store")),
+        "text": b"\4" + text(), "text-lists": b"\4vg { extent_size = 1 a = [] b = [1, -2, \"x\"] c { d { e = 1.5 } } }",
+        "text-deep": b"\4" + b"a { " * 40, "text-quotes": b'\4vg { a = "x\\"y" b = \'z\' # end\n}',
+    }
+
+
+def element(name, body):
+    return struct.pack("<II", 0x184D2A57, 4 + len(body)) + name + body
+
+
+def zstd_raw(data):
+    """A zstd frame with content size and one stored block (RFC 8878)."""
+    return struct.pack("<IBI", 0xFD2FB528, 0xA0, len(data)) + struct.pack("<I", 1 | len(data) << 3)[:3] + data
+
+
+def record(window, extents, data, old=None):
+    payload = zstd_raw(data) if data else b""
+    head = struct.pack("<IQIIII", len(extents), window, len(data), len(payload), bool(data), old is not None)
+    digests = hashlib.sha256(data).digest() + (old or bytes(32)) + bytes(32)
+    return element(b"SDB1", head + digests + b"".join(struct.pack("<III", *e) for e in extents)) + payload
+
+
+def snapdiff(records, flags=0, base=3 << 20, size=3 << 20, extra=b""):
+    """One whose sums do not fit yet: the fuzzer makes them."""
+    stream = element(b"SDH1", struct.pack("<IQQQQQ", 0, 0, 0, flags, base, size) + bytes(32) + b"seed") + extra
+    index, totals = b"", [0, 0, 0]
+    for window, extents, data, old in records:
+        index += struct.pack("<QQ", window, len(stream))
+        stream += record(window, extents, data, old)
+        for _, length, kind in extents:
+            totals[kind] += length
+    if index:
+        stream += element(b"SDX1", struct.pack("<IQ", len(records), 0) + bytes(32) + index)
+    end = struct.pack("<IQ4Q", 0, 0, len(records), *totals) + bytes(280 - 4 - 4 - 8 - 32)
+    return b"\x01" + stream + element(b"SDE1", end)
+
+
+def diffs():
+    zeros = hashlib.sha256(bytes(4096)).digest()
+    one = [(0, [(0, 4096, 0)], b"x" * 4096, zeros), (2, [(512, 4096, 1)], b"", zeros), ]
+    ranges = struct.pack("<cQQ", b"w", 4096, 5) + b"hello" + struct.pack("<cQQ", b"z", 1 << 20, 70000)
+    ranges2 = struct.pack("<cQQQ", b"w", 21, 4096, 5) + b"hello" + struct.pack("<cQQQ", b"z", 16, 1 << 20, 70000)
+    expected = element(b"SDA1", struct.pack("<IQ", 1, 1) + zeros + struct.pack("<III", 0, 4096, 0))
+    return {
+        "plain": snapdiff(one), "empty": snapdiff([]), "full": snapdiff([(0, [(0, 9, 0)], b"fullfull!", None)], 1, 0),
+        "kinds": snapdiff([(0, [(0, 4096, 0), (4096, 512, 1), (8192, 4096, 2)], b"y" * 4096, None)]),
+        "grow": snapdiff(one, size=4 << 20), "shrink": snapdiff(one[:1], size=4097), "expected": snapdiff(one, extra=expected),
+        "long-extent": snapdiff([(0, [(0, 1 << 31, 0)], b"z" * 100, None)]),
+        "skipped": snapdiff(one, extra=element(b"sign", b"later")), "other-base": snapdiff(one, base=2 << 20),
+        "rbd1": b"\0rbd diff v1\n" + b"f\x01\0\0\0a" + b"s" + struct.pack("<Q", 3 << 20) + ranges + b"e",
+        "rbd2": b"\0rbd diff v2\n" + b"t" + struct.pack("<Q", 5) + b"\x01\0\0\0a" + b"s"
+                + struct.pack("<QQ", 8, 2 << 20) + b"p" + struct.pack("<Q", 1) + b"\1" + ranges2 + b"e",
+    }
+
+
+def main():
+    folder = Path(sys.argv[1])
+    plain = [(2, 2), (0, 3), (5, 4)]
+    full = [(i, 2 + i + (i // 32)) for i in range(32)]
+    torn = bytearray(store(plain))
+    torn[512:528] = bytes(16)
+    seeds = {
+        "plain": store(plain), "empty": store([], chunks=3), "full-area": store(full + [(40, 35)]),
+        "area-exactly-full": store(full), "no-successor": store(full)[:34 * 512],
+        "duplicate-old": store([(3, 2), (3, 4)]), "duplicate-new": store([(3, 2), (4, 2)]),
+        "beyond-cow": store([(1, 5000)], chunks=4), "beyond-origin": store([(5000, 2)]),
+        "metadata": store([(1, 1)]), "high-byte": store([(1, 1 << 56)], chunks=4),
+        "torn-clear": bytes(torn), "invalid": store(plain, valid=0), "version": store(plain, version=2),
+        "magic-zero": store(plain, magic=0), "chunk-4k": store(plain, chunk=4096),
+        "out-of-order": store([(4, 10), (1, 3), (2, 7)]), "runs": store([(i, 2 + i) for i in range(20)]),
+    }
+    (folder / "store").mkdir(parents=True, exist_ok=True)
+    for name, data in seeds.items():
+        (folder / "store" / name).write_bytes(bytes([100]) + data)
+    arguments = {
+        "merge": b"\x06-p\0--dry-run\0a\0b", "read": b"\x04a@b@c\0--offset=4k\0-o\0-", "odd": b"\x01--\0-\0file:x#p2",
+        "sizes": b"\x008s\0" b"4k\0" b"16E\0" b"64KiB\0-1", "placeholder": b"\x06--%original_token%\0a", "progress": b"\x06--progress=jsonl:3\0-pq\0-j4",
+    }
+    (folder / "arguments").mkdir(parents=True, exist_ok=True)
+    for name, data in arguments.items():
+        (folder / "arguments" / name).write_bytes(data)
+    # How far the merge had come, what is done, and changed bytes as (place, value).
+    undo = {f"state-{n}-{what}": bytes([n, what]) for n in range(6) for what in (0, 1, 2, 4, 5)}
+    for name, place in {"version": 8, "origin-size": 16, "exceptions": 32, "kind": 4104, "number": 4112, "first": 4120,
+                        "entries": 4128, "ranges": 4136, "bytes": 4144, "entry": 8192, "range": 8448}.items():
+        undo[f"changed-{name}"] = struct.pack("<BBHB", 5, 1, place, 7)
+    (folder / "undo").mkdir(parents=True, exist_ok=True)
+    for name, data in undo.items():
+        (folder / "undo" / name).write_bytes(data)
+    (folder / "diff").mkdir(parents=True, exist_ok=True)
+    for name, data in diffs().items():
+        (folder / "diff" / name).write_bytes(data)
+    (folder / "disk").mkdir(parents=True, exist_ok=True)
+    for name, data in disks().items():
+        (folder / "disk" / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "libsnap/io/file.h"
+#include "tests/support/model.h"
+
+namespace snaptool::test {
+
+// Everything that was done to a set of files, in order, and the states that a power cut can leave
+// of them.
+//
+// The model: what was flushed on a file is there; of what was written to it since, any subset of
+// the 512-byte sectors is, each with the content of any one of the writes to it. Flushing one file
+// says nothing of another.
+class WriteLog {
+ public:
+  struct Event {
+    enum class Kind { kWrite, kResize, kFlush };
+    size_t file = 0;
+    Kind kind = Kind::kWrite;
+    uint64_t offset = 0;  // of a resize the new size
+    Bytes data;
+  };
+
+  // Registers a file as it is now, and returns its number.
+  size_t add_file(const Bytes& content);
+  void write(size_t file, uint64_t offset, std::span<const std::byte> data);
+  void resize(size_t file, uint64_t size);
+  void flush(size_t file);
+  const std::vector<Event>& events() const { return events_; }
+
+  // A state after a cut: the files' contents. `cut` is the number of events before it.
+  using Visitor =
+      std::function<void(const std::vector<Bytes>& files, size_t cut, const std::string& which)>;
+  // Visits the states after cut 0, 1, ..., events().size(). Where the states of a cut are at most
+  // `exhaustive`, all of them; otherwise nothing, everything, all but one border sector, one border
+  // sector alone (borders of each write), and `sampled` random subsets.
+  void visit_crash_states(size_t exhaustive, size_t sampled, std::mt19937_64& random,
+                          const Visitor& visit) const;
+  // Only the states after everything, as when the machine stops right behind the program's exit.
+  void visit_final_states(size_t exhaustive, size_t sampled, std::mt19937_64& random,
+                          const Visitor& visit) const;
+
+ private:
+  void visit(size_t first_cut, size_t exhaustive, size_t sampled, std::mt19937_64& random,
+             const Visitor& visit) const;
+
+  std::mutex mutex_;
+  std::vector<Bytes> initial_;
+  std::vector<Event> events_;
+};
+
+// Passes everything on and records it.
+class LoggedFile : public File {
+ public:
+  // Requires: inner and log outlive this. `swallow_flush`: flushes are neither recorded nor done: a
+  // mutant.
+  LoggedFile(File& inner, WriteLog& log, bool swallow_flush = false);
+
+  const std::string& name() const override { return inner_.name(); }
+  uint64_t size() const override { return inner_.size(); }
+  Result<void> read_at(uint64_t offset, std::span<std::byte> out) override {
+    return inner_.read_at(offset, out);
+  }
+  Result<void> write_at(uint64_t offset, std::span<const std::byte> data) override;
+  Result<void> zero_at(uint64_t offset, uint64_t length, ZeroMode mode) override;
+  Result<void> resize(uint64_t size) override;
+  Result<void> flush() override;
+  Result<FileExtent> extent_at(uint64_t offset, uint64_t limit) override {
+    return inner_.extent_at(offset, limit);
+  }
+
+ private:
+  File& inner_;
+  WriteLog& log_;
+  size_t number_;
+  bool swallow_flush_;
+};
+
+}  // namespace snaptool::test

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the Python tests share: running snaptool, scratch folders, sums, and the time budget they print."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+SNAPTOOL = os.environ.get("SNAPTOOL", "")
+DATA = Path(__file__).resolve().parent.parent / "data"
+KERNEL_STORES = DATA / "kernel"
+REQUIRE_PEERS = os.environ.get("SNAPTOOL_REQUIRE_PEERS") == "1"
+
+
+def run(*arguments, **options):
+    """Runs snaptool and returns the finished process with text (or with binary=True, bytes) output."""
+    binary = options.pop("binary", False)
+    options.setdefault("stdin", subprocess.DEVNULL)
+    options.setdefault("timeout", 120)
+    return subprocess.run([SNAPTOOL, *map(str, arguments)], capture_output=True, text=not binary,
+                          check=False, **options)
+
+
+# What a process under strace needs: LeakSanitizer, where snaptool is built with it, does not work under ptrace, and
+# would end it with status 1.
+TRACED = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
+
+
+def run_under_strace(options, *arguments):
+    """Runs snaptool with these options of strace, which can count its calls and kill it at one of them.
+
+    What it counts is per thread: with `-j 1` there is one.
+    """
+    return subprocess.run(["strace", "-f", "-qq", *options, SNAPTOOL, *map(str, arguments)], capture_output=True,
+                          text=True, check=False, stdin=subprocess.DEVNULL, env=TRACED)
+
+
+def sha256_of_file(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unpack(source, target):
+    """Decompresses a .zst of the test data; holes stay holes."""
+    subprocess.run(["zstd", "-q", "-d", "-f", "--sparse", "--long=27", str(source), "-o", str(target)],
+                   check=True, stdin=subprocess.DEVNULL)
+
+
+def need(test, *programs):
+    """Skips the test with a printed reason when a program is missing; fails where nothing may be skipped."""
+    from shutil import which
+    missing = [program for program in programs if which(program) is None]
+    if not missing:
+        return
+    reason = "not installed: " + ", ".join(missing)
+    if REQUIRE_PEERS:
+        test.fail(reason)
+    print(f"SKIPPED: {test.id()}: {reason}")
+    test.skipTest(reason)
+
+
+class ScratchTest(unittest.TestCase):
+    """A test with a folder of its own."""
+
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory(prefix="snaptool-test-")
+        self.addCleanup(scratch.cleanup)
+        self.scratch = Path(scratch.name)
+
+    def unpack_store(self, name):
+        """Unpacks one of the kernel's stores; returns (origin as it was at the end, COW)."""
+        folder = KERNEL_STORES / name
+        origin, cow = self.scratch / "origin.img", self.scratch / "cow.img"
+        after = folder / "origin.after.img.zst"
+        unpack(after if after.exists() else folder / "origin.img.zst", origin)
+        unpack(folder / "cow.img.zst", cow)
+        return origin, cow
+
+
+def main(name, budget):
+    """Runs the tests of the calling module and says how much of its time budget (seconds) they took."""
+    if not SNAPTOOL:
+        sys.exit("set SNAPTOOL to the program to be tested")
+    start = time.monotonic()
+    program = unittest.main(exit=False, verbosity=1)
+    print(f"{name}: {time.monotonic() - start:.0f} s of a budget of {budget} s")
+    sys.exit(0 if program.result.wasSuccessful() else 1)

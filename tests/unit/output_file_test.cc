@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libsnap/io/output_file.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "tests/support/model.h"
+#include "tests/support/scratch.h"
+
+namespace snaptool::test {
+namespace {
+
+std::string text_of(const std::filesystem::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+size_t files_in(const std::filesystem::path& folder) {
+  size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    count += entry.exists() ? 1 : 0;
+  return count;
+}
+
+class Output : public testing::Test {
+ protected:
+  Result<void> write(const std::filesystem::path& path, bool replace, bool commit,
+                     const std::vector<const File*>& inputs = {}) {
+    SNAP_ASSIGN(const auto output, OutputFile::create(path.string(), 3, inputs, replace));
+    SNAP_TRY(output->file().write_at(0, std::as_bytes(std::span("new", 3))));
+    if (commit) SNAP_TRY(output->commit());
+    return {};
+  }
+  Scratch scratch_;
+};
+
+TEST_F(Output, AppearsWholeOrNotAtAll) {
+  const auto path = scratch_.path() / "out";
+  ASSERT_TRUE(write(path, false, false));
+  EXPECT_EQ(files_in(scratch_.path()), 0U);
+  ASSERT_TRUE(write(path, false, true));
+  EXPECT_EQ(text_of(path), "new");
+  EXPECT_EQ(files_in(scratch_.path()), 1U);
+}
+
+// Where the file system shares blocks; elsewhere nothing happens.
+TEST_F(Output, AClone) {
+  const auto source_path = scratch_.path() / "source";
+  const Bytes content(300000, std::byte{7});
+  std::ofstream(source_path).write(reinterpret_cast<const char*>(content.data()), 300000);
+  const auto source = PosixFile::open(source_path.string(), {});
+  ASSERT_TRUE(source);
+  const auto out = (scratch_.path() / "out").string();
+  for (const uint64_t size : {uint64_t{100}, uint64_t{400000}}) {
+    const uint64_t kept = std::min<uint64_t>(size, 250001);
+    const auto output = OutputFile::create(out, size, {}, true);
+    ASSERT_TRUE(output);
+    const auto cloned = (*output)->clone(**source, kept);
+    ASSERT_TRUE(cloned);
+    Bytes expected(size);
+    if (*cloned) std::copy_n(content.begin(), kept, expected.begin());
+    EXPECT_EQ(content_of((*output)->file()), expected);
+  }
+  MemoryFile memory("memory", content);
+  const auto output = OutputFile::create(out, 10, {}, true);
+  ASSERT_TRUE(output);
+  const auto cloned = (*output)->clone(memory, 10);
+  ASSERT_TRUE(cloned);
+  EXPECT_FALSE(*cloned);
+}
+
+TEST_F(Output, AnExistingFileIsOnlyReplacedOnRequest) {
+  const auto path = scratch_.path() / "out";
+  std::ofstream(path) << "old";
+  const auto refused = write(path, false, true);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(text_of(path), "old");
+  ASSERT_TRUE(write(path, true, false));
+  EXPECT_EQ(text_of(path), "old");  // not committed
+  ASSERT_TRUE(write(path, true, true));
+  EXPECT_EQ(text_of(path), "new");
+  EXPECT_EQ(files_in(scratch_.path()), 1U);
+}
+
+TEST_F(Output, AFileThatAppearsMeanwhileIsNotReplaced) {
+  const auto path = scratch_.path() / "out";
+  auto output = OutputFile::create(path.string(), 3, {}, false);
+  ASSERT_TRUE(output);
+  std::ofstream(path) << "theirs";
+  EXPECT_FALSE((*output)->commit());
+  output->reset();
+  EXPECT_EQ(text_of(path), "theirs");
+  EXPECT_EQ(files_in(scratch_.path()), 1U);
+}
+
+TEST_F(Output, AnInputIsNeverTheOutput) {
+  const auto path = scratch_.path() / "in";
+  std::ofstream(path) << "precious";
+  std::filesystem::create_symlink(path, scratch_.path() / "alias");
+  const auto input = PosixFile::open(path.string(), {});
+  ASSERT_TRUE(input);
+  for (const char* name : {"in", "alias"}) {
+    const auto refused = write(scratch_.path() / name, true, true, {input->get()});
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().describe().find("is an input"), std::string::npos);
+  }
+  EXPECT_EQ(text_of(path), "precious");
+}
+
+TEST_F(Output, ASymbolicLinkIsFollowed) {
+  const auto real = scratch_.path() / "real";
+  std::ofstream(real) << "old";
+  std::filesystem::create_symlink(real, scratch_.path() / "alias");
+  ASSERT_TRUE(write(scratch_.path() / "alias", true, true));
+  EXPECT_TRUE(std::filesystem::is_symlink(scratch_.path() / "alias"));
+  EXPECT_EQ(text_of(real), "new");
+}
+
+}  // namespace
+}  // namespace snaptool::test
