@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <vector>
+
+#include "libsnap/base/units.h"
 
 namespace snaptool {
 
@@ -18,6 +21,11 @@ class DuplicateFinder {
   // Requires: budget >= 4096. `budget`: bytes of memory at most. `seed` makes the shares
   // unpredictable.
   DuplicateFinder(size_t budget, uint64_t seed);
+  // A budget (bytes) that suits a store of so many bytes: a small store needs no large window. With
+  // the most, there are bits for 800 GiB of 4 KiB chunks in one pass.
+  static size_t budget_for(uint64_t cow_bytes) {
+    return std::clamp<uint64_t>(cow_bytes / 4096 * 4096, 64 * kKiB, 24 * kMiB);
+  }
 
   // Feeds the next number; true when it was fed before (in a pass that tells: each repetition is
   // told in exactly one pass).

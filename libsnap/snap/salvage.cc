@@ -15,7 +15,6 @@
 namespace snaptool {
 namespace {
 
-constexpr size_t kFinderBudget = 24 * kMiB;
 constexpr uint64_t kPieceEntries = kIoPiece / kDiskExceptionSize;
 constexpr uint64_t kMostOldChunk = uint64_t{1} << 54;  // 2^63 bytes in chunks of 512
 // So many bad entries make an area a destroyed one, if most are bad.
@@ -426,8 +425,9 @@ class Salvage::Walk {
 
 Result<void> Salvage::find_repeats(const Cancel& cancel) {
   std::random_device random;
-  DuplicateFinder old_chunks(kFinderBudget, random());
-  DuplicateFinder new_chunks(kFinderBudget, random());
+  const size_t budget = DuplicateFinder::budget_for(cow_->size());
+  DuplicateFinder old_chunks(budget, random());
+  DuplicateFinder new_chunks(budget, random());
   const Drop drop = [](const Finding&) {};
   bool more_old = true;
   bool more_new = true;

@@ -12,9 +12,6 @@
 namespace snaptool {
 namespace {
 
-constexpr size_t kFinderBudget =
-    24 * kMiB;  // each of the two: bits for 800 GiB of 4 KiB chunks in one pass
-
 // Checks entries one by one as they come from the list.
 class EntryChecker {
  public:
@@ -45,8 +42,9 @@ class EntryChecker {
 Result<void> check_list(PersistentStore& store, EntryChecker& checker, VerifyReport& report,
                         const Cancel& cancel) {
   std::random_device random;
-  DuplicateFinder old_chunks(kFinderBudget, random());
-  DuplicateFinder new_chunks(kFinderBudget, random());
+  const size_t budget = DuplicateFinder::budget_for(store.cow().size());
+  DuplicateFinder old_chunks(budget, random());
+  DuplicateFinder new_chunks(budget, random());
   bool more_old = true;
   bool more_new = true;
   for (bool first_pass = true; more_old || more_new; first_pass = false) {

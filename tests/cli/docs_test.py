@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Man pages and completions say what the program says of itself."""
 
+import functools
 import os
 import pty
 import re
@@ -18,6 +19,7 @@ MAN = Path(os.environ.get("SNAPTOOL_MAN", ""))
 COMPLETIONS = Path(os.environ.get("SNAPTOOL_COMPLETIONS", ""))
 
 
+@functools.cache
 def commands():
     block = run("--help").stdout.split("Commands:\n", 1)[1].split("\n\n", 1)[0]
     return re.findall(r"^  (\S+)", block, re.M)
@@ -28,8 +30,13 @@ def long_options(text):
     return set(re.findall(r"^\s+(?:-\w, )?(--[a-z-]+)", text, re.M))
 
 
+@functools.cache
+def help_of(command):
+    return run(command, "--help").stdout
+
+
 def help_options(command):
-    return run(command, "--help").stdout.split("Options:\n", 1)[1]
+    return help_of(command).split("Options:\n", 1)[1]
 
 
 def options_of(command):
@@ -40,6 +47,7 @@ def short_options_of(command):
     return set(re.findall(r"^\s+(-\w),", help_options(command), re.M))
 
 
+@functools.cache
 def rendered(page):
     environment = dict(os.environ, MANWIDTH="200", LC_ALL="C.UTF-8", MAN_KEEP_FORMATTING="")
     process = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", str(page)], capture_output=True,
@@ -78,7 +86,7 @@ class ManPages(ScratchTest):
                 named = set(re.findall(r"snaptool (\w+)", line)) & set(commands())
                 known = options_of(command).union(*map(options_of, named))
                 # Those of a script's commands are in the description.
-                known |= set(re.findall(r"--[a-z0-9-]+", run(command, "--help").stdout.split("\nOptions:")[0]))
+                known |= set(re.findall(r"--[a-z0-9-]+", help_of(command).split("\nOptions:")[0]))
                 for option in re.findall(r"(?<![\w-])--[a-z0-9-]+", line):
                     self.assertIn(option, known, f"snaptool-{command}.1")
 

@@ -13,11 +13,10 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-from harness import SNAPTOOL, ScratchTest, main, need, run, run_under_strace, sha256_of_file, unpack  # noqa: E402
+from harness import SEED, SNAPTOOL, ScratchTest, main, need, run, run_under_strace, sha256_of_file, unpack  # noqa: E402
 from harness import DATA  # noqa: E402
 from snapdiff_reader import Damaged, Snapdiff  # noqa: E402
 
-SEED = int(os.environ.get("SNAPTOOL_SEED", random.randrange(2**32)))
 MIB = 1 << 20
 
 

@@ -3,15 +3,11 @@
 
 The kernel gets each request in the pieces in which device-mapper would take it, one after the other, so that what it
 allocates does not depend on timing; then the COW files are equal byte for byte.
-
-    SNAPTOOL_SEED=N    replays a run
-    SNAPTOOL_SCRIPTS=N how many scripts (the soak target does 10,000)
 """
 
 import collections
 import itertools
 import json
-import os
 import random
 import shutil
 import sys
@@ -21,11 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from crafted import Layout, naive_entries  # noqa: E402
-from harness import ScratchTest, main, need, run  # noqa: E402
+from harness import SEED, ScratchTest, main, need, run, scaled  # noqa: E402
 from uml import run_in_guest  # noqa: E402
 
-SEED = int(os.environ.get("SNAPTOOL_SEED", random.randrange(2**32)))
-SCRIPTS = int(os.environ.get("SNAPTOOL_SCRIPTS", "200"))
+SCRIPTS = scaled(1000)
 PER_BOOT = 50
 CHUNKS = [1, 1, 2, 8, 8, 16, 32, 128]  # sectors
 FEATURES = [[], ["discard_zeroes_cow"], ["discard_zeroes_cow", "discard_passdown_origin"]]

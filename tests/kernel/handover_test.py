@@ -2,7 +2,6 @@
 """The real kernel and snaptool hand a store to each other: whole, half-merged, killed in the middle."""
 
 import hashlib
-import os
 import random
 import re
 import shutil
@@ -12,11 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from crafted import random_pair  # noqa: E402
-from harness import ScratchTest, main, need, run, run_under_strace, sha256_of_file  # noqa: E402
+from harness import SEED, ScratchTest, main, need, run, run_under_strace, scaled, sha256_of_file  # noqa: E402
 from uml import run_in_guest  # noqa: E402
 
-SEED = int(os.environ.get("SNAPTOOL_SEED", random.randrange(2**32)))
-KILLS = int(os.environ.get("SNAPTOOL_KILLS", "26"))
+KILLS = scaled(200)
 hand_overs = 0
 
 

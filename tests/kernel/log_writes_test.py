@@ -7,7 +7,6 @@ each beginning of its log is a state that the medium can have been in.
 
 import hashlib
 import random
-import os
 import shutil
 import struct
 import sys
@@ -16,10 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from crafted import write_store  # noqa: E402
-from harness import SNAPTOOL, ScratchTest, main, need, run  # noqa: E402
+from harness import SEED, SNAPTOOL, ScratchTest, main, need, run  # noqa: E402
 from uml import run_in_guest  # noqa: E402
 
-SEED = int(os.environ.get("SNAPTOOL_SEED", random.randrange(2**32)))
 LOG_MAGIC = 0x6A736677736872
 FLUSH, FUA, DISCARD, MARK = 1, 2, 4, 8
 

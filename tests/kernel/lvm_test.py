@@ -6,7 +6,6 @@ One guest makes the groups and sums their devices; then snaptool reads (and merg
 
 import hashlib
 import json
-import os
 import random
 import shutil
 import struct
@@ -17,10 +16,9 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-from harness import main, need, run, sha256_of_file  # noqa: E402
+from harness import SEED, main, need, run, sha256_of_file  # noqa: E402
 from uml import run_in_guest  # noqa: E402
 
-SEED = int(os.environ.get("SNAPTOOL_SEED", random.randrange(2**32)))
 MIB = 1 << 20
 RING_END = 48 << 10
 RING = RING_END - 4096 - 512

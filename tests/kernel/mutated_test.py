@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Damaged stores: snaptool and the real kernel agree which can be attached, and what they show; what repair makes of them is
 what the kernel showed of them, and the kernel takes it.
-
-    SNAPTOOL_SEED=N   replays a run
-    SNAPTOOL_STORES=N how many (the soak target does 2,000)
 """
 
 import collections
@@ -19,13 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from crafted import Layout, naive_entries, write_store  # noqa: E402
-from harness import ScratchTest, main, need, run  # noqa: E402
+from harness import SEED, ScratchTest, main, need, run, scaled  # noqa: E402
 from uml import run_in_guest  # noqa: E402
 
-STORES = int(os.environ.get("SNAPTOOL_STORES", "0"))
-# A few stores are always the same; a soak is another each time.
-SEED = int(os.environ.get("SNAPTOOL_SEED", random.randrange(2**32) if STORES else 20261124))
-STORES = STORES or 120
+STORES = scaled(800)
 # With one of these the kernel does not attach the store.
 REFUSED = {"short-file", "bad-magic", "bad-version", "bad-chunk-size", "missing-area"}
 seen = collections.Counter()

@@ -5,7 +5,6 @@ tests/data/trace-c8 has every write of the kernel to a COW, with its flushes, in
 leaves what was flushed, and of the writes since the last flush any subset, torn at 512 bytes.
 """
 
-import os
 import random
 import struct
 import sys
@@ -13,11 +12,10 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-from harness import DATA, ScratchTest, main, run, unpack  # noqa: E402
+from harness import DATA, SEED, ScratchTest, main, run, scaled, unpack  # noqa: E402
 from log_writes_test import FLUSH, FUA, naive_view, read_log  # noqa: E402
 
-SEED = int(os.environ.get("SNAPTOOL_SEED", random.randrange(2**32)))
-STATES = int(os.environ.get("SNAPTOOL_STATES", "400"))
+STATES = scaled(800)
 SECTOR, CHUNK = 512, 8
 
 

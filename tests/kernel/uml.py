@@ -38,10 +38,12 @@ def run_in_guest(folder, steps, timeout=180):
     command = ["linux.uml", f"mem={MEMORY}", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro",
                f"uml_dir={folder}/uml", "con=null", "con0=fd:0,fd:1", "quiet",
                f"init={os.path.realpath(sys.executable)}", "--", "-IS", str(script), str(folder)]
+    # See xstate_preload.cc; the build says where it is.
+    environment = dict(os.environ, HOME=str(folder), LD_PRELOAD=os.environ.get("SNAPTOOL_UML_PRELOAD", ""))
     # A session of its own, so that after a timeout all of the guest's processes can be ended.
     with open(console, "wb") as log:
         guest = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
-                                 stderr=subprocess.STDOUT, start_new_session=True)
+                                 stderr=subprocess.STDOUT, start_new_session=True, env=environment)
         try:
             guest.wait(timeout)
         except subprocess.TimeoutExpired:

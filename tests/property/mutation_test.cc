@@ -2,7 +2,7 @@
 // Changes in the metadata of stores that the kernel wrote: those that break a rule are found, every
 // one; how many of the others are not is counted, for the format has no checksums.
 //
-//     SNAPTOOL_CASES=100000 build/tests/property_mutation    the campaign
+//     SNAPTOOL_EFFORT=5000 build/tests/property_mutation    the campaign
 #include <gtest/gtest.h>
 #include <zstd.h>
 

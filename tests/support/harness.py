@@ -13,6 +13,9 @@ from pathlib import Path
 SNAPTOOL = os.environ.get("SNAPTOOL", "")
 DATA = Path(__file__).resolve().parent.parent / "data"
 KERNEL_STORES = DATA / "kernel"
+# What random tests do is fixed by the seed. 100 is full effort, as in the deep suite.
+SEED = int(os.environ.get("SNAPTOOL_SEED", "1"))
+EFFORT = int(os.environ.get("SNAPTOOL_EFFORT", "5"))
 REQUIRE_PEERS = os.environ.get("SNAPTOOL_REQUIRE_PEERS") == "1"
 
 
@@ -23,6 +26,11 @@ def run(*arguments, **options):
     options.setdefault("timeout", 120)
     return subprocess.run([SNAPTOOL, *map(str, arguments)], capture_output=True, text=not binary,
                           check=False, **options)
+
+
+def scaled(normal):
+    """How many of `normal` cases to try: all at full effort, fewer in the default suite; at least 1."""
+    return max(1, normal * EFFORT // 100)
 
 
 # What a process under strace needs: LeakSanitizer, where snaptool is built with it, does not work under ptrace, and

@@ -4,15 +4,22 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <random>
 
 namespace snaptool::test {
+namespace {
+
+constexpr size_t kDefaultEffort = 5;  // percent
+
+uint64_t number_from_environment(const char* name, uint64_t otherwise) {
+  const char* given = std::getenv(name);  // NOLINT: read before any thread is started
+  return given != nullptr ? std::strtoull(given, nullptr, 0) : otherwise;
+}
+
+}  // namespace
 
 uint64_t run_seed() {
   static const uint64_t seed = [] {
-    const char* given = std::getenv("SNAPTOOL_SEED");  // NOLINT: read before any thread is started
-    const uint64_t value =
-        given != nullptr ? std::strtoull(given, nullptr, 0) : std::random_device()();
+    const uint64_t value = number_from_environment("SNAPTOOL_SEED", 1);
     std::printf("seed %llu (replay with SNAPTOOL_SEED=%llu)\n",
                 static_cast<unsigned long long>(value), static_cast<unsigned long long>(value));
     return value;
@@ -20,13 +27,11 @@ uint64_t run_seed() {
   return seed;
 }
 
-int case_count(int normal) {
-  const char* given = std::getenv("SNAPTOOL_CASES");    // NOLINT: read before any thread is started
-  return given != nullptr ? std::atoi(given) : normal;  // NOLINT: a number typed by the developer
+size_t scaled(size_t normal) {
+  return std::max<size_t>(
+      1, normal * number_from_environment("SNAPTOOL_EFFORT", kDefaultEffort) / 100);
 }
 
-size_t scaled(size_t normal) {
-  return std::max<size_t>(1, normal * static_cast<size_t>(case_count(400)) / 400);
-}
+int case_count(int normal) { return static_cast<int>(scaled(static_cast<size_t>(normal))); }
 
 }  // namespace snaptool::test

@@ -6,14 +6,12 @@
 
 namespace snaptool::test {
 
-// The seed of this run: SNAPTOOL_SEED if set, otherwise new each time. Printed once, so that a
-// failure can be replayed.
+// The seed of this run: SNAPTOOL_SEED, or 1. Printed once, so that a failure can be replayed.
 uint64_t run_seed();
 
-// How many random cases to try: `normal`, or SNAPTOOL_CASES for longer runs.
+// How many random cases or crash states to try: `normal` at full effort (SNAPTOOL_EFFORT=100, as the
+// deep suite sets it), less in the default suite; at least 1.
 int case_count(int normal);
-
-// `normal` of something else than cases, scaled as SNAPTOOL_CASES scales 400 of these; at least 1.
 size_t scaled(size_t normal);
 
 }  // namespace snaptool::test
