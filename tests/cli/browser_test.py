@@ -52,4 +52,4 @@ class Browser(ScratchTest):
 
 
 if __name__ == "__main__":
-    main("browser", 60)
+    main("browser")

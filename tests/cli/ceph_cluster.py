@@ -144,4 +144,4 @@ class ToAClusterAndBack(ScratchTest):
 
 
 if __name__ == "__main__":
-    main("ceph cluster", 300)
+    main("ceph cluster")

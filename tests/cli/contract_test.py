@@ -13,12 +13,11 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-from harness import SEED, SNAPTOOL, TRACED, ScratchTest, main, need, run, scaled, sha256_of_file  # noqa: E402
+from harness import SEED, SNAPTOOL, ScratchTest, interrupted, main, need, run, scaled, sha256_of_file  # noqa: E402
 
 ALLOWED_STATUS = {0, 1, 2, 3, 63, 64, 65, 66, 73, 75}
 
@@ -450,15 +449,8 @@ class Merging(ContractTest):
         for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
             with self.subTest(status):
                 origin, cow, expected = self.large_store()
-                # Slowed down to be caught in the middle: each pwrite takes 20 ms.
-                process = subprocess.Popen(
-                    ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=pwrite64:delay_enter=20000",
-                     SNAPTOOL, "merge", "-j", "1", origin, cow],
-                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=TRACED)
-                time.sleep(0.7)
-                child = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
-                os.kill(child, number)
-                _, stderr = process.communicate(timeout=30)
+                process = interrupted(number, "merge", "-j", "1", origin, cow)
+                stderr = process.stderr
                 self.assertEqual(process.returncode, status, stderr)
                 self.assertTrue(stderr.startswith("snaptool merge: interrupted ("), stderr)
                 self.assertIn(f"'snaptool merge {origin} {cow}' resumes)", stderr)
@@ -567,17 +559,10 @@ class Merging(ContractTest):
         origin, cow, expected = self.large_store()
         before = sha256_of_file(origin), sha256_of_file(cow)
         undo = self.scratch / "large.undo"
-        # From the first write to the origin on, all are slow.
-        process = subprocess.Popen(
-            ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=pwrite64:delay_enter=20000:when=40+",
-             SNAPTOOL, "merge", "-j", "1", "--undo", undo, origin, cow],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=TRACED)
-        time.sleep(1)
-        child = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
-        os.kill(child, signal.SIGINT)
-        _, error = process.communicate(timeout=30)
+        # With the first 40 writes the undo file is there, and the origin's have begun.
+        process = interrupted(signal.SIGINT, "merge", "-j", "1", "--undo", undo, origin, cow, writes=40)
         self.assertEqual(process.returncode, 130)
-        self.assertIn(f"--undo {undo} {origin} {cow}", error)
+        self.assertIn(f"--undo {undo} {origin} {cow}", process.stderr)
         process = run("merge", "-q", "--undo", undo, origin, cow)
         self.assertEqual(process.returncode, 0, process.stderr)
         self.assertEqual(sha256_of_file(origin), expected)
@@ -649,14 +634,7 @@ ssize_t pread64(int fd, void *to, size_t count, off_t at) {{ return failing("pre
     def test_an_interrupted_output_leaves_nothing(self):
         origin, cow, _ = self.large_store()
         out = self.scratch / "new.img"
-        process = subprocess.Popen(
-            ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=pwrite64:delay_enter=20000",
-             SNAPTOOL, "merge", "-j", "1", origin, cow, "-o", out],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=TRACED)
-        time.sleep(0.7)
-        child = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
-        os.kill(child, signal.SIGINT)
-        process.communicate(timeout=30)
+        process = interrupted(signal.SIGINT, "merge", "-j", "1", origin, cow, "-o", out)
         self.assertEqual(process.returncode, 130)
         self.assertEqual([p.name for p in self.scratch.iterdir() if p.name.startswith("new")], [])
 
@@ -758,4 +736,4 @@ class Locks(ContractTest):
 
 
 if __name__ == "__main__":
-    main("command line contract", 120)
+    main("command line contract")

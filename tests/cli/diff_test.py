@@ -4,7 +4,6 @@
 import hashlib
 import json
 import math
-import os
 import random
 import re
 import subprocess
@@ -316,4 +315,4 @@ class Hashes(DiffTest):
 
 
 if __name__ == "__main__":
-    main("diff and hash", 120)
+    main("diff and hash")

@@ -269,4 +269,4 @@ class Completions(ScratchTest):
 
 
 if __name__ == "__main__":
-    main("man pages and completions", 60)
+    main("man pages and completions")

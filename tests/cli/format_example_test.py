@@ -52,4 +52,4 @@ class FormatExample(ScratchTest):
 
 
 if __name__ == "__main__":
-    main("format example", 10)
+    main("format example")

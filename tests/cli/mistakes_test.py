@@ -386,4 +386,4 @@ class Mistakes(ScratchTest):
 
 
 if __name__ == "__main__":
-    main("mistakes", 60)
+    main("mistakes")

@@ -592,4 +592,4 @@ class Evidence(PartsTest):
 
 
 if __name__ == "__main__":
-    main("parts", 120)
+    main("parts")

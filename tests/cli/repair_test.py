@@ -2,7 +2,7 @@
 """repair, dump and restore as a user meets them, on stores that the kernel wrote."""
 
 import json
-import os
+import random
 import shutil
 import struct
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "kernel"))
 from crafted import naive_entries  # noqa: E402
-from harness import KERNEL_STORES, ScratchTest, main, run, sha256_of_file  # noqa: E402
+from harness import KERNEL_STORES, SEED, ScratchTest, main, run, scaled, sha256_of_file  # noqa: E402
 
 
 def entries_of(content):
@@ -20,7 +20,9 @@ def entries_of(content):
 
 
 def stores():
-    return [folder.name for folder in sorted(KERNEL_STORES.iterdir()) if folder.name != "p-big-c1"]
+    """The kernel's stores; in the default suite every fifth."""
+    names = [folder.name for folder in sorted(KERNEL_STORES.iterdir()) if folder.name != "p-big-c1"]
+    return random.Random(SEED).sample(names, min(len(names), 9 + scaled(len(names))))
 
 
 class RepairTest(ScratchTest):
@@ -35,6 +37,9 @@ class RepairTest(ScratchTest):
         for word in words:
             self.assertIn(word, done.stderr)
         self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
+    def junk(self, size):
+        return random.Random(f"{SEED}{self.id()}").randbytes(size)
 
     def view(self, origin, cow):
         return self.good("read", f"{origin}@{cow}", binary=True).stdout
@@ -59,7 +64,7 @@ class Repair(RepairTest):
                     self.assertEqual(self.view(origin, new), self.view(origin, cow))
                     self.assertEqual(run("verify", origin, new).returncode, 0)
                     tried += 1
-        self.assertGreater(tried, 50)
+        self.assertGreater(tried, 5)
 
     def test_what_the_kernel_invalidated_comes_out(self):
         for name in ("full-P-snap", "full-P-origin", "p-edge-cow258-256", "crafted-valid-0"):
@@ -80,7 +85,7 @@ class Repair(RepairTest):
 
     def test_without_a_header(self):
         for name in ("p-mix-c1", "p-mix-c8", "p-mix-c16", "p-mix-c128", "p-areas-c8"):
-            for junk in (bytes(512), os.urandom(512)):
+            for junk in (bytes(512), self.junk(512)):
                 with self.subTest(name, junk=junk[:4]):
                     origin, cow = self.unpack_store(name)
                     view = self.view(origin, cow)
@@ -90,7 +95,7 @@ class Repair(RepairTest):
                     self.assertIn("--chunk-size", done.stderr)
                     self.assertEqual(self.view(origin, new), view)
         junk = self.scratch / "junk"
-        junk.write_bytes(os.urandom(300000))
+        junk.write_bytes(self.junk(300000))
         self.refused(65, "repair", junk, "-o", self.scratch / "none", words=["--chunk-size"])
 
     def test_a_store_of_linux_2_4_is_named(self):
@@ -148,7 +153,7 @@ class DumpAndRestore(RepairTest):
                     # The metadata of a COW that lost them: its data are all there still.
                     broken = self.scratch / "broken.cow"
                     shutil.copy(cow, broken)
-                    self.damage(broken, 0, os.urandom(2 * chunk))
+                    self.damage(broken, 0, self.junk(2 * chunk))
                     self.refused(64, "restore", text, broken, words=["--force"])
                     self.good("restore", "--force", text, broken)
                     self.assertEqual(self.view(origin, broken), self.view(origin, cow))
@@ -159,7 +164,7 @@ class DumpAndRestore(RepairTest):
                 self.assertEqual(self.good("dump", unpacked).stdout, self.good("dump", cow).stdout)
                 self.assertEqual(unpacked.stat().st_size, len(content))
                 tried += 1
-        self.assertGreater(tried, 25)
+        self.assertGreater(tried, 3)
 
     def test_bad_dumps(self):
         _, cow = self.unpack_store("p-areas-c8")
@@ -220,4 +225,4 @@ class DumpAndRestore(RepairTest):
 
 
 if __name__ == "__main__":
-    main("repair", 60)
+    main("repair")

@@ -3,17 +3,15 @@
 
 import itertools
 import json
-import os
 import random
 import signal
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-from harness import SEED, SNAPTOOL, ScratchTest, main, need, run, run_under_strace, sha256_of_file, unpack  # noqa: E402
+from harness import SEED, SNAPTOOL, ScratchTest, interrupted, main, need, run, run_under_strace, sha256_of_file, unpack  # noqa: E402
 from harness import DATA  # noqa: E402
 from snapdiff_reader import Damaged, Snapdiff  # noqa: E402
 
@@ -323,16 +321,9 @@ class Apply(SnapdiffTest):
         for how, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
             with open(zeros, "wb") as file:
                 file.truncate(64 * MIB)
-            process = subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-e",
-                                        "inject=pwrite64:delay_enter=20000", SNAPTOOL, "apply", "-j", "1", diff, zeros],
-                                       stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                       env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
-            time.sleep(1.0)
-            child = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
-            os.kill(child, how)
-            _, stderr = process.communicate()
-            self.assertEqual(process.returncode, status, stderr)
-            self.assertIn(f"snaptool apply {diff} {zeros}' finishes", stderr)
+            process = interrupted(how, "apply", "-j", "1", diff, zeros)
+            self.assertEqual(process.returncode, status, process.stderr)
+            self.assertIn(f"snaptool apply {diff} {zeros}' finishes", process.stderr)
             self.good("apply", diff, zeros)
             self.assertEqual(sha256_of_file(zeros), sha256_of_file(data))
 
@@ -566,4 +557,4 @@ class Rbd(SnapdiffTest):
 
 
 if __name__ == "__main__":
-    main("snapdiff", 120)
+    main("snapdiff")

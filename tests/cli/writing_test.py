@@ -2,13 +2,11 @@
 """The commands that write: what they do, what they refuse, and what a stop in the middle leaves."""
 
 import json
-import os
 import random
 import re
 import signal
 import subprocess
 import sys
-import time
 import unittest
 from pathlib import Path
 
@@ -322,7 +320,6 @@ class Write(WritingTest):
             for _ in range(8):
                 process.stdin.write(b"i" * MIB)
             process.stdin.flush()
-            time.sleep(0.05)
             process.send_signal(how)
             process.stdin.close()
             process.wait(timeout=20)
@@ -542,4 +539,4 @@ class Stacks(WritingTest):
 
 
 if __name__ == "__main__":
-    main("writing", 120)
+    main("writing")

@@ -20,7 +20,7 @@ from crafted import Layout, naive_entries  # noqa: E402
 from harness import SEED, ScratchTest, main, need, run, scaled  # noqa: E402
 from uml import run_in_guest  # noqa: E402
 
-SCRIPTS = scaled(1000)
+SCRIPTS = scaled(600)
 PER_BOOT = 50
 CHUNKS = [1, 1, 2, 8, 8, 16, 32, 128]  # sectors
 FEATURES = [[], ["discard_zeroes_cow"], ["discard_zeroes_cow", "discard_passdown_origin"]]
@@ -232,4 +232,4 @@ class Differential(ScratchTest):
 
 
 if __name__ == "__main__":
-    main("kernel differential", 240)
+    main("kernel differential")

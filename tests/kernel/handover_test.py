@@ -242,4 +242,4 @@ class HandOver(ScratchTest):
 
 
 if __name__ == "__main__":
-    main("kernel hand-over", 180)
+    main("kernel hand-over")

@@ -112,4 +112,4 @@ class LoggedWrites(ScratchTest):
 
 
 if __name__ == "__main__":
-    main("replays by dm-log-writes", 60)
+    main("replays by dm-log-writes")

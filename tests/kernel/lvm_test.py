@@ -435,4 +435,4 @@ class Lvm(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    main("LVM's volume groups", 90)
+    main("LVM's volume groups")

@@ -183,4 +183,4 @@ class Mutated(ScratchTest):
 
 
 if __name__ == "__main__":
-    main("kernel, damaged stores", 120)
+    main("kernel, damaged stores")

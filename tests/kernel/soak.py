@@ -231,7 +231,7 @@ class Soak:
         turn = 0
         if self.options.story is not None:
             self.new_story(self.options.story)
-        while self.counts["kills"] < self.options.kills:
+        while self.counts["kills"] < self.options.kills and self.seconds() < self.options.seconds:
             while self.options.story is None and len(self.pool) < POOL:
                 self.new_story(self.next_story)
                 self.next_story += 1
@@ -255,8 +255,9 @@ class Soak:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--kills", type=int, default=10000, help="how many kills (default: 10000)")
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="replays a run")
+    parser.add_argument("--kills", type=int, default=10000, help="how many kills at the most (default: 10000)")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="how long (default: until all are done)")
+    parser.add_argument("--seed", type=int, default=1, help="replays a run (default: 1)")
     parser.add_argument("--story", type=int, help="tell only this story of the run")
     parser.add_argument("--every", type=int, default=50,
                         help="one kill in this many is handed over to the kernel (default: 50; 0: none)")

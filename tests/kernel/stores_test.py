@@ -211,4 +211,4 @@ class KernelStores(ScratchTest):
 
 
 if __name__ == "__main__":
-    main("kernel stores", 60)
+    main("kernel stores")

@@ -140,4 +140,4 @@ class WritingOrder(ScratchTest):
 
 
 if __name__ == "__main__":
-    main("order of system calls", 60)
+    main("order of system calls")

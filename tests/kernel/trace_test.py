@@ -102,4 +102,4 @@ class Trace(ScratchTest):
 
 
 if __name__ == "__main__":
-    main("the kernel's writes cut anywhere", 60)
+    main("the kernel's writes cut anywhere")

@@ -85,4 +85,4 @@ class HouseRules(unittest.TestCase):
 
 if __name__ == "__main__":
     os.environ.setdefault("SNAPTOOL", "unused")
-    main("house rules", 10)
+    main("house rules")
