@@ -175,14 +175,6 @@ Result<std::optional<std::string>> expected_sum(const Invocation& invocation) {
   return text;
 }
 
-// Exit 2 when the store's own check is the reason, as verify would say.
-Result<int> refused(const Error& error) {
-  if (error.code() != ErrorCode::kCorruption && error.code() != ErrorCode::kInvalidated)
-    return error;
-  print_error(fmt::format("snaptool merge: {}\n", printable(error.describe())));
-  return kExitCorrupt;
-}
-
 Result<int> merge_into_new_file(Invocation& invocation, const ImageSpec& spec,
                                 const MergeOptions& options) {
   const OpenOptions open_options{Access::kRead, invocation.force_share()};
@@ -193,7 +185,7 @@ Result<int> merge_into_new_file(Invocation& invocation, const ImageSpec& spec,
   Progress progress;
   const Job job = invocation.job(progress);
   const auto merge = Merge::begin(*origin, *cow, options, job);
-  if (!merge) return refused(merge.error());
+  if (!merge) return merge.error();
   SNAP_ASSIGN(const auto expected, expected_sum(invocation));
   SNAP_TRY(check_identities(invocation, *origin, *cow));
   if (expected) SNAP_TRY(check_expected(invocation, *origin, *cow, *expected));
@@ -343,7 +335,7 @@ Result<int> run(Invocation& invocation) {
   Progress progress;
   const Job job = invocation.job(progress);
   const auto merge = Merge::begin(origin, cow, options, job);
-  if (!merge) return refused(merge.error());
+  if (!merge) return merge.error();
   const uint64_t exceptions = (*merge)->report().exceptions;
   if ((*merge)->report().count(DefectCode::kLiveBehindTerminator) > 0) {
     invocation.say("entries behind the end of the list, left by a crash, are cleared first");
@@ -410,7 +402,7 @@ CommandSpec merge_command() {
       "Other snapshots of the same origin lose their views. ORIGIN may itself be a view, A@C1: "
       "then "
       "its store gets the chunks, and A is only read.\n\n"
-      "A store that verify finds corrupt is refused (exit status 2) before the first write, except "
+      "A store that verify finds corrupt is refused (exit status 65) before the first write, except "
       "for what an interrupted merge leaves behind the end of the list. --dry-run, --verify, "
       "--undo and --salvage do not go with -o; --force-share only with --dry-run or -o.";
   command.options = {{0,

@@ -9,7 +9,7 @@ namespace snaptool::cli {
 // has one.
 inline constexpr int kExitDone = 0;
 inline constexpr int kExitFailed = 1;
-inline constexpr int kExitCorrupt = 2;   // verify, and the check that merge begins with
+inline constexpr int kExitCorrupt = 2;   // verify: a corrupt store; diff: could not compare
 inline constexpr int kExitHarmless = 3;  // verify: only harmless findings
 inline constexpr int kExitUnsupported = 63;
 inline constexpr int kExitUsage = 64;

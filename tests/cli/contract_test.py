@@ -289,7 +289,7 @@ class NamingFiles(ContractTest):
         with open(self.origin, "r+b") as file:
             file.truncate(64 * 1024)
         self.sums = sha256_of_file(self.origin), self.sums[1]
-        self.assert_refused(run("merge", self.origin, self.cow), 2, "old-beyond-origin")
+        self.assert_refused(run("merge", self.origin, self.cow), 65, "old-beyond-origin")
 
     def test_output_files(self):
         view = run("read", f"{self.origin}@{self.cow}", binary=True).stdout
