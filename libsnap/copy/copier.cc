@@ -47,7 +47,8 @@ Result<void> Copier::copy(std::span<const CopyOp> ops, const Job& job, const Pie
   return parallel_for(pieces.size(), job, [&](size_t i) -> Result<void> {
     BufferPool::Lease lease(buffers_);
     const Piece& piece = pieces[i];
-    SNAP_TRY(copy_piece(ops.subspan(piece.first_op), piece.skip, piece.length, lease.bytes()));
+    SNAP_TRY(copy_piece(ops.subspan(piece.first_op), piece.skip, piece.length, lease.bytes(),
+                        job.cancel));
     if (seen) seen(i, lease.bytes().first(piece.length));
     job.progress.add(piece.length);
     return {};
@@ -97,15 +98,17 @@ Result<void> Copier::in_place(Result<void> done, const File& file, uint64_t offs
 }
 
 Result<void> Copier::copy_piece(std::span<const CopyOp> ops, uint64_t skip, uint64_t length,
-                                std::span<std::byte> buffer) {
+                                std::span<std::byte> buffer, const Cancel& cancel) {
   uint64_t filled = 0;          // bytes of the buffer read so far
   uint64_t written = 0;         // of these, bytes written so far
   uint64_t written_target = 0;  // where buffer[written] belongs
   uint64_t source_start = 0;    // the read that is being gathered: where it begins,
   uint64_t gathered = 0;        // and how long it is (it belongs behind `filled`)
 
+  // A piece may be thousands of places of a slow disk, so a request to stop is looked at at each.
   const auto read_gathered = [&]() -> Result<void> {
     if (gathered == 0) return {};
+    if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
     SNAP_TRY(in_place(source_.read_at(source_start, buffer.subspan(filled, gathered)), source_,
                       source_start, gathered));
     filled += gathered;
@@ -114,6 +117,7 @@ Result<void> Copier::copy_piece(std::span<const CopyOp> ops, uint64_t skip, uint
   };
   const auto write_filled = [&]() -> Result<void> {
     if (filled == written) return {};
+    if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
     SNAP_TRY(in_place(target_.write_at(written_target, buffer.subspan(written, filled - written)),
                       target_, written_target, filled - written));
     written = filled;

@@ -49,7 +49,7 @@ class Copier {
   Result<void> in_place(Result<void> done, const File& file, uint64_t offset,
                         uint64_t length) const;
   Result<void> copy_piece(std::span<const CopyOp> ops, uint64_t skip, uint64_t length,
-                          std::span<std::byte> buffer);
+                          std::span<std::byte> buffer, const Cancel& cancel);
 
   File& source_;
   File& target_;

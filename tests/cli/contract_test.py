@@ -491,7 +491,7 @@ class Merging(ContractTest):
         before, undo = Path(origin).read_bytes(), self.scratch / "large.undo"
         store = Path(cow).read_bytes()
         entries = [struct.unpack_from("<QQ", store, (1 + area * 257) * 4096 + i * 16)
-                   for area in range(16) for i in range(256)][:4000]
+                   for area in range(4) for i in range(256)][:1000]
         self.assertEqual(run("merge", "-q", "--undo", undo, origin, cow).returncode, 0)
         after, data = Path(origin).read_bytes(), undo.read_bytes()
 
@@ -501,9 +501,9 @@ class Merging(ContractTest):
         def up(size):
             return -(-size // 4096) * 4096
 
-        self.assertEqual(data[:40], b"SNAPUNDO" + struct.pack("<IIQQQ", 1, 8, len(before), len(store), 4000))
+        self.assertEqual(data[:40], b"SNAPUNDO" + struct.pack("<IIQQQ", 1, 8, len(before), len(store), 1000))
         self.assertEqual(data[40:72], sha(data[:40]))
-        at, number, end = 4096, 0, 4000
+        at, number, end = 4096, 0, 1000
         while True:
             self.assertEqual(data[at:at + 8], b"UNDO-REC")
             kind, sequence, first, count, ranges, size = struct.unpack_from("<6Q", data, at + 8)
@@ -578,7 +578,7 @@ class Merging(ContractTest):
         before = (self.scratch / "large.img").read_bytes()
         content = (self.scratch / "large.cow").read_bytes()
         old = next(struct.unpack_from("<Q", content, area * 257 * 4096 + 4096 + i * 16)[0]
-                   for area in range(16) for i in range(256)
+                   for area in range(4) for i in range(256)
                    if struct.unpack_from("<Q", content, area * 257 * 4096 + 4096 + i * 16 + 8)[0] == 300)
         library = self.failing_reads(bad, 4096)
         # With AddressSanitizer its library is the second, and takes what it wraps from this one.
@@ -639,10 +639,10 @@ ssize_t pread64(int fd, void *to, size_t count, off_t at) {{ return failing("pre
         self.assertEqual([p.name for p in self.scratch.iterdir() if p.name.startswith("new")], [])
 
     def large_store(self):
-        """A store of 4000 scattered chunks, and the SHA-256 of its view by a model of ten lines."""
+        """A store of 1000 scattered chunks, and the SHA-256 of its view by a model of ten lines."""
         rng = random.Random(7)
-        chunk, count = 4096, 4000
-        origin = bytearray(rng.randbytes(1 << 20) * 64)
+        chunk, count = 4096, 1000
+        origin = bytearray(rng.randbytes(1 << 20) * 16)
         per_area = chunk // 16
         cow = bytearray((2 + count + count // per_area + 2) * chunk)
         cow[:16] = struct.pack("<4I", 0x70416e53, 1, 1, chunk // 512)

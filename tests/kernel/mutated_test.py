@@ -19,7 +19,7 @@ from crafted import Layout, naive_entries, write_store  # noqa: E402
 from harness import SEED, ScratchTest, main, need, run, scaled  # noqa: E402
 from uml import run_in_guest  # noqa: E402
 
-STORES = scaled(800)
+STORES = scaled(400)
 # With one of these the kernel does not attach the store.
 REFUSED = {"short-file", "bad-magic", "bad-version", "bad-chunk-size", "missing-area"}
 seen = collections.Counter()

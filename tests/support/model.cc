@@ -42,10 +42,13 @@ void NaiveStore::write_metadata() {
 Bytes NaiveStore::view() const {
   Bytes bytes(origin.begin(), origin.begin() + static_cast<ptrdiff_t>(origin.size() / 512 * 512));
   for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
-    for (uint64_t i = 0; i < chunk_bytes; ++i) {
-      const uint64_t at = entry->first * chunk_bytes + i;
-      if (at < bytes.size()) bytes[at] = cow.at(entry->second * chunk_bytes + i);
-    }
+    const uint64_t to = entry->first * chunk_bytes;
+    const uint64_t from = entry->second * chunk_bytes;
+    if (to >= bytes.size()) continue;
+    const uint64_t length = std::min(chunk_bytes, bytes.size() - to);
+    static_cast<void>(cow.at(from + length - 1));  // throws where the COW ends before
+    std::copy_n(cow.begin() + static_cast<ptrdiff_t>(from), length,
+                bytes.begin() + static_cast<ptrdiff_t>(to));
   }
   return bytes;
 }

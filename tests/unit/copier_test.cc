@@ -76,5 +76,24 @@ TEST(Copier, PiecesAreAtMostOneMebibyteAndNeighboursGoTogether) {
   EXPECT_EQ(writes[0].length, 12288U);
 }
 
+TEST(Copier, StopsWithinAPieceOfScatteredOps) {
+  MemoryFile source("source", kMiB);
+  MemoryFile target_data("target", 2 * kMiB);
+  Cancel cancel;
+  int writes = 0;
+  FaultFile target(target_data, [&](const FileOperation&) -> Result<void> {
+    if (++writes == 3) cancel.request();
+    return {};
+  });
+  std::vector<CopyOp> ops;
+  for (uint64_t at = 0; at < kMiB; at += 4096) ops.push_back({at, 2 * at, 4096});
+  Progress progress;
+  Copier copier(source, target);
+  const auto done = copier.copy(ops, Job{progress, cancel, 1});
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code(), ErrorCode::kInterrupted);
+  EXPECT_EQ(writes, 3);
+}
+
 }  // namespace
 }  // namespace snaptool::test
