@@ -402,7 +402,8 @@ CommandSpec merge_command() {
       "Other snapshots of the same origin lose their views. ORIGIN may itself be a view, A@C1: "
       "then "
       "its store gets the chunks, and A is only read.\n\n"
-      "A store that verify finds corrupt is refused (exit status 65) before the first write, except "
+      "A store that verify finds corrupt is refused (exit status 65) before the first write, "
+      "except "
       "for what an interrupted merge leaves behind the end of the list. --dry-run, --verify, "
       "--undo and --salvage do not go with -o; --force-share only with --dry-run or -o.";
   command.options = {{0,

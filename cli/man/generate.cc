@@ -42,7 +42,8 @@ constexpr std::array<ExitRow, 12> kExitRows = {{
     {kExitDone, "0", "Done."},
     {kExitFailed, "1", "Failed: a file could not be opened, read or written."},
     {kExitCorrupt, "2",
-     "\\fBverify\\fR: the store is corrupt, invalidated, or not safe to write to; \\fBdiff\\fR: could "
+     "\\fBverify\\fR: the store is corrupt, invalidated, or not safe to write to; \\fBdiff\\fR: "
+     "could "
      "not compare."},
     {kExitHarmless, "3", "\\fBverify\\fR: only harmless findings."},
     {kExitUnsupported, "63", "Not supported by this version."},

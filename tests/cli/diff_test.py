@@ -8,7 +8,6 @@ import random
 import re
 import subprocess
 import sys
-import unittest
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path

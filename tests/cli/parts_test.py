@@ -8,7 +8,6 @@ import re
 import struct
 import subprocess
 import sys
-import unittest
 import zlib
 from pathlib import Path
 

@@ -20,7 +20,7 @@ def entries_of(content):
 
 
 def stores():
-    """The kernel's stores; in the default suite every fifth."""
+    """The kernel's stores; in the default suite a dozen of them."""
     names = [folder.name for folder in sorted(KERNEL_STORES.iterdir()) if folder.name != "p-big-c1"]
     return random.Random(SEED).sample(names, min(len(names), 9 + scaled(len(names))))
 

@@ -11,7 +11,6 @@ import json
 import random
 import shutil
 import sys
-import unittest
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 

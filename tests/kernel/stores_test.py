@@ -4,7 +4,6 @@
 import hashlib
 import json
 import sys
-import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))

@@ -8,7 +8,6 @@ leaves what was flushed, and of the writes since the last flush any subset, torn
 import random
 import struct
 import sys
-import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lets user-mode-linux 6.1 run where the processor has AMX.
 //
-// It sets its processes' floating point registers with a buffer of a size fixed when it was built, which ends before
-// AMX's tiles. The host takes nothing but the whole of what the processor has, and says EFAULT; then no process of the
-// guest gets as far as its first instruction ("ptrace set fp regs failed"). Preloaded, this makes the buffer
-// as long as the host wants it. What is added is zeros, and belongs to states that the buffer's header does not
-// name as in use. On processors without AMX nothing is changed.
+// It sets its processes' floating point registers with a buffer of a size fixed when it was built,
+// which ends before AMX's tiles. The host takes nothing but the whole of what the processor has,
+// and says EFAULT; then no process of the guest gets as far as its first instruction ("ptrace set
+// fp regs failed"). Preloaded, this makes the buffer as long as the host wants it. What is added is
+// zeros, and belongs to states that the buffer's header does not name as in use. On processors
+// without AMX nothing is changed.
 #include <dlfcn.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
@@ -21,7 +22,8 @@ constexpr uintptr_t kXState = 0x202;  // NT_X86_XSTATE, elf.h
 
 using Ptrace = long (*)(int, pid_t, void*, void*);
 Ptrace g_next = nullptr;
-// Static, since the guest kernel's stacks are small. It has one processor, and does not leave it in between.
+// Static, since the guest kernel's stacks are small. It has one processor, and does not leave it in
+// between.
 unsigned char g_state[1 << 16];
 
 __attribute__((constructor)) void find_next() {
@@ -47,7 +49,8 @@ long set_whole_state(pid_t pid, const iovec& given) {
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) long ptrace(enum __ptrace_request request, ...) noexcept {
+extern "C" __attribute__((visibility("default"))) long ptrace(enum __ptrace_request request,
+                                                              ...) noexcept {
   va_list arguments;
   va_start(arguments, request);
   const pid_t pid = va_arg(arguments, pid_t);
