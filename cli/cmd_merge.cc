@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "cli/command_table.h"
@@ -231,8 +232,30 @@ std::string resume_command(const Invocation& invocation, const ImageSpec& spec) 
     if (invocation.has(flag)) command += fmt::format(" --{}", flag);
   }
   if (const auto undo = invocation.value("undo")) command += " --undo " + shell_quoted(*undo);
+  if (const auto rate = invocation.value("rate-limit")) command += " -r " + *rate;
   return fmt::format("{} {} {}", command, operand_for(origin_of(spec)),
                      operand_for(spec.stores.back()));
+}
+
+// "50M" (bytes a second) or "30%" (of the time).
+Result<RateLimit> rate_limit(const Invocation& invocation) {
+  RateLimit limit;
+  const auto text = invocation.value("rate-limit");
+  if (!text) return limit;
+  if (text->back() == '%') {
+    const char* const end = text->data() + text->size() - 1;
+    const auto [parsed, ec] = std::from_chars(text->data(), end, limit.percent);
+    if (ec == std::errc() && parsed == end && limit.percent >= 1 && limit.percent <= 100) {
+      return limit;
+    }
+  } else if (auto bytes = parse_size(*text); bytes && *bytes > 0) {
+    limit.bytes_per_second = *bytes;
+    return limit;
+  }
+  return Error(ErrorCode::kInvalidArgument,
+               fmt::format("--rate-limit takes bytes a second (50M) or a part of the time, 1% to "
+                           "100% (30%), not '{}'",
+                           *text));
 }
 
 // Has the merge keep its undo file, which is made if it is not there.
@@ -309,13 +332,15 @@ Result<int> run(Invocation& invocation) {
   options.discard_tail = invocation.has("force");
   options.ignore_space = invocation.has("force");
   options.salvage = invocation.has("salvage");
+  SNAP_ASSIGN(options.rate, rate_limit(invocation));
   const bool dry_run = invocation.has("dry-run");
   options.only_look = dry_run || invocation.has("out");
   if (invocation.has("out")) {
-    if (dry_run || options.verify || options.salvage || invocation.has("undo")) {
+    if (dry_run || options.verify || options.salvage || invocation.has("undo") ||
+        invocation.has("rate-limit")) {
       return Error(ErrorCode::kInvalidArgument,
-                   "--dry-run, --verify, --salvage and --undo go with a merge in place, not with "
-                   "-o");
+                   "--dry-run, --verify, --salvage, --undo and --rate-limit go with a merge in "
+                   "place, not with -o");
     }
     options.ignore_space = true;  // the origin gets nothing
     return merge_into_new_file(invocation, spec, options);
@@ -349,9 +374,10 @@ Result<int> run(Invocation& invocation) {
     return kExitDone;
   }
   invocation.say(fmt::format(
-      "copying by reading and writing pieces of up to {} with {} threads, {} between two "
-      "flushes at most",
-      format_size(kIoPiece), job.jobs, format_size(options.batch_bytes)));
+      "copying by reading and writing pieces of up to {} with {} threads; between two flushes "
+      "at most {}, and about {} s",
+      format_size(kIoPiece), job.jobs, format_size(options.batch_bytes),
+      options.batch_time.count()));
   Result<void> merged;
   {
     const ProgressReporter reporter("merging", invocation.progress_style(), progress);
@@ -405,7 +431,8 @@ CommandSpec merge_command() {
       "A store that verify finds corrupt is refused (exit status 65) before the first write, "
       "except "
       "for what an interrupted merge leaves behind the end of the list. --dry-run, --verify, "
-      "--undo and --salvage do not go with -o; --force-share only with --dry-run or -o.";
+      "--undo, --salvage and --rate-limit do not go with -o; --force-share only with --dry-run or "
+      "-o.";
   command.options = {{0,
                       "dry-run",
                       OptionKind::kFlag,
@@ -418,6 +445,14 @@ CommandSpec merge_command() {
                       OptionKind::kValue,
                       "SHA256",
                       "refuse unless the view has this SHA-256 (reads all of it)",
+                      ValueHint::kNone,
+                      {}},
+                     {'r',
+                      "rate-limit",
+                      OptionKind::kValue,
+                      "RATE",
+                      "copy at most so many bytes a second (50M), or in such a part of the time "
+                      "(30%, as the kernel's snapshot_copy_throttle)",
                       ValueHint::kNone,
                       {}},
                      {0,

@@ -20,10 +20,11 @@ std::string_view result_name(Severity worst) {
 }
 
 std::string human(const VerifyReport& report, const std::string& cow) {
-  return findings_text(report) + fmt::format("{}: {} ({} exception{} in {} area{})\n", cow,
-                                             result_name(report.result()), report.exceptions,
-                                             report.exceptions == 1 ? "" : "s", report.areas,
-                                             report.areas == 1 ? "" : "s");
+  const std::string_view result =
+      report.result() == Severity::kUnsafe ? "unsafe to write to" : result_name(report.result());
+  return findings_text(report) + fmt::format("{}: {} ({} exception{} in {} area{})\n", cow, result,
+                                             report.exceptions, report.exceptions == 1 ? "" : "s",
+                                             report.areas, report.areas == 1 ? "" : "s");
 }
 
 Result<int> run(Invocation& invocation) {
@@ -79,6 +80,7 @@ Result<int> run(Invocation& invocation) {
       return kExitDone;
     case Severity::kHarmless:
       return kExitHarmless;
+    case Severity::kUnsafe:
     case Severity::kCorrupt:
       return kExitCorrupt;
   }
@@ -101,7 +103,9 @@ CommandSpec verify_command() {
       "Each finding has a stable code, a severity, its place, what it means, what the kernel does "
       "with it, and what mends it. "
       "Exit status: 0 "
-      "sound; 3 only harmless findings; 2 corrupt, invalidated, or not safe to write to; 1 could "
+      "sound; 3 only harmless findings; 2 corrupt, invalidated, or unsafe (read and merged as it "
+      "is, "
+      "but not to be written to by the kernel); 1 could "
       "not check.\n\n"
       "With --against, the operand is an image, and what is checked is its content: against the "
       "sums that 'snaptool hash' or sha256sum made of it.";

@@ -97,7 +97,7 @@ std::vector<OptionSpec> all_options(const CommandSpec& command) {
                        "jobs",
                        OptionKind::kValue,
                        "N",
-                       "use at most N threads (default: one a processor, at most 16)",
+                       "use at most N threads, 1 to 32 (default: one a processor, at most 8)",
                        ValueHint::kNone,
                        {}});
   }

@@ -20,8 +20,8 @@
 namespace snaptool::cli {
 namespace {
 
-constexpr unsigned kMostJobs = 256;
-constexpr unsigned kMostDefaultJobs = 16;
+constexpr unsigned kMostJobs = 32;
+constexpr unsigned kMostDefaultJobs = 8;
 
 Result<unsigned> parse_number(std::string_view text, unsigned least, unsigned most,
                               std::string_view what) {

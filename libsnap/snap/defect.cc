@@ -26,7 +26,7 @@ constexpr std::string_view kWholeCopy =
 constexpr std::array<Description, static_cast<size_t>(DefectCode::kCount)> kDescriptions = {{
     {DefectCode::kShortFile, "short-file", Severity::kCorrupt, "refuses it (EIO)",
      "there is no store in what is left", "copying it again, whole"},
-    {DefectCode::kNoStore, "no-store", Severity::kHarmless,
+    {DefectCode::kNoStore, "no-store", Severity::kUnsafe,
      "makes a new, empty store of it and wipes the first area",
      "the snapshot is empty; or its header was wiped, and the list is still there",
      "'snaptool repair COW -o NEW', if there was a store"},
@@ -64,7 +64,7 @@ constexpr std::array<Description, static_cast<size_t>(DefectCode::kCount)> kDesc
     {DefectCode::kDuplicateNew, "duplicate-new", Severity::kCorrupt,
      "loads it and shows the same data in both places; a write to one changes the other",
      "one of the two shows the other's content", kRepair},
-    {DefectCode::kLiveBehindTerminator, "live-behind-terminator", Severity::kCorrupt,
+    {DefectCode::kLiveBehindTerminator, "live-behind-terminator", Severity::kUnsafe,
      "reads and merges it rightly, but revives these entries once it has appended enough",
      "nothing is lost as long as the kernel does not write to it",
      "'snaptool merge', or 'snaptool repair COW -o NEW'"},
@@ -116,6 +116,8 @@ std::string_view severity_name(Severity severity) {
       return "note";
     case Severity::kHarmless:
       return "harmless";
+    case Severity::kUnsafe:
+      return "unsafe";
     case Severity::kCorrupt:
       return "corrupt";
   }

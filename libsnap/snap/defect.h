@@ -13,7 +13,8 @@ namespace snaptool {
 enum class Severity {
   kNote,      // worth knowing, nothing wrong
   kHarmless,  // odd, but neither snaptool nor the kernel loses anything by it
-  kCorrupt,   // data are lost, wrong, or would be once the store is written to
+  kUnsafe,    // read and merged as it is, but the kernel must not write to it
+  kCorrupt,   // data are lost or wrong, or nobody can say which are right
 };
 
 // What can be wrong with a store. The names (defect_code_name) are stable: scripts match on them.

@@ -13,6 +13,23 @@
 #include "libsnap/snap/undo.h"
 
 namespace snaptool {
+namespace {
+
+// Copied before the first flush, at most: how fast the medium is, nobody knows yet.
+constexpr uint64_t kFirstBatch = 64 * kMiB;
+
+}  // namespace
+
+Merge::Merge(File& origin, File& cow, const MergeOptions& options)
+    : origin_(origin),
+      cow_(cow),
+      options_(options),
+      batch_limit_(std::min(options.batch_bytes, kFirstBatch)),
+      throttle_(options.rate, options.now) {
+  const auto seconds = static_cast<uint64_t>(options.batch_time.count());
+  const auto in_time = checked_mul(options.rate.bytes_per_second, seconds);
+  if (in_time && *in_time > 0) batch_limit_ = std::min(batch_limit_, std::max(*in_time, kIoPiece));
+}
 
 Result<void> trust_only_the_medium(File& cow, const Cancel& cancel) {
   SNAP_TRY(cow.flush());
@@ -151,7 +168,7 @@ Result<void> Merge::do_phase(const Job& job) {
       phase_ = Phase::kCopy;
       return {};
     case Phase::kCopy:
-      SNAP_TRY(in_context(copier_->copy(ops_, job), "copying to the origin"));
+      SNAP_TRY(in_context(copy(job), "copying to the origin"));
       phase_ = Phase::kFlushOrigin;
       return {};
     case Phase::kFlushOrigin:
@@ -170,6 +187,7 @@ Result<void> Merge::do_phase(const Job& job) {
       SNAP_TRY(in_context(cow_.flush(), "making the cleared entries durable"));
       merged_ += clear_count_;
       planned_end_ -= batch_.size();
+      adapt_batch();
       phase_ = Phase::kPlan;
       return {};
     case Phase::kDone:
@@ -245,9 +263,9 @@ Result<void> Merge::check_space(const Job& job) {
 }
 
 Result<void> Merge::plan() {
+  batch_begun_ = options_.now();
   const uint64_t chunk_bytes = store_->layout().chunk_bytes();
-  uint64_t limit =
-      std::clamp<uint64_t>(options_.batch_bytes / chunk_bytes, 1, options_.batch_exceptions);
+  uint64_t limit = std::clamp<uint64_t>(batch_limit_ / chunk_bytes, 1, options_.batch_exceptions);
   if (journal_ && planned_end_ > journal_->first_entry()) {
     limit = std::min(limit, planned_end_ - journal_->first_entry());
   }
@@ -308,6 +326,28 @@ void Merge::plan_copies() {
       ops_.push_back(op);
     }
   }
+}
+
+Result<void> Merge::copy(const Job& job) {
+  throttle_.resume();
+  if (options_.rate.none()) return copier_->copy(ops_, job);
+  return copier_->copy(ops_, job, [&](size_t, std::span<const std::byte> bytes) {
+    // Being told to stop is seen before the next piece.
+    (void)throttle_.pause(bytes.size(), job.cancel);
+  });
+}
+
+void Merge::adapt_batch() {
+  const std::chrono::nanoseconds took = options_.now() - batch_begun_;
+  const double bytes = static_cast<double>(batch_.size() * store_->layout().chunk_bytes());
+  // So many would have taken the time allowed.
+  const double fitting =
+      bytes * static_cast<double>(std::chrono::nanoseconds(options_.batch_time).count()) /
+      static_cast<double>(std::max<int64_t>(took.count(), 1));
+  const uint64_t least = std::min(kIoPiece, options_.batch_bytes);
+  const uint64_t most = std::min(options_.batch_bytes, 2 * batch_limit_);
+  batch_limit_ =
+      fitting >= static_cast<double>(most) ? most : std::max(least, static_cast<uint64_t>(fitting));
 }
 
 Result<void> Merge::probe(const Job& job) {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "libsnap/base/throttle.h"
 #include "libsnap/copy/copier.h"
 #include "libsnap/snap/undo_journal.h"
 #include "libsnap/snap/verify.h"
@@ -24,10 +26,15 @@ struct MergeOptions {
   bool ignore_space = false;
   // The merge is only begun, to see whether it could be: nothing is flushed.
   bool only_look = false;
-  // Copied between two flushes, at most.
+  // Copied between two flushes, at most; a merge begins with less.
   uint64_t batch_bytes = 256 * kMiB;
+  // On a slow medium a batch takes less than batch_bytes, so that it is about so long from one
+  // flush to the next: what a crash may cost.
+  std::chrono::seconds batch_time{5};
   // Entries in a batch, at most: they are what a merge keeps in memory.
   uint64_t batch_exceptions = 128 * kKiB;
+  RateLimit rate;
+  Clock now = steady_now;
 };
 
 // Before a run that may resume another: what that wrote to the COW is durable, or is seen not to be
@@ -104,8 +111,7 @@ class Merge {
   uint64_t kept_exceptions() const { return store_ ? store_->exceptions() : 0; }
 
  private:
-  Merge(File& origin, File& cow, const MergeOptions& options)
-      : origin_(origin), cow_(cow), options_(options) {}
+  Merge(File& origin, File& cow, const MergeOptions& options);
   Result<void> do_phase(const Job& job);
   Result<void> check_tail_is_merged(const Job& job);
   Result<void> check_space(const Job& job);
@@ -113,6 +119,8 @@ class Merge {
   Result<void> settle();
   Result<void> plan();
   void plan_copies();
+  Result<void> copy(const Job& job);
+  void adapt_batch();
   Result<void> probe(const Job& job);
 
   File& origin_;
@@ -133,6 +141,9 @@ class Merge {
   uint64_t clear_count_ = 0;  // of these, how many are cleared: all, unless one was unreadable
 
   uint64_t planned_end_ = 0;  // entries before this one are yet to be planned
+  uint64_t batch_limit_ = 0;  // bytes
+  std::chrono::nanoseconds batch_begun_{};
+  Throttle throttle_;
   std::vector<Unreadable> unreadable_;
   uint64_t unreadable_count_ = 0;
 

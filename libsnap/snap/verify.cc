@@ -102,7 +102,6 @@ Result<void> check_list(PersistentStore& store, EntryChecker& checker, VerifyRep
 const Finding* VerifyReport::reason_not_to_merge(bool accept_duplicates) const {
   for (const Finding& finding : findings) {
     if (severity_of(finding.code) != Severity::kCorrupt) continue;
-    if (finding.code == DefectCode::kLiveBehindTerminator) continue;
     if (finding.code == DefectCode::kDuplicateOld && accept_duplicates) continue;
     return &finding;
   }

@@ -318,6 +318,9 @@ MISTAKES = [
     Mistake("an unknown option", nothing, "--yes {o} {c}", 64, ["--yes", "snaptool merge --help"]),
     Mistake("an option cut short", nothing, "--dry {o} {c}", 64, ["--dry", "snaptool merge --help"]),
     Mistake("no such number of threads", nothing, "-j 0 {o} {c}", 64, ["--jobs", "from 1 to"]),
+    Mistake("a speed of nothing", nothing, "-r 0 {o} {c}", 64, ["--rate-limit", "50M", "30%"]),
+    Mistake("more than all of the time", nothing, "-r 101% {o} {c}", 64, ["--rate-limit", "50M", "30%"]),
+    Mistake("a speed for a new file", nothing, "-r 1M {o} {c} -o {d}/new", 64, ["--rate-limit", "in place"]),
 ]
 # Mistakes in the command's own name.
 COMMANDS = [

@@ -123,5 +123,37 @@ TEST(MergeProperty, DuplicatesMergeAsTheyReadWhateverTheBatch) {
   }
 }
 
+TEST(MergeProperty, BatchesShrinkWhereTheyTakeLongAndGrowWhereTheyDoNot) {
+  std::mt19937_64 random(run_seed());
+  StoreShape shape;
+  shape.chunk_bytes = 16 * kKiB;
+  shape.origin_bytes = 16 * kMiB;
+  shape.exceptions = 1024;
+  const NaiveStore store = make_store(shape, random);
+  MemoryFile origin("origin", store.origin);
+  MemoryFile cow("cow", store.cow);
+  Progress progress;
+  const Cancel cancel;
+  const Job job{progress, cancel, 1};
+  MergeOptions options;
+  options.batch_bytes = 4 * kMiB;
+  std::chrono::seconds a_batch{10};
+  std::chrono::seconds now{0};
+  options.now = [&] { return now; };
+  auto merge = Merge::begin(origin, cow, options, job);
+  ASSERT_TRUE(merge);
+  std::vector<uint64_t> merged;  // MiB, batch by batch
+  for (uint64_t before = 0; (*merge)->phase() != Merge::Phase::kDone;) {
+    if ((*merge)->phase() == Merge::Phase::kCopy) now += a_batch;
+    ASSERT_TRUE((*merge)->step(job));
+    const uint64_t after = (*merge)->merged_exceptions();
+    if (after > before) merged.push_back((after - before) * shape.chunk_bytes / kMiB);
+    before = after;
+    if (merged.size() == 4) a_batch = std::chrono::seconds(1);
+  }
+  EXPECT_EQ(merged, (std::vector<uint64_t>{4, 2, 1, 1, 1, 2, 4, 1}));
+  EXPECT_EQ(content_of(origin), store.view());
+}
+
 }  // namespace
 }  // namespace snaptool::test

@@ -83,10 +83,12 @@ TEST_F(Verify, WhatLiesBehindTheTerminator) {
   Bytes bytes = store_.cow;
   bytes[terminator] = std::byte{1};
   expect_one(verify_bytes(bytes), DefectCode::kOldInTerminator, 1, 8);
+  EXPECT_EQ(verify_bytes(bytes).result(), Severity::kHarmless);
   bytes = store_.cow;
   bytes[terminator + 5 * 16 + 8] = std::byte{9};
   const VerifyReport report = verify_bytes(bytes);
   expect_one(report, DefectCode::kLiveBehindTerminator, 1, 13);
+  EXPECT_EQ(report.result(), Severity::kUnsafe);
   EXPECT_EQ(report.reason_not_to_merge(false), nullptr);  // merging mends it
   // In a later area it is nobody's business: that area is zeroed before it is reached.
   bytes = store_.cow;
