@@ -173,7 +173,7 @@ CommandSpec create_command() {
                       "chunk-size",
                       OptionKind::kValue,
                       "SIZE",
-                      "a power of two from 512 to 512M (default: 4k)",
+                      "a power of two from 512 to 1G (default: 4k)",
                       ValueHint::kNone,
                       {}},
                      {0,

@@ -16,6 +16,7 @@
 #include "libsnap/io/output_file.h"
 #include "libsnap/snap/identity.h"
 #include "libsnap/snap/merge.h"
+#include "libsnap/snap/origin.h"
 #include "libsnap/snap/snapshot_image.h"
 
 namespace snaptool::cli {
@@ -232,6 +233,9 @@ std::string resume_command(const Invocation& invocation, const ImageSpec& spec) 
     if (invocation.has(flag)) command += fmt::format(" --{}", flag);
   }
   if (const auto undo = invocation.value("undo")) command += " --undo " + shell_quoted(*undo);
+  for (const std::string& sibling : invocation.values("sibling")) {
+    command += " --sibling " + shell_quoted(sibling);
+  }
   if (const auto rate = invocation.value("rate-limit")) command += " -r " + *rate;
   return fmt::format("{} {} {}", command, operand_for(origin_of(spec)),
                      operand_for(spec.stores.back()));
@@ -283,37 +287,98 @@ struct Opened {
   OpenPair pair;
   OpenTarget lower;  // of a stack
   std::unique_ptr<ImageFile> lower_file;
+  // Other snapshots of the origin, which keep their views.
+  std::vector<std::shared_ptr<File>> sibling_cows;
+  std::unique_ptr<RawImage> raw;  // what these stand on, but for a stack
+  std::vector<std::unique_ptr<Snapshot>> siblings;
+
   File& origin() { return lower_file ? static_cast<File&>(*lower_file) : *pair.origin; }
+  Image& image() { return lower_file ? *lower.top : static_cast<Image&>(*raw); }
 };
 
-Result<Opened> open_files(const Invocation& invocation, const ImageSpec& spec, Access access) {
-  Opened opened;
-  if (spec.stores.size() == 1) {
-    SNAP_ASSIGN(opened.pair, open_pair(invocation, spec, access));
-    return opened;
+Result<void> open_siblings(const Invocation& invocation, Opener& opener, Opened& opened,
+                           const std::vector<FileSpec>& siblings, Access access) {
+  if (siblings.empty()) return {};
+  std::vector<File*> others = opened.lower.files();
+  if (!opened.lower_file) {
+    opened.raw = std::make_unique<RawImage>(*opened.pair.origin, opened.pair.origin->size());
+    others = {opened.pair.origin.get()};
   }
+  others.push_back(opened.pair.cow.get());
   SnapshotOptions options;
-  options.kind = StoreKind::kPersistentOverflow;
   options.discard_tail = invocation.has("force");
+  for (const FileSpec& sibling : siblings) {
+    SNAP_ASSIGN(auto cow, open_cow(invocation, opener, sibling, others, access));
+    others.push_back(cow.get());
+    SNAP_ASSIGN(auto snapshot, Snapshot::open(opened.image(), *cow, options, invocation.cancel()));
+    opened.sibling_cows.push_back(std::move(cow));
+    opened.siblings.push_back(std::move(snapshot));
+  }
+  return {};
+}
+
+Result<Opened> open_files(const Invocation& invocation, const ImageSpec& spec,
+                          const std::vector<FileSpec>& siblings, Access access) {
+  Opened opened;
   Opener opener(invocation);
-  if (access == Access::kReadWrite) opener.expect_writes(spec.stores.back());
-  SNAP_ASSIGN(opened.lower, open_target(invocation, opener, origin_of(spec), options, access));
-  SNAP_ASSIGN(opened.pair.cow,
-              open_cow(invocation, opener, spec.stores.back(), opened.lower.files(), access));
-  opened.lower_file = std::make_unique<ImageFile>(*opened.lower.top);
+  if (access == Access::kReadWrite) {
+    for (const FileSpec& sibling : siblings) opener.expect_writes(sibling);
+  }
+  if (spec.stores.size() == 1) {
+    SNAP_ASSIGN(opened.pair, open_pair(invocation, opener, spec, access));
+  } else {
+    SnapshotOptions options;
+    options.kind = StoreKind::kPersistentOverflow;
+    options.discard_tail = invocation.has("force");
+    if (access == Access::kReadWrite) opener.expect_writes(spec.stores.back());
+    SNAP_ASSIGN(opened.lower, open_target(invocation, opener, origin_of(spec), options, access));
+    SNAP_ASSIGN(opened.pair.cow,
+                open_cow(invocation, opener, spec.stores.back(), opened.lower.files(), access));
+    opened.lower_file = std::make_unique<ImageFile>(*opened.lower.top);
+  }
+  SNAP_TRY(open_siblings(invocation, opener, opened, siblings, access));
   return opened;
 }
 
-// A store below must have room for what it gets, before anything is written.
-Result<void> check_room_below(const Invocation& invocation, Opened& opened) {
-  const Snapshot* const lower = opened.lower.snapshot();
-  if (lower == nullptr) return {};
+// A store below must have room for what it gets, and siblings for what they must keep, before
+// anything is written.
+Result<void> check_room(const Invocation& invocation, const Opened& opened) {
+  std::vector<const Snapshot*> snapshots;
+  if (opened.lower.snapshot() != nullptr) snapshots.push_back(opened.lower.snapshot());
+  for (const auto& sibling : opened.siblings) snapshots.push_back(sibling.get());
+  if (snapshots.empty()) return {};
   SNAP_ASSIGN(PersistentStore store, PersistentStore::open(*opened.pair.cow));
   if (store.state() == StoreState::kNone) return {};
   SNAP_ASSIGN(ExceptionTable table, ExceptionTable::load(store, invocation.cancel()));
-  const uint64_t needed = lower->exceptions_needed_to_merge(table, store.chunk_bytes());
-  if (needed <= lower->room()) return {};
-  return no_room(*lower, needed, "the merge");
+  for (const Snapshot* const snapshot : snapshots) {
+    const uint64_t needed = snapshot->exceptions_needed_to_merge(table, store.chunk_bytes());
+    if (needed > snapshot->room()) return no_room(*snapshot, needed, "the merge");
+  }
+  return {};
+}
+
+// Has the siblings keep, durably, what the merge will overwrite.
+Result<void> keep_for_siblings(Opened& opened, const Job& job) {
+  if (opened.siblings.empty()) return {};
+  SNAP_ASSIGN(PersistentStore store, PersistentStore::open(*opened.pair.cow));
+  if (store.state() == StoreState::kNone) return {};
+  SNAP_TRY(store.read_metadata(job.cancel));
+  Origin origin(opened.image());
+  for (const auto& sibling : opened.siblings) origin.add(*sibling);
+  if (auto kept = origin.copy_out_for_merge(store, job.cancel); !kept) {
+    return std::move(kept).error().with_context("keeping what siblings show");
+  }
+  for (const auto& sibling : opened.siblings) SNAP_TRY(sibling->flush());
+  return {};
+}
+
+Result<std::vector<FileSpec>> sibling_operands(const Invocation& invocation) {
+  std::vector<FileSpec> siblings;
+  for (const std::string& text : invocation.values("sibling")) {
+    SNAP_ASSIGN(FileSpec sibling, cow_operand(invocation, text));
+    siblings.push_back(std::move(sibling));
+  }
+  return siblings;
 }
 
 Result<int> run(Invocation& invocation) {
@@ -337,10 +402,11 @@ Result<int> run(Invocation& invocation) {
   options.only_look = dry_run || invocation.has("out");
   if (invocation.has("out")) {
     if (dry_run || options.verify || options.salvage || invocation.has("undo") ||
-        invocation.has("rate-limit")) {
-      return Error(ErrorCode::kInvalidArgument,
-                   "--dry-run, --verify, --salvage, --undo and --rate-limit go with a merge in "
-                   "place, not with -o");
+        invocation.has("rate-limit") || invocation.has("sibling")) {
+      return Error(
+          ErrorCode::kInvalidArgument,
+          "--dry-run, --verify, --salvage, --undo, --sibling and --rate-limit go with a merge in "
+          "place, not with -o");
     }
     options.ignore_space = true;  // the origin gets nothing
     return merge_into_new_file(invocation, spec, options);
@@ -351,9 +417,14 @@ Result<int> run(Invocation& invocation) {
         "--force-share is for reading only: with --dry-run or -o, not with a merge in place");
   }
 
-  if (!stacked) SNAP_TRY(check_lvm_siblings(invocation, spec.base, spec.stores));
+  SNAP_ASSIGN(const std::vector<FileSpec> siblings, sibling_operands(invocation));
+  if (!stacked) {
+    std::vector<FileSpec> known = spec.stores;
+    known.insert(known.end(), siblings.begin(), siblings.end());
+    SNAP_TRY(check_lvm_siblings(invocation, spec.base, known, "--sibling keeps the view of each"));
+  }
   SNAP_ASSIGN(Opened opened,
-              open_files(invocation, spec, dry_run ? Access::kRead : Access::kReadWrite));
+              open_files(invocation, spec, siblings, dry_run ? Access::kRead : Access::kReadWrite));
   const OpenPair& pair = opened.pair;
   File& origin = opened.origin();
   File& cow = *pair.cow;
@@ -365,7 +436,7 @@ Result<int> run(Invocation& invocation) {
   if ((*merge)->report().count(DefectCode::kLiveBehindTerminator) > 0) {
     invocation.say("entries behind the end of the list, left by a crash, are cleared first");
   }
-  SNAP_TRY(check_room_below(invocation, opened));
+  SNAP_TRY(check_room(invocation, opened));
   SNAP_TRY(check_identities(invocation, origin, cow));
   if (expected) SNAP_TRY(check_expected(invocation, origin, cow, *expected));
   SNAP_ASSIGN(const auto undo_file, keep_undo(invocation, pair, **merge, job));
@@ -378,8 +449,8 @@ Result<int> run(Invocation& invocation) {
       "at most {}, and about {} s",
       format_size(kIoPiece), job.jobs, format_size(options.batch_bytes),
       options.batch_time.count()));
-  Result<void> merged;
-  {
+  Result<void> merged = keep_for_siblings(opened, job);
+  if (merged) {
     const ProgressReporter reporter("merging", invocation.progress_style(), progress);
     merged = (*merge)->run(job);
   }
@@ -425,76 +496,87 @@ CommandSpec merge_command() {
       "rolls the origin "
       "back. The store does not say which, nor which origin it belongs to: the wrong origin is "
       "destroyed by it. "
-      "Other snapshots of the same origin lose their views. ORIGIN may itself be a view, A@C1: "
+      "Other snapshots of the same origin lose their views, unless they are named with --sibling: "
+      "these get first what they still need. ORIGIN may itself be a view, A@C1: "
       "then "
       "its store gets the chunks, and A is only read.\n\n"
       "A store that verify finds corrupt is refused (exit status 65) before the first write, "
       "except "
       "for what an interrupted merge leaves behind the end of the list. --dry-run, --verify, "
-      "--undo, --salvage and --rate-limit do not go with -o; --force-share only with --dry-run or "
+      "--undo, --salvage, --sibling and --rate-limit do not go with -o; --force-share only with "
+      "--dry-run or "
       "-o.";
-  command.options = {{0,
-                      "dry-run",
-                      OptionKind::kFlag,
-                      "",
-                      "check everything, say what would be done, write nothing",
-                      ValueHint::kNone,
-                      {}},
-                     {0,
-                      "expect",
-                      OptionKind::kValue,
-                      "SHA256",
-                      "refuse unless the view has this SHA-256 (reads all of it)",
-                      ValueHint::kNone,
-                      {}},
-                     {'r',
-                      "rate-limit",
-                      OptionKind::kValue,
-                      "RATE",
-                      "copy at most so many bytes a second (50M), or in such a part of the time "
-                      "(30%, as the kernel's snapshot_copy_throttle)",
-                      ValueHint::kNone,
-                      {}},
-                     {0,
-                      "verify",
-                      OptionKind::kFlag,
-                      "",
-                      "read each batch back, past the page cache, before its entries are cleared",
-                      ValueHint::kNone,
-                      {}},
-                     {0,
-                      "undo",
-                      OptionKind::kValue,
-                      "FILE",
-                      "keep in FILE what the merge overwrites, for 'snaptool undo'; an "
-                      "interrupted merge continues its FILE",
-                      ValueHint::kFile,
-                      {}},
-                     {0,
-                      "salvage",
-                      OptionKind::kFlag,
-                      "",
-                      "go on past data that cannot be read; list them, and keep their exceptions "
-                      "and all before them in COW",
-                      ValueHint::kNone,
-                      {}},
-                     {0,
-                      "accept-duplicates",
-                      OptionKind::kFlag,
-                      "",
-                      "merge a store with several exceptions for one chunk: the first in the list "
-                      "wins, as in the kernel",
-                      ValueHint::kNone,
-                      {}},
-                     {0,
-                      "force",
-                      OptionKind::kFlag,
-                      "",
-                      "merge although the view bears another UUID than the origin, entries lie "
-                      "behind the end of the list that no interrupted merge left, or space seems "
-                      "too short; with -o: replace FILE if it exists",
-                      ValueHint::kNone,
-                      {}}};
+  command.options = {
+      {0,
+       "dry-run",
+       OptionKind::kFlag,
+       "",
+       "check everything, say what would be done, write nothing",
+       ValueHint::kNone,
+       {}},
+      {0,
+       "expect",
+       OptionKind::kValue,
+       "SHA256",
+       "refuse unless the view has this SHA-256 (reads all of it)",
+       ValueHint::kNone,
+       {}},
+      {0,
+       "sibling",
+       OptionKind::kValue,
+       "COW2",
+       "another snapshot of ORIGIN, which keeps its view; may be given several times",
+       ValueHint::kFile,
+       {},
+       true},
+      {'r',
+       "rate-limit",
+       OptionKind::kValue,
+       "RATE",
+       "copy at most so many bytes a second (50M), or in such a part of the time "
+       "(30%, as the kernel's snapshot_copy_throttle)",
+       ValueHint::kNone,
+       {}},
+      {0,
+       "verify",
+       OptionKind::kFlag,
+       "",
+       "read each batch back, past the page cache, before its entries are cleared",
+       ValueHint::kNone,
+       {}},
+      {0,
+       "undo",
+       OptionKind::kValue,
+       "FILE",
+       "keep in FILE what the merge overwrites, for 'snaptool undo'; an "
+       "interrupted merge continues its FILE",
+       ValueHint::kFile,
+       {}},
+      {0,
+       "salvage",
+       OptionKind::kFlag,
+       "",
+       "go on past data that cannot be read; list them, and keep their exceptions "
+       "and all before them in COW",
+       ValueHint::kNone,
+       {}},
+      {0,
+       "accept-duplicates",
+       OptionKind::kFlag,
+       "",
+       "merge a store with several exceptions for one chunk: the first in the list "
+       "wins, as in the kernel",
+       ValueHint::kNone,
+       {}},
+      {0,
+       "force",
+       OptionKind::kFlag,
+       "",
+       "merge although the view bears another UUID than the origin, entries lie "
+       "behind the end of the list that no interrupted merge left, or space seems "
+       "too short; with -o: replace FILE if it exists",
+       ValueHint::kNone,
+       {}}};
   command.shared = "oUjpOg";
   command.run = run;
   return command;

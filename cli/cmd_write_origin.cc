@@ -54,7 +54,9 @@ Result<Opened> open_all(const Invocation& invocation) {
     opener.expect_writes(cow);
     cows.push_back(std::move(cow));
   }
-  if (spec.stores.empty()) SNAP_TRY(check_lvm_siblings(invocation, spec.base, cows));
+  if (spec.stores.empty()) {
+    SNAP_TRY(check_lvm_siblings(invocation, spec.base, cows, "--snapshot keeps the view of each"));
+  }
   SNAP_ASSIGN(opened.target, open_target(invocation, opener, spec, lower));
   std::vector<File*> others = opened.target.files();
   for (const FileSpec& cow_spec : cows) {

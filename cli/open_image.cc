@@ -166,6 +166,12 @@ Result<OpenTarget> open_target(const Invocation& invocation, Opener& opener, con
 }
 
 Result<OpenPair> open_pair(const Invocation& invocation, const ImageSpec& spec, Access access) {
+  Opener opener(invocation);
+  return open_pair(invocation, opener, spec, access);
+}
+
+Result<OpenPair> open_pair(const Invocation& invocation, Opener& opener, const ImageSpec& spec,
+                           Access access) {
   // Looked at read-only first: two names of one file would otherwise lock each other out.
   {
     Opener look(invocation);
@@ -173,7 +179,6 @@ Result<OpenPair> open_pair(const Invocation& invocation, const ImageSpec& spec, 
     SNAP_ASSIGN(const auto cow, look.open(spec.stores.front(), {Access::kRead, true}));
     SNAP_TRY(check_origin_and_cow(invocation, *origin, *cow));
   }
-  Opener opener(invocation);
   const OpenOptions options{access, invocation.force_share()};
   OpenPair pair;
   SNAP_ASSIGN(pair.origin, opener.open(spec.base, options));

@@ -45,6 +45,9 @@ struct OpenPair {
 // Opens both, checked and locked. Requires: spec has one store. Errors: those of
 // check_origin_and_cow and Opener.
 Result<OpenPair> open_pair(const Invocation& invocation, const ImageSpec& spec, Access access);
+// The same; `opener` will open more that goes with them.
+Result<OpenPair> open_pair(const Invocation& invocation, Opener& opener, const ImageSpec& spec,
+                           Access access);
 
 // An image whose topmost layer is written to: a raw file, or a store over what is only read.
 struct OpenTarget {

@@ -316,14 +316,16 @@ Result<std::vector<std::string>> lvm_siblings(const Invocation& invocation, cons
 }
 
 Result<void> check_lvm_siblings(const Invocation& invocation, const FileSpec& origin,
-                                const std::vector<FileSpec>& known) {
+                                const std::vector<FileSpec>& known, std::string_view remedy) {
   SNAP_ASSIGN(const std::vector<std::string> siblings, lvm_siblings(invocation, origin, known));
   if (siblings.empty()) return {};
   const std::string text =
       fmt::format("LVM has other snapshots of '{}', which lose their views by this: {}",
                   origin.name(), fmt::join(siblings, ", "));
   if (!invocation.has("force")) {
-    return Error(ErrorCode::kInvalidArgument, text + " (--force does it all the same)");
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("{} ({}{}--force does it all the same)", text, remedy,
+                             remedy.empty() ? "" : ", "));
   }
   invocation.warn(text);
   return {};

@@ -68,8 +68,9 @@ Result<FileSpec> cow_operand(const Invocation& invocation, const std::string& te
 // breaks. Nothing when it is no volume.
 Result<std::vector<std::string>> lvm_siblings(const Invocation& invocation, const FileSpec& origin,
                                               const std::vector<FileSpec>& known);
-// Errors: kInvalidArgument when there are any, unless --force is given.
+// Errors: kInvalidArgument when there are any, unless --force is given; `remedy` ("--snapshot COW
+// keeps theirs") is what else can be done.
 Result<void> check_lvm_siblings(const Invocation& invocation, const FileSpec& origin,
-                                const std::vector<FileSpec>& known);
+                                const std::vector<FileSpec>& known, std::string_view remedy = {});
 
 }  // namespace snaptool::cli

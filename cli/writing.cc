@@ -23,9 +23,9 @@ Result<uint64_t> parse_chunk_size(const std::string& text) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("a chunk of {0} bytes is less than a sector: {0}s or {0}k?", bytes));
   }
-  if (!std::has_single_bit(bytes) || bytes > 512 * kMiB) {
+  if (!std::has_single_bit(bytes) || bytes > kGiB) {
     return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("a chunk size is a power of two from 512 to 512M, not '{}'", text));
+                 fmt::format("a chunk size is a power of two from 512 to 1G, not '{}'", text));
   }
   return bytes;
 }

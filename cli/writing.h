@@ -16,7 +16,7 @@ namespace snaptool::cli {
 
 // What the commands that write have in common.
 
-// A chunk size: a power of two of sectors, up to 512 MiB. Errors: kInvalidArgument.
+// A chunk size: a power of two of sectors, up to 1 GiB. Errors: kInvalidArgument.
 Result<uint64_t> parse_chunk_size(const std::string& text);
 
 // --in-flight, or its default. Errors: kInvalidArgument.

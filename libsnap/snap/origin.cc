@@ -93,6 +93,36 @@ Result<void> Origin::copy_out(std::span<const ByteRange> ranges) {
   return {};
 }
 
+// Runs from the end of the list, each within its area: the order in which the kernel's merge asks.
+Result<void> Origin::copy_out_for_merge(PersistentStore& store, const Cancel& cancel) {
+  const uint64_t per_area = store.layout().exceptions_per_area();
+  const uint64_t chunk_bytes = store.chunk_bytes();
+  const uint64_t group = std::max<uint64_t>(1, in_flight_ / chunk_bytes);
+  uint64_t end = store.exceptions();
+  while (end > 0) {
+    if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+    SNAP_ASSIGN(const std::vector<Exception> batch, store.prepare_merge(end, group));
+    std::vector<ByteRange> ranges;
+    uint64_t run = 0;  // length of the run that ends with the entry before batch[i]
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const bool goes_on = run > 0 && batch[i].old_chunk + 1 == batch[i - 1].old_chunk &&
+                           batch[i].new_chunk + 1 == batch[i - 1].new_chunk &&
+                           (end - i) % per_area != 0;
+      if (goes_on) {
+        ++run;
+        ranges.back().offset -= chunk_bytes;
+        ranges.back().length += chunk_bytes;
+      } else {
+        run = 1;
+        ranges.push_back({batch[i].old_chunk * chunk_bytes, chunk_bytes});
+      }
+    }
+    SNAP_TRY(copy_out(ranges));
+    end -= batch.size();
+  }
+  return {};
+}
+
 Result<void> Origin::write_at(uint64_t offset, std::span<const std::byte> data) {
   SNAP_CHECK(offset <= image_.size() && data.size() <= image_.size() - offset);
   while (!data.empty()) {

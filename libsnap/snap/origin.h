@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "libsnap/base/io_bytes.h"
+#include "libsnap/snap/persistent_store.h"
 #include "libsnap/snap/snapshot.h"
 
 namespace snaptool {
@@ -34,6 +35,10 @@ class Origin {
   // Only the snapshots' part of a write: keeps what they need of the ranges, durably. Chunks are
   // taken in the order of the ranges.
   Result<void> copy_out(std::span<const ByteRange> ranges);
+
+  // The same for all that a merge of `store` into the origin overwrites.
+  // Requires: store.read_metadata succeeded. Errors: also kInterrupted.
+  Result<void> copy_out_for_merge(PersistentStore& store, const Cancel& cancel);
 
   // The first snapshot that has no room for what a write of the range needs; nullptr when all have.
   const Snapshot* first_without_room(uint64_t offset, uint64_t length) const;

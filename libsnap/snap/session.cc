@@ -133,37 +133,6 @@ Result<void> Session::handover(const std::string& from, const std::string& to) {
   return {};
 }
 
-// Has the other snapshots keep what the merge of `store` overwrites, in the order in which the
-// kernel's merge would ask them: runs from the end of the list, each within its area.
-Result<void> Session::keep_for_others(PersistentStore& store, const Job& job) {
-  const uint64_t per_area = store.layout().exceptions_per_area();
-  const uint64_t chunk_bytes = store.chunk_bytes();
-  const uint64_t group = std::max<uint64_t>(1, options_.in_flight / chunk_bytes);
-  uint64_t end = store.exceptions();
-  while (end > 0) {
-    if (job.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
-    SNAP_ASSIGN(const std::vector<Exception> batch, store.prepare_merge(end, group));
-    std::vector<ByteRange> ranges;
-    uint64_t run = 0;  // length of the run that ends with the entry before batch[i]
-    for (size_t i = 0; i < batch.size(); ++i) {
-      const bool goes_on = run > 0 && batch[i].old_chunk + 1 == batch[i - 1].old_chunk &&
-                           batch[i].new_chunk + 1 == batch[i - 1].new_chunk &&
-                           (end - i) % per_area != 0;
-      if (goes_on) {
-        ++run;
-        ranges.back().offset -= chunk_bytes;
-        ranges.back().length += chunk_bytes;
-      } else {
-        run = 1;
-        ranges.push_back({batch[i].old_chunk * chunk_bytes, chunk_bytes});
-      }
-    }
-    SNAP_TRY(origin_.copy_out(ranges));
-    end -= batch.size();
-  }
-  return {};
-}
-
 Result<void> Session::merge_store(Member& member, const Job& job) {
   SNAP_TRY(member.snapshot->flush());
   if (auto* const lower = dynamic_cast<Snapshot*>(&origin_.image())) {
@@ -184,7 +153,7 @@ Result<void> Session::merge_store(Member& member, const Job& job) {
   // From here on it is not asked to keep anything: it will be gone.
   origin_.remove(*member.snapshot);
   member.state = State::kMergeFailed;
-  SNAP_TRY(keep_for_others(store, job));
+  SNAP_TRY(origin_.copy_out_for_merge(store, job.cancel));
   SNAP_TRY(merge->run(job));
   SNAP_TRY(store.read_metadata(job.cancel));
   const Usage usage = store.usage();

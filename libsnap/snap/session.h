@@ -66,7 +66,6 @@ class Session {
   };
   Result<Member*> find(const std::string& name);
   Result<Member*> find_usable(const std::string& name, const ByteRange& range);
-  Result<void> keep_for_others(PersistentStore& store, const Job& job);
   Result<void> merge_store(Member& member, const Job& job);
 
   Origin origin_;

@@ -173,6 +173,13 @@ def done_with_undo(pair):
         raise AssertionError(done.stderr)
 
 
+def small_sibling(pair):
+    """Another snapshot of the origin, with room for a few chunks."""
+    done = run("create", "--size", "64k", pair.origin, pair.other("full"))
+    if done.returncode != 0:
+        raise AssertionError(done.stderr)
+
+
 def link(name, path_of):
     return lambda pair: os.link(path_of(pair), pair.other(name))
 
@@ -315,6 +322,12 @@ MISTAKES = [
             ["of a merge that is done", "name another file"]),
 
     # How.
+    Mistake("a sibling that is the COW", nothing, "--sibling {c} {o} {c}", 64, ["same file"]),
+    Mistake("a sibling that is the origin", nothing, "--sibling {o} {o} {c}", 64, ["same file"]),
+    Mistake("a sibling without room", small_sibling, "--sibling {d}/full {o} {c}", 73,
+            ["{d}/full", "has room for", "resize"]),
+    Mistake("a sibling for a new file", copy("c2", cow_of), "--sibling {d}/c2 {o} {c} -o {d}/new", 64,
+            ["--sibling", "in place"]),
     Mistake("an unknown option", nothing, "--yes {o} {c}", 64, ["--yes", "snaptool merge --help"]),
     Mistake("an option cut short", nothing, "--dry {o} {c}", 64, ["--dry", "snaptool merge --help"]),
     Mistake("no such number of threads", nothing, "-j 0 {o} {c}", 64, ["--jobs", "from 1 to"]),

@@ -162,6 +162,7 @@ class Merging(PartsTest):
         others = {name: self.sum_of(f"{self.pv}#vg0/{name}") for name in ("s1",)}
         siblings = self.refused(64, "merge", f"{self.pv}#vg0/s1")
         self.assertIn("vg0/s2", siblings)
+        self.assertIn("--sibling", siblings)
         self.assertNotIn("vg0/s3", siblings)  # it is invalid: nothing is lost
         done = run("merge", "--force", f"{self.pv}#vg0/s1")
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -169,6 +170,13 @@ class Merging(PartsTest):
         self.assertEqual(self.sum_of(f"{self.pv}#vg0/data"), others["s1"])
         self.assertEqual(run("status", f"{self.pv}#vg0/s1").stdout.strip(), "0 8448 snapshot 32/3072 32")
         self.assertEqual(self.sum_of(f"{self.pv}#vg0/s1"), others["s1"])
+
+    def test_a_sibling_keeps_its_view(self):
+        self.assertNotEqual(SUMS["s1"], SUMS["s2"])
+        done = run("merge", f"{self.pv}#vg0/s1", "--sibling", f"{self.pv}#vg0/s2")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.sum_of(f"{self.pv}#vg0/data"), SUMS["s1"])
+        self.assertEqual(self.sum_of(f"{self.pv}#vg0/s2"), SUMS["s2"])
 
     def test_metadata_that_may_be_out_of_date(self):
         """Extents may have moved since: then a volume is read, but not written."""

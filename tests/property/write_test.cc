@@ -546,6 +546,81 @@ TEST(StackCrash, MutantThatSwallowsTheLowerFlushIsCaught) {
   EXPECT_GT(count_bad_stack_states(random, true, false), 0U);
 }
 
+// A merge with a sibling: another snapshot of the same origin, which keeps its view.
+
+Result<void> merge_with_sibling(File& origin, File& cow, File& sibling_cow) {
+  RawImage image(origin, origin.size());
+  SnapshotOptions options;
+  options.discard_tail = true;  // what a torn commit left
+  SNAP_ASSIGN(const auto sibling, Snapshot::open(image, sibling_cow, options, g_no_cancel));
+  Progress progress;
+  const Job job{progress, g_no_cancel, 1};
+  MergeOptions merge_options;
+  merge_options.batch_bytes = 20 * kSector;
+  SNAP_ASSIGN(const auto merge, Merge::begin(origin, cow, merge_options, job));
+  SNAP_ASSIGN(PersistentStore store, PersistentStore::open(cow));
+  SNAP_TRY(store.read_metadata(g_no_cancel));
+  Origin parent(image, 16 * kSector);
+  parent.add(*sibling);
+  SNAP_TRY(parent.copy_out_for_merge(store, g_no_cancel));
+  SNAP_TRY(sibling->flush());
+  return merge->run(job);
+}
+
+size_t count_bad_sibling_states(std::mt19937_64& random, bool swallow_siblings_flush,
+                                bool complain) {
+  const Bytes origin_bytes = random_bytes(80 * kSector, random);
+  const Bytes cow_bytes = store_over(origin_bytes, 512, 25, random);
+  const Bytes sibling_bytes = store_over(origin_bytes, 1024, 10, random);
+  const Bytes view = NaiveStore::view_of(origin_bytes, cow_bytes);
+  const Bytes sibling_view = NaiveStore::view_of(origin_bytes, sibling_bytes);
+  MemoryFile origin("origin", origin_bytes);
+  MemoryFile cow("cow", cow_bytes);
+  MemoryFile sibling("sibling", sibling_bytes);
+  WriteLog log;
+  LoggedFile logged_origin(origin, log);
+  LoggedFile logged_cow(cow, log);
+  LoggedFile logged_sibling(sibling, log, swallow_siblings_flush);
+  const auto merged = merge_with_sibling(logged_origin, logged_cow, logged_sibling);
+  EXPECT_TRUE(merged) << merged.error().describe();
+  EXPECT_EQ(content_of(origin), view);
+  EXPECT_EQ(NaiveStore::view_of(content_of(origin), content_of(sibling)), sibling_view);
+  size_t bad = 0;
+  size_t states = 0;
+  log.visit_crash_states(
+      complain ? scaled(32) : 64, complain ? scaled(6) : 8, random,
+      [&](const std::vector<Bytes>& files, size_t cut, const std::string& which) {
+        bool good = false;
+        try {
+          good = NaiveStore::view_of(files[0], files[1]) == view &&
+                 NaiveStore::view_of(files[0], files[2]) == sibling_view;
+        } catch (const std::out_of_range&) {
+        }
+        if (good && ++states % 8 == 0) {
+          MemoryFile resumed_origin("origin", files[0]);
+          MemoryFile resumed_cow("cow", files[1]);
+          MemoryFile resumed_sibling("sibling", files[2]);
+          good = merge_with_sibling(resumed_origin, resumed_cow, resumed_sibling).has_value() &&
+                 content_of(resumed_origin) == view &&
+                 NaiveStore::view_of(view, content_of(resumed_sibling)) == sibling_view;
+        }
+        if (good) return;
+        ++bad;
+        if (complain) ADD_FAILURE() << "a view changed after " << cut << " events, " << which;
+      });
+  return bad;
+}
+
+TEST(SiblingCrash, AMergeKeepsBothViews) {
+  std::mt19937_64 random(run_seed() + 54);
+  EXPECT_EQ(count_bad_sibling_states(random, false, true), 0U);
+}
+
+TEST(SiblingCrash, MutantThatSwallowsTheSiblingsFlushIsCaught) {
+  std::mt19937_64 random(run_seed() + 55);
+  EXPECT_GT(count_bad_sibling_states(random, true, false), 0U);
+}
+
 // Creating.
 
 using Creator = std::function<Result<void>(File& cow, const Layout& layout)>;
