@@ -45,6 +45,7 @@ Result<void> check_list(PersistentStore& store, EntryChecker& checker, VerifyRep
   const size_t budget = DuplicateFinder::budget_for(store.cow().size());
   DuplicateFinder old_chunks(budget, random());
   DuplicateFinder new_chunks(budget, random());
+  constexpr size_t kAhead = 16;  // entries
   bool more_old = true;
   bool more_new = true;
   for (bool first_pass = true; more_old || more_new; first_pass = false) {
@@ -52,6 +53,10 @@ Result<void> check_list(PersistentStore& store, EntryChecker& checker, VerifyRep
                            std::span<const Exception> entries) -> Result<void> {
       for (size_t i = 0; i < entries.size(); ++i) {
         const Exception& entry = entries[i];
+        if (i + kAhead < entries.size()) {
+          old_chunks.expect(entries[i + kAhead].old_chunk);
+          new_chunks.expect(entries[i + kAhead].new_chunk);
+        }
         if (first_pass) checker.check(area, first + i, entry);
         if (more_old && old_chunks.add(entry.old_chunk)) {
           checker.add(DefectCode::kDuplicateOld, area, first + i, entry,

@@ -26,14 +26,18 @@ struct Scenario {
 Cancel g_no_cancel;
 
 // Merges in memory, recording; returns whether it succeeded.
-Result<void> merge_files(File& origin, File& cow, uint64_t batch_bytes) {
+Result<void> merge_by(unsigned jobs, File& origin, File& cow, uint64_t batch_bytes) {
   Progress progress;
-  const Job job{progress, g_no_cancel, 1};
+  const Job job{progress, g_no_cancel, jobs};
   MergeOptions options;
   options.batch_bytes = batch_bytes;
   options.accept_duplicates = true;
   SNAP_ASSIGN(const auto merge, Merge::begin(origin, cow, options, job));
   return merge->run(job);
+}
+
+Result<void> merge_files(File& origin, File& cow, uint64_t batch_bytes) {
+  return merge_by(1, origin, cow, batch_bytes);
 }
 
 // Entries behind the terminator of the area that holds it: what a later writer could revive.
@@ -140,6 +144,16 @@ TEST(MergeCrash, EveryStateKeepsTheView) {
       EXPECT_EQ(count_bad_states(scenario, random, true), 0U);
     }
   }
+}
+
+TEST(MergeCrash, CopiedByManyThreads) {
+  std::mt19937_64 random(run_seed() + 8);
+  Scenario scenario;  // three pieces of a MiB are under way at once
+  scenario.store = make_store({kMiB, 4 * kMiB + 512, 4, true, false}, random);
+  scenario.merger = [](File& origin, File& cow, uint64_t batch_bytes) {
+    return merge_by(3, origin, cow, batch_bytes);
+  };
+  EXPECT_EQ(count_bad_states(scenario, random, true, {scaled(64), 3, 4, 100, 1}), 0U);
 }
 
 TEST(MergeCrash, OfDuplicatesTheLaterIsGoneBeforeTheFirstIsCopied) {

@@ -69,7 +69,7 @@ TEST(Writing, ChunkSizes) {
   EXPECT_EQ(*parse_chunk_size("512"), 512U);
   EXPECT_EQ(*parse_chunk_size("8s"), 4096U);
   EXPECT_EQ(*parse_chunk_size("512M"), 512 * kMiB);
-  for (const char* bad : {"0", "1G", "3k", "513", "x", ""}) EXPECT_FALSE(parse_chunk_size(bad));
+  for (const char* bad : {"0", "2G", "3k", "513", "x", ""}) EXPECT_FALSE(parse_chunk_size(bad));
   const auto asked = parse_chunk_size("8");
   ASSERT_FALSE(asked);
   EXPECT_NE(asked.error().describe().find("8s or 8k?"), std::string::npos);
