@@ -246,7 +246,7 @@ Result<RateLimit> rate_limit(const Invocation& invocation) {
   RateLimit limit;
   const auto text = invocation.value("rate-limit");
   if (!text) return limit;
-  if (text->back() == '%') {
+  if (text->ends_with('%')) {
     const char* const end = text->data() + text->size() - 1;
     const auto [parsed, ec] = std::from_chars(text->data(), end, limit.percent);
     if (ec == std::errc() && parsed == end && limit.percent >= 1 && limit.percent <= 100) {

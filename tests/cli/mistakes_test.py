@@ -333,6 +333,7 @@ MISTAKES = [
     Mistake("no such number of threads", nothing, "-j 0 {o} {c}", 64, ["--jobs", "from 1 to"]),
     Mistake("a speed of nothing", nothing, "-r 0 {o} {c}", 64, ["--rate-limit", "50M", "30%"]),
     Mistake("more than all of the time", nothing, "-r 101% {o} {c}", 64, ["--rate-limit", "50M", "30%"]),
+    Mistake("a speed without a number", nothing, "-r % {o} {c}", 64, ["--rate-limit", "50M", "30%"]),
     Mistake("a speed for a new file", nothing, "-r 1M {o} {c} -o {d}/new", 64, ["--rate-limit", "in place"]),
 ]
 # Mistakes in the command's own name.

@@ -495,6 +495,29 @@ Result<void> merge_into_view(File& origin, File& lower_cow, File& upper_cow) {
   return merge->run(job);
 }
 
+// Counts the states after a cut that do not show what they must, or (of every eighth) do not end as
+// they must when what was cut is done again.
+using StateCheck = std::function<bool(const std::vector<Bytes>& files)>;
+size_t count_bad_cuts(const WriteLog& log, std::mt19937_64& random, bool complain,
+                      const StateCheck& shows, const StateCheck& resumes) {
+  size_t bad = 0;
+  size_t states = 0;
+  log.visit_crash_states(
+      complain ? scaled(32) : 64, complain ? scaled(6) : 8, random,
+      [&](const std::vector<Bytes>& files, size_t cut, const std::string& which) {
+        bool good = false;
+        try {
+          good = shows(files);
+        } catch (const std::out_of_range&) {
+        }
+        if (good && ++states % 8 == 0) good = resumes(files);
+        if (good) return;
+        ++bad;
+        if (complain) ADD_FAILURE() << "wrong after " << cut << " events, " << which;
+      });
+  return bad;
+}
+
 size_t count_bad_stack_states(std::mt19937_64& random, bool swallow_lower_flush, bool complain) {
   const Bytes origin_bytes = random_bytes(80 * kSector, random);
   const Bytes lower_bytes = store_over(origin_bytes, 512, 25, random);
@@ -512,28 +535,18 @@ size_t count_bad_stack_states(std::mt19937_64& random, bool swallow_lower_flush,
   const auto merged = merge_into_view(origin, logged_lower, logged_upper);
   EXPECT_TRUE(merged) << merged.error().describe();
   EXPECT_EQ(content_of(origin), origin_bytes);
-  size_t bad = 0;
-  size_t states = 0;
-  log.visit_crash_states(
-      complain ? scaled(32) : 64, complain ? scaled(6) : 8, random,
-      [&](const std::vector<Bytes>& files, size_t cut, const std::string& which) {
-        bool good = false;
-        try {
-          good = stack_view(origin_bytes, files[0], files[1]) == view;
-        } catch (const std::out_of_range&) {
-        }
-        if (good && ++states % 8 == 0) {
-          MemoryFile resumed_lower("lower", files[0]);
-          MemoryFile resumed_upper("upper", files[1]);
-          good = merge_into_view(origin, resumed_lower, resumed_upper).has_value() &&
-                 NaiveStore::view_of(origin_bytes, content_of(resumed_lower)) == view &&
-                 NaiveStore::read_entries(content_of(resumed_upper)).empty();
-        }
-        if (good) return;
-        ++bad;
-        if (complain) ADD_FAILURE() << "the view changed after " << cut << " events, " << which;
+  return count_bad_cuts(
+      log, random, complain,
+      [&](const std::vector<Bytes>& files) {
+        return stack_view(origin_bytes, files[0], files[1]) == view;
+      },
+      [&](const std::vector<Bytes>& files) {
+        MemoryFile resumed_lower("lower", files[0]);
+        MemoryFile resumed_upper("upper", files[1]);
+        return merge_into_view(origin, resumed_lower, resumed_upper).has_value() &&
+               NaiveStore::view_of(origin_bytes, content_of(resumed_lower)) == view &&
+               NaiveStore::read_entries(content_of(resumed_upper)).empty();
       });
-  return bad;
 }
 
 TEST(StackCrash, MergingIntoAViewKeepsTheViewOfAll) {
@@ -585,30 +598,20 @@ size_t count_bad_sibling_states(std::mt19937_64& random, bool swallow_siblings_f
   EXPECT_TRUE(merged) << merged.error().describe();
   EXPECT_EQ(content_of(origin), view);
   EXPECT_EQ(NaiveStore::view_of(content_of(origin), content_of(sibling)), sibling_view);
-  size_t bad = 0;
-  size_t states = 0;
-  log.visit_crash_states(
-      complain ? scaled(32) : 64, complain ? scaled(6) : 8, random,
-      [&](const std::vector<Bytes>& files, size_t cut, const std::string& which) {
-        bool good = false;
-        try {
-          good = NaiveStore::view_of(files[0], files[1]) == view &&
-                 NaiveStore::view_of(files[0], files[2]) == sibling_view;
-        } catch (const std::out_of_range&) {
-        }
-        if (good && ++states % 8 == 0) {
-          MemoryFile resumed_origin("origin", files[0]);
-          MemoryFile resumed_cow("cow", files[1]);
-          MemoryFile resumed_sibling("sibling", files[2]);
-          good = merge_with_sibling(resumed_origin, resumed_cow, resumed_sibling).has_value() &&
-                 content_of(resumed_origin) == view &&
-                 NaiveStore::view_of(view, content_of(resumed_sibling)) == sibling_view;
-        }
-        if (good) return;
-        ++bad;
-        if (complain) ADD_FAILURE() << "a view changed after " << cut << " events, " << which;
+  return count_bad_cuts(
+      log, random, complain,
+      [&](const std::vector<Bytes>& files) {
+        return NaiveStore::view_of(files[0], files[1]) == view &&
+               NaiveStore::view_of(files[0], files[2]) == sibling_view;
+      },
+      [&](const std::vector<Bytes>& files) {
+        MemoryFile resumed_origin("origin", files[0]);
+        MemoryFile resumed_cow("cow", files[1]);
+        MemoryFile resumed_sibling("sibling", files[2]);
+        return merge_with_sibling(resumed_origin, resumed_cow, resumed_sibling).has_value() &&
+               content_of(resumed_origin) == view &&
+               NaiveStore::view_of(view, content_of(resumed_sibling)) == sibling_view;
       });
-  return bad;
 }
 
 TEST(SiblingCrash, AMergeKeepsBothViews) {
