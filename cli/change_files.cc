@@ -29,8 +29,9 @@ std::optional<ChangeFile::Format> format_of(std::span<const std::byte> head) {
 
 }  // namespace
 
-Result<std::unique_ptr<ChangeFile>> ChangeFile::open(const std::string& path) {
-  std::unique_ptr<ChangeFile> opened(new ChangeFile(path == "-" ? "standard input" : path));
+Result<std::unique_ptr<ChangeFile>> ChangeFile::open(const std::string& path, std::string name) {
+  if (name.empty()) name = path == "-" ? kStandardInput : path;
+  std::unique_ptr<ChangeFile> opened(new ChangeFile(std::move(name)));
   std::array<std::byte, kHead> head{};
   size_t size = 0;
   if (path == "-") {

@@ -13,14 +13,17 @@
 
 namespace snaptool::cli {
 
+// What messages call it.
+inline constexpr const char* kStandardInput = "standard input";
+
 // A diff that a command reads: a snapdiff or one of rbd's, from a file or standard input.
 class ChangeFile {
  public:
   enum class Format { kSnapdiff, kRbd1, kRbd2 };
 
-  // Opens `path`, or standard input for "-", and finds out what it is. Errors: those of PosixFile
-  // and DataSource; kInvalidArgument when it is no diff.
-  static Result<std::unique_ptr<ChangeFile>> open(const std::string& path);
+  // Opens `path`, or standard input for "-", and finds out what it is; messages call it `name`, or
+  // by its path. Errors: those of PosixFile and DataSource; kInvalidArgument when it is no diff.
+  static Result<std::unique_ptr<ChangeFile>> open(const std::string& path, std::string name = "");
 
   const std::string& name() const { return name_; }
   Format format() const { return format_; }

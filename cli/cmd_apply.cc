@@ -96,6 +96,7 @@ Result<Diffs> open_diffs(const Invocation& invocation, const std::vector<std::st
                          const std::string& beside) {
   Diffs diffs;
   for (std::string path : paths) {
+    std::string name;
     if (path == "-") {
       if (!diffs.spool->path.empty()) {
         return Error(ErrorCode::kInvalidArgument, "standard input can be only one of the diffs");
@@ -108,8 +109,9 @@ Result<Diffs> open_diffs(const Invocation& invocation, const std::vector<std::st
       }
       SNAP_TRY(spool_input(invocation, path));
       diffs.spool->path = path;
+      name = kStandardInput;
     }
-    SNAP_ASSIGN(auto file, ChangeFile::open(path));
+    SNAP_ASSIGN(auto file, ChangeFile::open(path, name));
     diffs.files.push_back(std::move(file));
   }
   return diffs;
@@ -348,7 +350,7 @@ std::string resume_command(const Invocation& invocation, const Diffs& diffs) {
   if (const auto journal = invocation.value("journal")) {
     command += " --journal " + shell_quoted(*journal);
   }
-  for (const auto& file : diffs.files) command += " " + shell_quoted(file->name());
+  for (const auto& file : diffs.files) command += " " + shell_quoted(file->file().name());
   return command + " " + shell_quoted(invocation.operands().back());
 }
 
@@ -432,7 +434,7 @@ Result<int> apply_in_place(const Invocation& invocation) {
     // The diffs are what a crash is mended with: they must be as durable as the journal.
     for (const auto& changes : diffs.files) {
       SNAP_TRY(changes->file().flush());
-      SNAP_TRY(flush_folder_of(changes->name()));
+      SNAP_TRY(flush_folder_of(changes->file().name()));
     }
     SNAP_TRY(journal.make(identity));
     diffs.spool->needed = true;

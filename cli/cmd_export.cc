@@ -153,15 +153,14 @@ Result<Sha256::Digest> sum_of(const Invocation& invocation, Image& image) {
   return parse_id(sums.front());
 }
 
-// What it is good for depends on what became of the snapshot.
-void say_direction(const Invocation& invocation, const Images& images) {
-  if (images.base == nullptr || invocation.has("base")) return;
-  invocation.say(
-      invocation.has("reverse")
-          ? "the diff makes the snapshot's view into the origin: the increment of a "
-            "backup that was taken from the snapshot"
-          : "the diff makes the origin into the snapshot's view: what was written to the "
-            "snapshot, or how to roll the origin back");
+// Of ORIGIN@COW, the diff can go two ways: which one it goes, and what that is good for.
+std::string direction(const Invocation& invocation, const Images& images) {
+  if (images.base == nullptr || invocation.has("base")) return "";
+  return invocation.has("reverse")
+             ? "it makes the snapshot's view into the origin: the increment of a backup that was "
+               "taken from the snapshot\n"
+             : "it makes the origin into the snapshot's view: what was written to the snapshot, or "
+               "how to roll the origin back\n";
 }
 
 Result<int> run(Invocation& invocation) {
@@ -195,7 +194,6 @@ Result<int> run(Invocation& invocation) {
     }
     SNAP_ASSIGN(options.target_sum, sum_of(invocation, *images.target));
   }
-  say_direction(invocation, images);
   const ByteSink sink = [&](std::span<const std::byte> bytes) { return output.write(bytes); };
   const auto writer = change_writer(format, sink, level);
   Progress progress;
@@ -208,7 +206,9 @@ Result<int> run(Invocation& invocation) {
   }
   SNAP_TRY(output.commit());
   // Standard output may be the diff itself.
-  if (path != "-") SNAP_TRY(report_changes(invocation, images.target->size(), end));
+  if (path == "-") return kExitDone;
+  SNAP_TRY(report_changes(invocation, images.target->size(), end));
+  if (!invocation.json()) SNAP_TRY(invocation.report(direction(invocation, images)));
   return kExitDone;
 }
 

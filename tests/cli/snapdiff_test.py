@@ -97,8 +97,9 @@ class Export(SnapdiffTest):
         origin, cow = self.scratch / "origin.img", self.scratch / "cow.img"
         unpack(folder / "origin.mid.img.zst", origin)
         unpack(folder / "cow.before.img.zst", cow)
-        forth = self.export("forth", f"{origin}@{cow}")
-        back = self.export("back", "--reverse", f"{origin}@{cow}")
+        forth, back = self.scratch / "forth", self.scratch / "back"
+        self.assertIn("makes the origin into", self.good("export", f"{origin}@{cow}", "-o", forth).stdout)
+        self.assertIn("view into the origin", self.good("export", "--reverse", f"{origin}@{cow}", "-o", back).stdout)
         view = self.scratch / "view"
         self.good("apply", forth, origin, "-o", view)
         self.assertEqual(sha256_of_file(view), (folder / "merged.sha256").read_text().split()[0])
@@ -177,6 +178,7 @@ class Apply(SnapdiffTest):
         image = self.file("image", self.base)
         done = subprocess.run([SNAPTOOL, "apply", "-", image], input=diff[:-1], capture_output=True, check=False)
         self.assertEqual(done.returncode, 65, done.stderr)
+        self.assertIn(b"'standard input' at byte", done.stderr)
         self.assertEqual(image.read_bytes(), self.base)
         subprocess.run([SNAPTOOL, "apply", "-", image], input=diff, check=True, capture_output=True)
         self.assertEqual(image.read_bytes(), self.child)

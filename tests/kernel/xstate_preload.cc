@@ -12,7 +12,6 @@
 #include <sys/uio.h>
 
 #include <cerrno>
-#include <cstdarg>
 #include <cstdint>
 #include <cstring>
 
@@ -49,14 +48,12 @@ long set_whole_state(pid_t pid, const iovec& given) {
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) long ptrace(enum __ptrace_request request,
-                                                              ...) noexcept {
-  va_list arguments;
-  va_start(arguments, request);
-  const pid_t pid = va_arg(arguments, pid_t);
-  void* const address = va_arg(arguments, void*);
-  void* const data = va_arg(arguments, void*);
-  va_end(arguments);
+// glibc declares it with "...", but where its arguments are passed is the same. Its caller always
+// gives all four.
+extern "C" __attribute__((visibility("default"))) long ptrace_with_whole_state(
+    int request, pid_t pid, void* address, void* data) noexcept __asm__("ptrace");
+
+long ptrace_with_whole_state(int request, pid_t pid, void* address, void* data) noexcept {
   if (request == PTRACE_SETREGSET && reinterpret_cast<uintptr_t>(address) == kXState) {
     return set_whole_state(pid, *static_cast<iovec*>(data));
   }

@@ -666,9 +666,9 @@ Small small_case(std::mt19937_64& random) {
 }
 
 // Whether the diff passes the check against that base.
-Result<void> check(const Bytes& stream, Image& base) {
+Result<void> check(const Bytes& stream, Image& base, Format format = Format::kSnapdiff) {
   Progress progress;
-  SNAP_ASSIGN(Chain chain, Chain::open({link_of(stream)}, base.size()));
+  SNAP_ASSIGN(Chain chain, Chain::open({link_of(stream, format)}, base.size()));
   Apply apply(std::move(chain));
   SNAP_TRY(apply.check(&base, true, std::nullopt, job_of(progress, 1)));
   return {};
@@ -691,6 +691,31 @@ TEST(Snapdiff, EveryCutIsRefused) {
   Bytes more = small.stream;
   more.push_back(std::byte{0});
   ASSERT_FALSE(check(more, base));
+}
+
+TEST(Rbd, EveryCutIsRefused) {
+  std::mt19937_64 random(run_seed() + 13);
+  const Bytes before = random_bytes(8192, random);
+  Bytes after = before;
+  after.resize(12288);
+  std::fill_n(after.begin() + 4096, 512, std::byte{7});
+  std::fill_n(after.begin(), 512, std::byte{0});
+  ExportOptions options;
+  options.granularity = 512;
+  const auto file = file_of("base", before);
+  RawImage base(*file, file->size());
+  for (const Format format : {Format::kRbd1, Format::kRbd2}) {
+    const Bytes whole = export_to(format, &before, after, options).stream;
+    ASSERT_LT(whole.size(), 1000U);
+    ASSERT_TRUE(check(whole, base, format));
+    for (size_t length = 0; length < whole.size(); ++length) {
+      const Bytes cut(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(length));
+      ASSERT_FALSE(check(cut, base, format)) << length;
+    }
+    Bytes more = whole;
+    more.push_back(std::byte{0});
+    ASSERT_FALSE(check(more, base, format));
+  }
 }
 
 TEST(Snapdiff, EveryFlippedBitIsRefusedOrHarmless) {
