@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <condition_variable>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
@@ -16,9 +18,10 @@
 namespace snaptool {
 namespace {
 
-constexpr uint64_t kWindow = 8 * kMiB;       // of hash_range: read while the one before is hashed
-constexpr uint64_t kHashPiece = 128 * kKiB;  // of hash_blocks: stays in a core's cache
-constexpr size_t kBlocks = 1024;             // whose sums wait to be visited
+constexpr uint64_t kRangePiece = 512 * kKiB;  // of hash_range
+constexpr uint64_t kRing = 16;                // pieces of it that wait to be hashed
+constexpr uint64_t kHashPiece = 128 * kKiB;   // of hash_blocks: stays in a core's cache
+constexpr size_t kBlocks = 1024;              // whose sums wait to be visited
 
 const std::vector<std::byte>& zeros() {
   static const std::vector<std::byte> zeros(kHashPiece);
@@ -115,36 +118,126 @@ class BlockHasher {
   std::map<uint64_t, std::vector<std::string>> of_zeros_;  // by length; guarded by mutex_
 };
 
+// One pass over a range for several algorithms: its pieces are read in order into a ring, from
+// which each algorithm takes them in order. Each thread does what is furthest behind.
+class RangeHasher {
+ public:
+  RangeHasher(Image& image, uint64_t offset, uint64_t length,
+              const std::vector<HashAlgorithm>& algorithms, const Job& job)
+      : image_(image),
+        offset_(offset),
+        length_(length),
+        pieces_((length + kRangePiece - 1) / kRangePiece),
+        job_(job),
+        ring_(std::min(kRing, pieces_)),
+        algorithms_(algorithms.size()) {
+    for (PageBuffer& buffer : ring_) buffer = make_page_buffer(kRangePiece);
+    hashes_ = start(algorithms);
+  }
+
+  // What each thread does; several may. Returns when all is hashed, or a thread failed.
+  Result<void> run() {
+    std::unique_lock lock(mutex_);
+    while (!failed_ && !job_.cancel.requested() && slowest() < pieces_) {
+      const auto algorithm = next_algorithm();
+      if (algorithm) {
+        hash_piece(*algorithm, lock);
+      } else if (!reading_ && read_ < pieces_ && read_ - slowest() < ring_.size()) {
+        auto done = read_piece(lock);
+        if (!done) return done;
+      } else {
+        changed_.wait(lock);
+      }
+    }
+    changed_.notify_all();
+    return {};
+  }
+
+  std::vector<std::string> sums() { return finish(hashes_); }
+
+ private:
+  struct Algorithm {
+    uint64_t done = 0;  // pieces
+    bool busy = false;
+  };
+
+  std::span<std::byte> piece(uint64_t number) {
+    const uint64_t size = std::min(kRangePiece, length_ - number * kRangePiece);
+    return {ring_[number % ring_.size()].get(), size};
+  }
+
+  // How many pieces all algorithms have taken.
+  uint64_t slowest() const {
+    uint64_t least = pieces_;
+    for (const Algorithm& one : algorithms_) least = std::min(least, one.done);
+    return least;
+  }
+
+  std::optional<size_t> next_algorithm() const {
+    std::optional<size_t> best;
+    for (size_t i = 0; i < algorithms_.size(); ++i) {
+      const Algorithm& one = algorithms_[i];
+      if (one.busy || one.done == read_) continue;
+      if (!best || one.done < algorithms_[*best].done) best = i;
+    }
+    return best;
+  }
+
+  void hash_piece(size_t i, std::unique_lock<std::mutex>& lock) {
+    Algorithm& one = algorithms_[i];
+    one.busy = true;
+    const auto bytes = piece(one.done);
+    lock.unlock();
+    hashes_[i].update(bytes);
+    lock.lock();
+    one.busy = false;
+    ++one.done;
+    changed_.notify_all();
+  }
+
+  Result<void> read_piece(std::unique_lock<std::mutex>& lock) {
+    reading_ = true;
+    const uint64_t number = read_;
+    lock.unlock();
+    const auto bytes = piece(number);
+    auto done = read_sparse(image_, offset_ + number * kRangePiece, bytes);
+    job_.progress.add(bytes.size());
+    lock.lock();
+    reading_ = false;
+    if (done) {
+      ++read_;
+    } else {
+      failed_ = true;
+    }
+    changed_.notify_all();
+    return done;
+  }
+
+  Image& image_;
+  const uint64_t offset_;
+  const uint64_t length_;
+  const uint64_t pieces_;
+  const Job& job_;
+  std::vector<PageBuffer> ring_;
+  std::vector<Hash> hashes_;  // each used by the thread that made it busy
+  std::mutex mutex_;          // guards what follows
+  std::condition_variable changed_;
+  std::vector<Algorithm> algorithms_;
+  uint64_t read_ = 0;  // pieces
+  bool reading_ = false;
+  bool failed_ = false;
+};
+
 }  // namespace
 
 Result<std::vector<std::string>> hash_range(Image& image, uint64_t offset, uint64_t length,
                                             const std::vector<HashAlgorithm>& algorithms,
                                             const Job& job) {
   SNAP_CHECK(offset <= image.size() && length <= image.size() - offset);
-  std::vector<Hash> hashes = start(algorithms);
-  // The first task reads the next window, the others hash the one before.
-  IoBytes current;
-  IoBytes next(std::min(kWindow, length));
-  uint64_t read = 0;
-  while (true) {
-    const auto window = std::span(next).first(std::min<uint64_t>(next.size(), length - read));
-    const bool first = current.empty();
-    if (first && window.empty()) break;
-    const auto work = [&](size_t i) -> Result<void> {
-      if (i == 0) return read_sparse(image, offset + read, window);
-      hashes[i - 1].update(current);
-      return {};
-    };
-    const size_t tasks = first ? 1 : 1 + hashes.size();
-    SNAP_TRY(parallel_for(tasks, {job.progress, job.cancel, job.jobs}, work));
-    job.progress.add(current.size());
-    read += window.size();
-    std::swap(current, next);
-    current.resize(window.size());
-    next.resize(std::min(kWindow, length));
-    if (current.empty()) break;
-  }
-  return finish(hashes);
+  RangeHasher hasher(image, offset, length, algorithms, job);
+  const size_t threads = std::min<size_t>(std::max(1U, job.jobs), algorithms.size() + 1);
+  SNAP_TRY(parallel_for(threads, job, [&](size_t /*i*/) { return hasher.run(); }));
+  return hasher.sums();
 }
 
 Result<void> hash_blocks(Image& image, uint64_t block_size,

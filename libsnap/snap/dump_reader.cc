@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "libsnap/base/check.h"
+#include "libsnap/snap/layout.h"
 
 namespace snaptool {
 namespace {
@@ -289,7 +290,18 @@ class JsonReader : public nlohmann::json_sax<nlohmann::json> {
   bool boolean(bool) override { return reject("a boolean"); }
   bool number_integer(number_integer_t) override { return reject("a negative number"); }
   bool number_float(number_float_t, const string_t&) override { return reject("a fraction"); }
-  bool string(string_t& text) override { return reject(fmt::format("'{}'", text.substr(0, 40))); }
+  // A number that no sound entry can have is written in hex.
+  bool string(string_t& text) override {
+    buffer_.heard();
+    const auto digits = std::string_view(text).substr(std::min<size_t>(2, text.size()));
+    uint64_t value = 0;
+    const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+    if (depth_ == 3 && text.starts_with("0x") && ec == std::errc() && value >= kNewChunkLimit &&
+        end == digits.data() + digits.size()) {
+      return done(run_.add(key_, value));
+    }
+    return reject(fmt::format("'{}'", text.substr(0, 40)));
+  }
   bool binary(binary_t&) override { return reject("bytes"); }
 
   bool number_unsigned(number_unsigned_t value) override {

@@ -166,6 +166,22 @@ class DumpAndRestore(RepairTest):
                 tried += 1
         self.assertGreater(tried, 3)
 
+    def test_a_number_that_no_chunk_has(self):
+        """A damaged entry is dumped and restored as it is; json has its number in hex."""
+        _, cow = self.unpack_store("p-areas-c8")
+        data = json.loads(self.good("dump", "--output=json", cow).stdout)
+        data["runs"][0] |= {"old_chunk": "0x2800000000000000", "length_chunks": 1}
+        del data["exceptions"]
+        text, new = self.scratch / "dump", self.scratch / "new.cow"
+        text.write_text(json.dumps(data))
+        self.good("restore", text, new)
+        self.assertEqual(entries_of(new.read_bytes())[0][0], 40 << 56)
+        self.assertEqual(json.loads(self.good("dump", "--output=json", new).stdout)["runs"], data["runs"])
+        for bad in ("0x", "40", "0x1ffffffffffffffff", "x28"):
+            data["runs"][0]["old_chunk"] = bad
+            text.write_text(json.dumps(data))
+            self.refused(65, "restore", "--force", text, new)
+
     def test_bad_dumps(self):
         _, cow = self.unpack_store("p-areas-c8")
         xml = self.good("dump", cow).stdout

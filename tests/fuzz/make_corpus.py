@@ -198,6 +198,7 @@ def main():
         "area-exactly-full": store(full), "no-successor": store(full)[:34 * 512],
         "duplicate-old": store([(3, 2), (3, 4)]), "duplicate-new": store([(3, 2), (4, 2)]),
         "beyond-cow": store([(1, 5000)], chunks=4), "beyond-origin": store([(5000, 2)]),
+        "old-high": store([(0, 2), (40 << 56, 3), (2, 4)]),
         "metadata": store([(1, 1)]), "high-byte": store([(1, 1 << 56)], chunks=4),
         "torn-clear": bytes(torn), "invalid": store(plain, valid=0), "version": store(plain, version=2),
         "magic-zero": store(plain, magic=0), "chunk-4k": store(plain, chunk=4096),
