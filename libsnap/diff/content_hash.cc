@@ -18,10 +18,12 @@
 namespace snaptool {
 namespace {
 
-constexpr uint64_t kRangePiece = 512 * kKiB;  // of hash_range
-constexpr uint64_t kRing = 16;                // pieces of it that wait to be hashed
-constexpr uint64_t kHashPiece = 128 * kKiB;   // of hash_blocks: stays in a core's cache
-constexpr size_t kBlocks = 1024;              // whose sums wait to be visited
+// Of hash_range: how much is read at once, and how many of these wait to be hashed. All of them
+// stay in a core's cache (16 of 512 KiB: 1.3 times the time).
+constexpr uint64_t kRangePiece = 256 * kKiB;
+constexpr uint64_t kRing = 2;
+constexpr uint64_t kHashPiece = 128 * kKiB;  // of hash_blocks: stays in a core's cache
+constexpr size_t kBlocks = 1024;             // whose sums wait to be visited
 
 const std::vector<std::byte>& zeros() {
   static const std::vector<std::byte> zeros(kHashPiece);

@@ -12,7 +12,8 @@
 namespace snaptool {
 
 // The sums of a range of an image, one for each algorithm, in hex; read once, ahead of the
-// hashing, each algorithm in its own thread. Requires: the range lies within the image.
+// hashing, from job.jobs threads: the algorithm that is furthest behind goes first. Requires: the
+// range lies within the image.
 // Errors: those of Image; kInterrupted.
 Result<std::vector<std::string>> hash_range(Image& image, uint64_t offset, uint64_t length,
                                             const std::vector<HashAlgorithm>& algorithms,
