@@ -42,9 +42,8 @@ Result<void> ByteOutput::write_buffer() {
 }
 
 Result<void> ByteOutput::write(std::span<const std::byte> bytes) {
-  // Who reads a pipe shall not wait for long. In a file, larger pieces are slower: new pages of the
-  // page cache are then taken in large blocks, of which fewer were used just before.
-  const size_t limit = stream_ ? 64 * kKiB : 256 * kKiB;
+  // Who reads a pipe shall not wait for long.
+  const size_t limit = stream_ ? 64 * kKiB : kPiece;
   while (!bytes.empty()) {
     const size_t size = std::min<size_t>(bytes.size(), limit - waiting_);
     std::memcpy(buffer_.get() + waiting_, bytes.data(), size);

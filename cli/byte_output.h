@@ -28,9 +28,12 @@ class ByteOutput {
   explicit ByteOutput(StreamTarget stream) : stream_(std::move(stream)) {}
   Result<void> write_buffer();
 
+  // In a file, larger pieces are slower: new pages of the page cache are then taken in large
+  // blocks, of which fewer were used just before.
+  static constexpr size_t kPiece = 256 * kKiB;
   StreamTarget stream_;
   std::unique_ptr<OutputFile> file_;
-  PageBuffer buffer_ = make_page_buffer(kIoPiece);
+  PageBuffer buffer_ = make_page_buffer(kPiece);
   size_t waiting_ = 0;         // bytes in the buffer
   uint64_t at_ = 0;            // where the buffer goes in the file
   uint64_t writeback_at_ = 0;  // what is before it is on its way to the medium

@@ -13,9 +13,6 @@
 
 namespace snaptool::cli {
 
-// What messages call it.
-inline constexpr const char* kStandardInput = "standard input";
-
 // A diff that a command reads: a snapdiff or one of rbd's, from a file or standard input.
 class ChangeFile {
  public:

@@ -100,7 +100,7 @@ Result<DataSource> DataSource::open(const Request& request) {
   const std::string path = request.input.value_or("-");
   if (path == "-") {
     source.fd_ = STDIN_FILENO;
-    source.name_ = "standard input";
+    source.name_ = kStandardInput;
     if (::isatty(STDIN_FILENO) == 1) {
       return Error(ErrorCode::kInvalidArgument,
                    "the data would come from the terminal: use -i FILE, -P BYTE or a pipe");

@@ -11,6 +11,9 @@
 
 namespace snaptool::cli {
 
+// What messages call "-".
+inline constexpr const char* kStandardInput = "standard input";
+
 // Where the bytes of a write come from: a file, standard input, or one byte over and over.
 class DataSource {
  public:
