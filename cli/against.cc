@@ -71,7 +71,7 @@ Result<int> verify_against(Invocation& invocation) {
   SNAP_ASSIGN(ImageSpec spec, invocation.operands().size() == 2
                                   ? origin_and_cow_operands(invocation)
                                   : image_operand(invocation));
-  SNAP_ASSIGN(OpenImage open, open_image(invocation, spec, {}));
+  SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
   std::ifstream in(path, std::ios::binary);
   if (!in) return Error::from_errno(errno, fmt::format("cannot open '{}'", path));
   SNAP_ASSIGN(ManifestReader manifest, ManifestReader::open(in, path));

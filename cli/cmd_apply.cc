@@ -368,7 +368,7 @@ Result<int> apply_in_place(const Invocation& invocation) {
   Opener opener(invocation);
   SNAP_ASSIGN(const OpenTarget target, open_target(invocation, opener, spec, options));
   Snapshot* const snapshot = target.snapshot();
-  if (spec.stores.empty() && invocation.value("format") != "raw") {
+  if (spec.stores.empty() && spec.base.format != "raw") {
     SNAP_ASSIGN(const bool is_store, looks_like_store(*target.file));
     if (is_store) {
       return Error(ErrorCode::kInvalidArgument,

@@ -300,9 +300,9 @@ Result<int> compare(Invocation& invocation) {
   SNAP_ASSIGN(options.granularity, granularity_of(invocation));
   options.strict = invocation.has("strict");
   SNAP_ASSIGN(const ImageSpec first, image_operand(invocation, 0));
-  SNAP_ASSIGN(const ImageSpec second, image_operand(invocation, 1));
+  SNAP_ASSIGN(const ImageSpec second, image_operand(invocation, 1, "second-format"));
   SNAP_ASSIGN(OpenImage before, open_image(invocation, first));
-  SNAP_ASSIGN(OpenImage after, open_image(invocation, second, invocation.value("second-format")));
+  SNAP_ASSIGN(OpenImage after, open_image(invocation, second));
 
   std::vector<const File*> inputs;
   for (const OpenImage* open : {&before, &after}) {

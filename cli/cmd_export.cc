@@ -76,10 +76,8 @@ Result<Images> open_images(const Invocation& invocation) {
     images.base_name = name_of({spec.base, {spec.stores.begin(), spec.stores.end() - 1}, {}});
     if (reverse) std::swap(images.base, images.target);
   } else if (base) {
-    SNAP_ASSIGN(ImageSpec base_spec, parse_image_spec(*base));
-    SNAP_ASSIGN(base_spec, resolve(invocation, std::move(base_spec)));
-    SNAP_ASSIGN(images.base_files,
-                open_image(invocation, base_spec, invocation.value("second-format")));
+    SNAP_ASSIGN(const ImageSpec base_spec, image_named(invocation, *base, "second-format"));
+    SNAP_ASSIGN(images.base_files, open_image(invocation, base_spec));
     images.base = &images.base_files.image();
     if (!base_spec.stores.empty() && base_spec.view_parts.empty()) {
       add_tail(images.base_files, images, images.base);
@@ -174,10 +172,8 @@ Result<int> run(Invocation& invocation) {
       return Error(ErrorCode::kInvalidArgument,
                    "--changes says where IMAGE and the one that --base names may differ");
     }
-    // Only its exceptions are of interest, so what lies below does not matter.
-    SNAP_ASSIGN(const FileSpec cow, cow_operand(invocation, *changes));
-    SNAP_ASSIGN(ImageSpec target_spec, image_operand(invocation));
-    SNAP_ASSIGN(limit, open_layers(invocation, {target_spec.base, {cow}, {}}));
+    SNAP_ASSIGN(const ImageSpec target_spec, image_operand(invocation));
+    SNAP_ASSIGN(limit, open_changes(invocation, target_spec, *changes));
     options.limit = &limit.image();
   }
   std::vector<const File*> inputs;

@@ -113,7 +113,7 @@ Result<int> run(Invocation& invocation) {
     SNAP_ASSIGN(const auto files,
                 opener.open_all(spec.base, {Access::kRead, invocation.force_share()}));
     File& file = *files.front();
-    const auto format = invocation.value("format");
+    const auto& format = spec.base.format;
     SNAP_ASSIGN(const bool magic, looks_like_store(file));
     const bool is_store = format ? *format == "dm-snapshot" : magic;
     SNAP_ASSIGN(const bool diff, is_diff(file));
@@ -127,11 +127,12 @@ Result<int> run(Invocation& invocation) {
                             : text));
       return kExitDone;
     }
-    json["format"] = is_store ? "dm-snapshot" : "raw";
+    const std::string plain = format == "split" ? "split" : "raw";
+    json["format"] = is_store ? "dm-snapshot" : plain;
     json["file_size"] = file.size();
     text += fmt::format(
         "{:<16}{}\n", "format:",
-        is_store ? "dm-snapshot (a copy-on-write store; the image is ORIGIN@it)" : "raw");
+        is_store ? "dm-snapshot (a copy-on-write store; the image is ORIGIN@it)" : plain);
     text += size_text("file size:", file.size());
     if (is_store) {
       SNAP_ASSIGN(Json store, describe_store(file, invocation.cancel()));

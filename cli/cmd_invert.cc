@@ -28,8 +28,7 @@ Result<int> run(Invocation& invocation) {
     SNAP_ASSIGN(const ChangeEnd end, read_snapdiff_end(changes->file()));
     child_id = end.child_id;
   }
-  SNAP_ASSIGN(ImageSpec spec, parse_image_spec(*base));
-  SNAP_ASSIGN(spec, resolve(invocation, std::move(spec)));
+  SNAP_ASSIGN(const ImageSpec spec, image_named(invocation, *base, "format"));
   SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
   SNAP_ASSIGN(Chain chain, Chain::open({{changes->name(), [&] { return changes->reader(); }}},
                                        open.image().size()));

@@ -5,7 +5,9 @@
 
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/map_writers.h"
 #include "cli/open_image.h"
+#include "cli/text_output.h"
 
 namespace snaptool::cli {
 namespace {
@@ -13,10 +15,12 @@ namespace {
 // Gathers extents that continue each other into rows, and prints them as they are complete.
 class Rows {
  public:
-  explicit Rows(const Invocation& invocation) : invocation_(invocation), json_(invocation.json()) {
-    text_ = json_
-                ? "["
-                : fmt::format("{:<16} {:<16} {:<16} {}\n", "Offset", "Length", "Mapped to", "File");
+  Rows(bool json, TextOutput& out) : json_(json), out_(out) {}
+
+  Result<void> start() {
+    return out_.write(
+        json_ ? "["
+              : fmt::format("{:<16} {:<16} {:<16} {}\n", "Offset", "Length", "Mapped to", "File"));
   }
 
   Result<void> add(uint64_t start, const ImageExtent& extent) {
@@ -33,13 +37,13 @@ class Rows {
 
   Result<void> finish() {
     SNAP_TRY(end_row());
-    if (json_) text_ += any_ ? "\n]\n" : "]\n";
-    return invocation_.report(text_);
+    return json_ ? out_.write(any_ ? "\n]\n" : "]\n") : Result<void>();
   }
 
  private:
   Result<void> end_row() {
     if (row_.length == 0) return {};
+    std::string text;
     if (json_) {
       const nlohmann::ordered_json row = {{"start", start_},
                                           {"length", row_.length},
@@ -49,41 +53,77 @@ class Rows {
                                           {"data", !row_.zero},
                                           {"offset", row_.file_offset},
                                           {"filename", row_.file->name()}};
-      text_ += (any_ ? ",\n " : "\n ") +
-               row.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+      text = (any_ ? ",\n " : "\n ") +
+             row.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     } else if (!row_.zero) {
-      text_ += fmt::format("{:<16} {:<16} {:<16} {}\n", fmt::format("{:#x}", start_),
-                           fmt::format("{:#x}", row_.length),
-                           fmt::format("{:#x}", row_.file_offset), row_.file->name());
+      text = fmt::format("{:<16} {:<16} {:<16} {}\n", fmt::format("{:#x}", start_),
+                         fmt::format("{:#x}", row_.length), fmt::format("{:#x}", row_.file_offset),
+                         row_.file->name());
     }
     any_ = true;
     row_.length = 0;
-    if (text_.size() < 64 * kKiB) return {};
-    SNAP_TRY(invocation_.report(text_));
-    text_.clear();
-    return {};
+    return out_.write(text);
   }
 
-  const Invocation& invocation_;
   bool json_;
-  std::string text_;
+  TextOutput& out_;
   uint64_t start_ = 0;
   ImageExtent row_;
   bool any_ = false;
 };
 
-Result<int> run(Invocation& invocation) {
-  SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
-  SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
-  Image& image = open.image();
-  Rows rows(invocation);
+Result<void> write_rows(const Invocation& invocation, Image& image, TextOutput& out) {
+  Rows rows(invocation.json(), out);
+  SNAP_TRY(rows.start());
   for (uint64_t at = 0; at < image.size();) {
     if (invocation.cancel().requested()) return Error(ErrorCode::kInterrupted, "interrupted");
     SNAP_ASSIGN(const ImageExtent extent, image.extent_at(at, image.size() - at));
     SNAP_TRY(rows.add(at, extent));
     at += extent.length;
   }
-  SNAP_TRY(rows.finish());
+  return rows.finish();
+}
+
+Result<void> write_map(const Invocation& invocation, Image& image, Image* changes,
+                       TextOutput& out) {
+  const auto format = invocation.value("as");
+  if (!format) return write_rows(invocation, image, out);
+  Progress progress;
+  const ProgressReporter reporter("hashing", invocation.progress_style(), progress);
+  const Job job = invocation.job(progress);
+  if (*format == "bmap") return write_bmap(image, out, job);
+  if (*format == "ddrescue") return write_ddrescue_map(image, out, job);
+  return write_borg_map(image, changes, out, job);
+}
+
+Result<void> check_options(const Invocation& invocation) {
+  if (invocation.has("as") && invocation.json()) {
+    return Error(ErrorCode::kInvalidArgument, "--as and --output=json are two kinds of map");
+  }
+  if (invocation.has("changes") && invocation.value("as") != "borg") {
+    return Error(ErrorCode::kInvalidArgument,
+                 "only --as borg can say that a range is the same: --changes goes with it");
+  }
+  return {};
+}
+
+Result<int> run(Invocation& invocation) {
+  SNAP_TRY(check_options(invocation));
+  SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
+  SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
+  OpenImage changes;
+  if (const auto cow = invocation.value("changes")) {
+    SNAP_ASSIGN(changes, open_changes(invocation, spec, *cow));
+  }
+  std::vector<const File*> inputs;
+  for (const OpenImage* one : {&open, &changes}) {
+    for (const auto& file : one->files) inputs.push_back(file.get());
+  }
+  SNAP_ASSIGN(auto out, TextOutput::open(invocation.value("out").value_or("-"), inputs,
+                                         invocation.has("force")));
+  SNAP_TRY(write_map(invocation, open.image(), changes.layers.empty() ? nullptr : &changes.image(),
+                     out));
+  SNAP_TRY(out.commit());
   return kExitDone;
 }
 
@@ -97,18 +137,33 @@ CommandSpec map_command() {
   command.summary = "tell which file supplies each range of an image";
   command.description =
       "Lists the ranges of IMAGE and where their content lies. Depth 0 is the topmost layer (the "
-      "COW of "
-      "ORIGIN@COW), 1 the one below it. With --output=json, an array as 'qemu-img map' prints it, "
-      "with the "
-      "file's name in each row; the human table leaves out holes.";
-  command.options = {{0,
-                      "ignore-invalid",
-                      OptionKind::kFlag,
-                      "",
-                      "show what an invalid store still holds",
-                      ValueHint::kNone,
-                      {}}};
-  command.shared = "fUOg";
+      "COW of ORIGIN@COW), 1 the one below it. With --output=json, an array as 'qemu-img map' "
+      "prints it, with the file's name in each row; the human table leaves out holes. With --as, "
+      "what another program reads: which ranges have data, and which need not be copied.";
+  command.options = {
+      {0,
+       "as",
+       OptionKind::kValue,
+       "borg|bmap|ddrescue",
+       "a map that borg, bmaptool (with sums) or ddrescue (as a domain) reads",
+       ValueHint::kChoices,
+       {"borg", "bmap", "ddrescue"}},
+      {0,
+       "changes",
+       OptionKind::kValue,
+       "COW",
+       "with --as borg: what COW has no exception for is the same as in the last archive",
+       ValueHint::kFile,
+       {}},
+      {0,
+       "ignore-invalid",
+       OptionKind::kFlag,
+       "",
+       "show what an invalid store still holds",
+       ValueHint::kNone,
+       {}},
+      {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
+  command.shared = "ofUjpOg";
   command.run = run;
   return command;
 }

@@ -35,6 +35,9 @@ Result<int> run(Invocation& invocation) {
     }
     return verify_against(invocation);
   }
+  if (invocation.has("format")) {
+    return Error(ErrorCode::kInvalidArgument, "-f is for the image of --against: a COW is a store");
+  }
   const auto& operands = invocation.operands();
   ImageSpec spec;
   if (operands.size() == 2) {
@@ -130,7 +133,7 @@ CommandSpec verify_command() {
                       "with --against: read what an invalid store still holds",
                       ValueHint::kNone,
                       {}}};
-  command.shared = "UjpOg";
+  command.shared = "fUjpOg";
   command.run = run;
   return command;
 }

@@ -62,7 +62,7 @@ std::vector<OptionSpec> all_options(const CommandSpec& command) {
                        "FMT",
                        "take the image for this format instead of looking at its magic",
                        ValueHint::kChoices,
-                       {"raw", "dm-snapshot"}});
+                       {"raw", "dm-snapshot", "split"}});
   }
   if (shares('F')) {
     options.push_back({'F',
@@ -71,7 +71,7 @@ std::vector<OptionSpec> all_options(const CommandSpec& command) {
                        "FMT",
                        "the same for the second image",
                        ValueHint::kChoices,
-                       {"raw", "dm-snapshot"}});
+                       {"raw", "dm-snapshot", "split"}});
   }
   if (shares('U')) {
     options.push_back(

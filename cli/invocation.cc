@@ -153,12 +153,12 @@ Result<std::optional<uint64_t>> Invocation::size_value(std::string_view option) 
 const Cancel& Invocation::cancel() const { return stop_requested(); }
 
 void Invocation::warn(std::string_view text) const {
-  if (!quiet() && warned_.emplace(text).second)
+  if (!quiet() && said_.emplace(text).second)
     print_message(command_->name, fmt::format("warning: {}", text));
 }
 
 void Invocation::say(std::string_view text) const {
-  if (has("verbose")) print_message(command_->name, text);
+  if (has("verbose") && said_.emplace(text).second) print_message(command_->name, text);
 }
 
 Result<void> Invocation::report(std::string_view text) const {

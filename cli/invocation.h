@@ -38,7 +38,7 @@ class Invocation {
 
   // "snaptool merge: warning: ..." on standard error, unless --quiet; the same text only once.
   void warn(std::string_view text) const;
-  // The same without "warning", only with --verbose.
+  // The same without "warning: ", only with --verbose.
   void say(std::string_view text) const;
   // A result on standard output, unless --quiet.
   Result<void> report(std::string_view text) const;
@@ -51,7 +51,7 @@ class Invocation {
   ParsedOptions options_;
   unsigned jobs_ = 1;
   ProgressStyle progress_style_;
-  mutable std::set<std::string, std::less<>> warned_;
+  mutable std::set<std::string, std::less<>> said_;  // warnings among it
 };
 
 // Runs the program. Returns its exit status.

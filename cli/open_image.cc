@@ -55,13 +55,9 @@ Result<void> check_origin_and_cow(const Invocation& invocation, File& origin, Fi
 }
 
 Result<OpenImage> open_image(const Invocation& invocation, const ImageSpec& spec) {
-  return open_image(invocation, spec, invocation.value("format"));
-}
-
-Result<OpenImage> open_image(const Invocation& invocation, const ImageSpec& spec,
-                             const std::optional<std::string>& format) {
   Opener opener(invocation);
-  if (spec.stores.empty() && format != "raw") {
+  const auto& format = spec.base.format;
+  if (spec.stores.empty() && format != "raw" && format != "split") {
     SNAP_ASSIGN(const auto base, opener.open(spec.base, {Access::kRead, invocation.force_share()}));
     SNAP_ASSIGN(const bool is_store, looks_like_store(*base));
     if (is_store || format == "dm-snapshot") {
@@ -117,6 +113,12 @@ Result<OpenImage> open_layers(const Invocation& invocation, Opener& opener, cons
     open.layers.push_back(std::make_unique<RawImage>(file, file.size()));
   }
   return open;
+}
+
+Result<OpenImage> open_changes(const Invocation& invocation, const ImageSpec& image,
+                               const std::string& cow) {
+  SNAP_ASSIGN(const FileSpec store, cow_operand(invocation, cow));
+  return open_layers(invocation, {image.base, {store}, {}});
 }
 
 std::vector<File*> OpenTarget::files() const {

@@ -19,17 +19,19 @@ struct OpenImage {
   Image& image() { return *layers.back(); }
 };
 
-// Opens it for reading, with --force-share, --format and --ignore-invalid as given. Warns of what
-// looks like a mistake but need not be one. Errors: those of Opener and SnapshotImage::open;
-// kInvalidArgument when one file is named twice, or a lone store is named as if it were an image.
+// Opens it for reading, with --force-share and --ignore-invalid as given. Warns of what looks like
+// a mistake but need not be one. Errors: those of Opener and SnapshotImage::open; kInvalidArgument
+// when one file is named twice, or a lone store is named as if it were an image.
 Result<OpenImage> open_image(const Invocation& invocation, const ImageSpec& spec);
-// The same with another option than --format.
-Result<OpenImage> open_image(const Invocation& invocation, const ImageSpec& spec,
-                             const std::optional<std::string>& format);
 
 // The same, but the base is raw whatever its magic, as an ORIGIN is.
 Result<OpenImage> open_layers(const Invocation& invocation, const ImageSpec& spec);
 Result<OpenImage> open_layers(const Invocation& invocation, Opener& opener, const ImageSpec& spec);
+
+// What --changes names: a view of which only the exceptions matter, over the base of `image`.
+// Errors: those of cow_operand and open_layers.
+Result<OpenImage> open_changes(const Invocation& invocation, const ImageSpec& image,
+                               const std::string& cow);
 
 // Whether the file begins with the magic of a store.
 Result<bool> looks_like_store(File& file);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <set>
 
+#include "cli/split_raw.h"
 #include "formats/lvm2/physical_volume.h"
 #include "formats/partition/partition_table.h"
 #include "libsnap/snap/persistent_store.h"
@@ -30,7 +31,7 @@ std::shared_ptr<File> slice(std::shared_ptr<File> file, const std::string& name,
 }
 
 Result<std::shared_ptr<File>> open_partition(const std::shared_ptr<File>& disk, const Part& part,
-                                             const std::string& name,
+                                             const std::string& name, bool write,
                                              std::vector<std::string>& warnings) {
   SNAP_ASSIGN(const auto table, read_partition_table(*disk));
   if (!table) {
@@ -42,6 +43,11 @@ Result<std::shared_ptr<File>> open_partition(const std::shared_ptr<File>& disk, 
     if (partition.number != part.number) {
       numbers += fmt::format("{}p{}", numbers.empty() ? "" : ", ", partition.number);
       continue;
+    }
+    if (write && partition.overlaps != 0) {
+      return Error(ErrorCode::kCorruption,
+                   fmt::format("'{}' shares bytes with partition {}: it is not written to", name,
+                               partition.overlaps));
     }
     if (partition.passes_end) {
       warnings.push_back(
@@ -112,15 +118,41 @@ Result<std::shared_ptr<File>> Opener::open_path(const std::string& path,
   }
   SNAP_ASSIGN(auto opened, PosixFile::open(path, wanted));
   const std::shared_ptr<File> file = std::move(opened);
+  invocation_.say(fmt::format("'{}' is opened {}", path,
+                              wanted.access == Access::kRead ? "read-only" : "for writing"));
   if (id) open_.emplace_back(*id, file);
   return file;
+}
+
+Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, bool split,
+                                                  const OpenOptions& options) {
+  if (!split) {
+    const std::string second = second_part_of(path);
+    if (!second.empty()) {
+      invocation_.warn(fmt::format(
+          "'{}' is there, too: '{}' may be only a part of an image, which -f split reads whole",
+          second, path));
+    }
+    return open_path(path, options);
+  }
+  if (options.access == Access::kReadWrite) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' is a split image: it can only be read", path));
+  }
+  SNAP_ASSIGN(const std::vector<std::string> names, split_raw_names(path));
+  std::vector<std::shared_ptr<File>> parts;
+  for (const std::string& name : names) {
+    SNAP_ASSIGN(auto part, open_path(name, options));
+    parts.push_back(std::move(part));
+  }
+  return join_split_raw(std::move(parts));
 }
 
 Result<std::vector<std::shared_ptr<File>>> Opener::open_sources(const FileSpec& spec,
                                                                 const OpenOptions& options) {
   std::vector<std::shared_ptr<File>> files;
   for (const FileSpec::Source& source : spec.sources) {
-    SNAP_ASSIGN(auto file, open_path(source.path, options));
+    SNAP_ASSIGN(auto file, open_source(source.path, spec.format == "split", options));
     SNAP_ASSIGN(file, open_parts(std::move(file), source.parts));
     files.push_back(std::move(file));
   }
@@ -169,7 +201,7 @@ Result<std::shared_ptr<File>> Opener::open_parts(std::shared_ptr<File> file,
     std::vector<std::string> warnings;
     switch (part.kind) {
       case Part::Kind::kPartition: {
-        SNAP_ASSIGN(file, open_partition(file, part, name, warnings));
+        SNAP_ASSIGN(file, open_partition(file, part, name, writes_, warnings));
         break;
       }
       case Part::Kind::kSlice: {
@@ -262,9 +294,16 @@ Result<ImageSpec> resolve(const Invocation& invocation, ImageSpec spec) {
   return spec;
 }
 
-Result<ImageSpec> image_operand(const Invocation& invocation, size_t index) {
-  SNAP_ASSIGN(ImageSpec spec, parse_image_spec(invocation.operands()[index]));
+Result<ImageSpec> image_named(const Invocation& invocation, const std::string& text,
+                              std::string_view format_option) {
+  SNAP_ASSIGN(ImageSpec spec, parse_image_spec(text));
+  spec.base.format = invocation.value(format_option);
   return resolve(invocation, std::move(spec));
+}
+
+Result<ImageSpec> image_operand(const Invocation& invocation, size_t index,
+                                std::string_view format_option) {
+  return image_named(invocation, invocation.operands()[index], format_option);
 }
 
 Result<FileSpec> cow_operand(const Invocation& invocation, const std::string& text) {

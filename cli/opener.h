@@ -36,6 +36,8 @@ class Opener {
 
  private:
   Result<std::shared_ptr<File>> open_path(const std::string& path, const OpenOptions& options);
+  Result<std::shared_ptr<File>> open_source(const std::string& path, bool split,
+                                            const OpenOptions& options);
   Result<std::vector<std::shared_ptr<File>>> open_sources(const FileSpec& spec,
                                                           const OpenOptions& options);
   Result<lvm2::OpenVolumeGroup> group_over(std::vector<std::shared_ptr<File>> devices,
@@ -57,8 +59,13 @@ Result<std::optional<std::string>> vgcfg_backup(const Invocation& invocation);
 // than its own.
 Result<ImageSpec> resolve(const Invocation& invocation, ImageSpec spec);
 
-// The operands as an image, or as an origin with its COW, resolved. Errors: as parsing and resolve.
-Result<ImageSpec> image_operand(const Invocation& invocation, size_t index = 0);
+// An image as the user names it, resolved, of the format that an option (--format, or
+// --second-format) says. Errors: as parsing and resolve.
+Result<ImageSpec> image_named(const Invocation& invocation, const std::string& text,
+                              std::string_view format_option);
+// An operand as such an image, or as an origin with its COW, resolved.
+Result<ImageSpec> image_operand(const Invocation& invocation, size_t index = 0,
+                                std::string_view format_option = "format");
 Result<ImageSpec> origin_and_cow_operands(const Invocation& invocation, size_t first = 0);
 // A COW and nothing else; of LVM's snapshots, their name will do. Errors: as resolve;
 // kInvalidArgument for a view.

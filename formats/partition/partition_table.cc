@@ -95,6 +95,28 @@ Result<void> read_logical(File& disk, uint64_t first, PartitionTable& table) {
                fmt::format("'{}' has more than {} logical partitions", disk.name(), kMostLogical));
 }
 
+// Finds those that have bytes in common; each is told one of them.
+void find_overlaps(PartitionTable& table) {
+  std::vector<Partition*> by_offset;
+  for (Partition& partition : table.partitions) by_offset.push_back(&partition);
+  std::stable_sort(by_offset.begin(), by_offset.end(),
+                   [](const auto* a, const auto* b) { return a->offset < b->offset; });
+  Partition* furthest = nullptr;  // that ends last of those before
+  for (Partition* const partition : by_offset) {
+    if (furthest != nullptr && partition->offset < furthest->offset + furthest->length) {
+      partition->overlaps = furthest->number;
+      if (furthest->overlaps == 0) furthest->overlaps = partition->number;
+      table.warnings.push_back(fmt::format("partitions {} and {} overlap",
+                                           std::min(furthest->number, partition->number),
+                                           std::max(furthest->number, partition->number)));
+    }
+    if (furthest == nullptr ||
+        partition->offset + partition->length > furthest->offset + furthest->length) {
+      furthest = partition;
+    }
+  }
+}
+
 Result<std::optional<PartitionTable>> read_mbr(File& disk, const Sector& sector) {
   PartitionTable table;
   std::vector<uint64_t> extended;
@@ -278,9 +300,12 @@ Result<std::optional<PartitionTable>> read_partition_table(File& disk) {
     const MbrEntry entry = mbr_entry(sector, i);
     if (entry.type != kProtective || entry.start != 1) continue;
     SNAP_ASSIGN(PartitionTable table, read_gpt(disk));
+    find_overlaps(table);
     return std::optional(std::move(table));
   }
-  return read_mbr(disk, sector);
+  SNAP_ASSIGN(auto table, read_mbr(disk, sector));
+  if (table) find_overlaps(*table);
+  return table;
 }
 
 std::string_view partition_type_name(std::string_view type) {

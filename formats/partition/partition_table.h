@@ -18,6 +18,7 @@ struct Partition {
   std::string name;     // GPT only, UTF-8
   std::string uuid;     // GPT only
   bool passes_end = false;  // of the disk: a file that was cut
+  unsigned overlaps = 0;    // the number of one that has bytes in common with it; 0: none
 };
 
 struct PartitionTable {

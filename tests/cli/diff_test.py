@@ -113,6 +113,27 @@ class Ranges(DiffTest):
                                         check=False).returncode
                 self.assertEqual(run("diff", "-q", *(["--strict"] if options else []), a, b).returncode, theirs)
 
+    def test_forty_pairs_by_qemu_img_and_cmp(self):
+        """Every pair of a hole, zeros and data of some sizes, and of odd ones: equal, strictly, and by which bytes."""
+        need(self, "qemu-img")
+        kinds = {"hole": [], "zeros": [(0, bytes(65536))], "tail": [(65535, b"x")], "head": [(0, b"x")],
+                 "one-bit": [(40_000, b"\1")], "data": [(0, b"d" * 65536)]}
+        shapes = [(kind, 65536) for kind in kinds] + [("hole", 65536 + 512), ("hole", 131_072), ("data", 65536 + 4096)]
+        files = {shape: self.sparse("-".join(map(str, shape)), shape[1], kinds[shape[0]]) for shape in shapes}
+        pairs = [(files[a], files[b]) for i, a in enumerate(shapes) for b in shapes[i:]]
+        odd = [self.sparse(f"odd{n}", n, [(0, b"o" * (n - 1))]) for n in (511, 513, 65535)]
+        pairs += [(a, b) for i, a in enumerate(odd) for b in odd[i:]]
+        self.assertGreaterEqual(len(pairs), 40)
+        for a, b in pairs:
+            for options, strict in (([], []), (["-s"], ["--strict"])):
+                theirs = subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "raw", *options, a, b], check=False,
+                                        capture_output=True)
+                ours = run("diff", *strict, a, b)
+                self.assertEqual(ours.returncode, theirs.returncode, (a.name, b.name, strict, theirs.stdout))
+            if a.stat().st_size == b.stat().st_size:
+                bytes_of_cmp = subprocess.run(["cmp", "-l", a, b], check=False, capture_output=True).stdout.count(b"\n")
+                self.assertEqual(self.diff(a, b)["summary"]["changed_bytes"], bytes_of_cmp, (a.name, b.name))
+
     def test_strict(self):
         hole = self.sparse("hole", 1 << 20, [(0, b"x")])
         zeros = self.sparse("zeros", 1 << 20, [(0, b"x"), (65536, bytes(8192))])
@@ -238,6 +259,7 @@ class Reports(DiffTest):
 
 class Hashes(DiffTest):
     def test_what_the_tools_check(self):
+        need(self, "openssl")
         for size in (0, 1, (8 << 20) + 5, 17 << 20):
             path = self.file("odd \\ name", self.rng.randbytes(size))
             for algorithm in ("sha256", "sha512", "sha1", "md5"):
@@ -247,6 +269,9 @@ class Hashes(DiffTest):
             for algorithm in ("sha256", "sha1", "md5"):
                 done = subprocess.run([f"{algorithm}sum", "-c", manifest], capture_output=True, text=True, check=True)
                 self.assertIn("OK", done.stdout)
+                openssl = subprocess.run(["openssl", "dgst", "-r", f"-{algorithm}", path], capture_output=True, text=True,
+                                         check=True).stdout.split()[0]
+                self.assertIn(openssl, manifest.read_text())
             self.assertEqual(run("verify", "--against", manifest, path).returncode, 0)
 
     def test_blocks(self):

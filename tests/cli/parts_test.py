@@ -422,6 +422,51 @@ class Partitions(PartsTest):
             self.assertEqual((done.stdout[:len(mark)], len(done.stdout)), (mark, length))
         self.assertIn("p1, p2, p4, p5, p6, p7", self.refused(1, "read", f"{path}#p3"))
 
+    def test_sleuthkit_finds_the_same(self):
+        need(self, "mmls")
+        for label, script in (("dos", "size=4M, type=7\nsize=20M, type=5\nsize=2M, type=c\nsize=3M, type=83"),
+                              ("gpt", "size=1M, type=uefi\nsize=30M, type=lvm\nsize=2M, type=linux")):
+            path, _ = self.disk(label, script)
+            done = subprocess.run(["mmls", "-a", path], check=True, capture_output=True, text=True).stdout
+            # "002:  000:000   0000002048   0000010239   0000008192   NTFS / exFAT (0x07)"; containers are "Meta".
+            theirs = [(int(start) * 512, int(length) * 512) for start, length in
+                      re.findall(r"^\d+:\s+[\d:]+\s+(\d+)\s+\d+\s+(\d+)", done, re.M)]
+            self.assertEqual(sorted(row[:2] for row in self.ours(path).values()), sorted(theirs), done)
+            self.assertEqual(len(theirs), 3)
+
+    def test_partitions_that_overlap(self):
+        path, expected = self.disk("dos", "size=4M\nsize=4M\nsize=4M")
+        data = bytearray(path.read_bytes())
+        struct.pack_into("<I", data, 446 + 12, 8192 + 1)  # one sector more
+        path.write_bytes(data)
+        gpt = self.scratch / "gpt.dd"
+        gpt.write_bytes(bytes(32 << 20))
+        need(self, "sgdisk")
+        subprocess.run(["sgdisk", "-n1:2048:+1M", "-n2:8192:+1M", gpt], check=True, capture_output=True)
+        data = bytearray(gpt.read_bytes())
+        for table, header in ((1024, 512), ((32 << 20) - 33 * 512, (32 << 20) - 512)):
+            struct.pack_into("<Q", data, table + 40, 8192)  # the last sector of the first is the first of the second
+            struct.pack_into("<I", data, header + 88, zlib.crc32(data[table:table + 128 * 128]))
+            struct.pack_into("<I", data, header + 16, 0)
+            struct.pack_into("<I", data, header + 16, zlib.crc32(data[header:header + 92]))
+        gpt.write_bytes(data)
+        cow = self.scratch / "cow"
+        for disk, length in ((path, expected[1][1] + 512), (gpt, (8192 - 2048 + 1) * 512)):
+            self.assertIn("partitions 1 and 2 overlap", run("info", disk).stdout)
+            done = run("read", f"{disk}#p1", binary=True)
+            self.assertEqual((done.returncode, len(done.stdout)), (0, length))
+            self.assertIn(b"overlap", done.stderr)
+            cow.unlink(missing_ok=True)
+            self.assertEqual(run("create", f"{disk}#p1", cow).returncode, 0)
+            before = sha256_of_file(disk)
+            for number in (1, 2):
+                done = run("write-origin", "-P", "7", "--length", "512", f"{disk}#p{number}")
+                self.assertEqual(done.returncode, 65, done.stderr)
+                self.assertIn(f"shares bytes with partition {3 - number}", done.stderr)
+            self.assertEqual(run("merge", f"{disk}#p1", cow).returncode, 65)
+            self.assertEqual(sha256_of_file(disk), before)
+        self.assertEqual(run("write-origin", "-P", "7", "--length", "512", f"{path}#p3").returncode, 0)
+
     def test_a_chain_that_comes_back(self):
         path, expected = self.disk("dos", "size=1M\nsize=1M\nsize=1M\nsize=20M, type=5\nsize=2M\nsize=3M\nsize=1M")
         extended = expected[4][0]
@@ -562,8 +607,10 @@ class Evidence(PartsTest):
         for command in commands:
             trace = self.scratch / "trace"
             done = run_under_strace(["-o", str(trace), "-e", "trace=open,openat,creat,truncate,ftruncate,unlink,rename"],
-                                    *command)
+                                    *command, "-v")
             self.assertIn(done.returncode, (0, 1), (command, done.stderr))
+            self.assertIn(f"'{self.pv}' is opened read-only", done.stderr, command)
+            self.assertNotIn("for writing", done.stderr, command)
             text = trace.read_text()
             opened = [line for line in text.splitlines() if str(self.pv) in line]
             self.assertTrue(opened, command)

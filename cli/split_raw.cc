@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/split_raw.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "libsnap/io/part_file.h"
+
+namespace snaptool::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_letter(char c) { return c >= 'a' && c <= 'z'; }
+
+// How many characters at the end of a name count its part: those behind its last dot, or the last
+// two letters where it has none ("xaa"). 0: it is no part.
+size_t counter_length(const std::string& name) {
+  const size_t dot = name.rfind('.');
+  const bool bare = dot == std::string::npos;
+  if (bare && name.size() < 3) return 0;
+  const std::string counter = bare ? name.substr(name.size() - 2) : name.substr(dot + 1);
+  const bool digits = counter.size() >= 3 && std::all_of(counter.begin(), counter.end(), is_digit);
+  const bool letters =
+      counter.size() >= 2 && std::all_of(counter.begin(), counter.end(), is_letter);
+  return letters || (digits && !bare) ? counter.size() : 0;
+}
+
+bool is_first(const std::string& path) {
+  const size_t length = counter_length(fs::path(path).filename());
+  if (length == 0) return false;
+  const std::string counter = path.substr(path.size() - length);
+  const char last = counter.back();
+  return std::all_of(counter.begin(), counter.end() - 1,
+                     [](char c) { return c == '0' || c == 'a'; }) &&
+         (last == '0' || last == '1' || last == 'a');
+}
+
+// The name of the part behind this one; empty behind the last that can be counted.
+std::string next_name(std::string path, size_t length) {
+  for (size_t i = path.size(); i > path.size() - length; --i) {
+    char& c = path[i - 1];
+    if (c != '9' && c != 'z') {
+      ++c;
+      return path;
+    }
+    c = c == '9' ? '0' : 'a';
+  }
+  return {};
+}
+
+// A part that is there although `missing`, which comes before it, is not; empty if none.
+Result<std::string> later_part(const std::string& missing, size_t length) {
+  const fs::path path(missing);
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  const std::string name = path.filename();
+  std::error_code failed;
+  std::string found;
+  for (fs::directory_iterator it(folder, failed), end; !failed && it != end; it.increment(failed)) {
+    const std::string other = it->path().filename();
+    if (other.size() == name.size() && counter_length(other) == length &&
+        is_digit(other.back()) == is_digit(name.back()) && other > name &&
+        other.compare(0, other.size() - length, name, 0, name.size() - length) == 0) {
+      found = other;
+    }
+  }
+  if (failed) return Error::from_errno(failed.value(), "cannot look for parts");
+  return found;
+}
+
+}  // namespace
+
+std::string second_part_of(const std::string& path) {
+  if (!is_first(path)) return {};
+  std::string second = next_name(path, counter_length(fs::path(path).filename()));
+  std::error_code ignored;
+  return fs::is_regular_file(second, ignored) ? second : std::string();
+}
+
+Result<std::vector<std::string>> split_raw_names(const std::string& first) {
+  if (!is_first(first)) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is not named like the first part of a split image: that ends in "
+                             ".001, .000 or .aa",
+                             first));
+  }
+  const size_t length = counter_length(fs::path(first).filename());
+  std::vector<std::string> names;
+  std::string name = first;
+  std::error_code ignored;
+  for (; !name.empty() && fs::exists(name, ignored); name = next_name(name, length)) {
+    names.push_back(name);
+  }
+  if (name.empty()) return names;
+  SNAP_ASSIGN(const std::string later, later_part(name, length));
+  if (!later.empty()) {
+    return Error(
+        ErrorCode::kCorruption,
+        fmt::format("'{}' is missing, and '{}' is there: the image has a gap", name, later));
+  }
+  return names;
+}
+
+Result<std::shared_ptr<File>> join_split_raw(std::vector<std::shared_ptr<File>> parts) {
+  const std::string name = parts.front()->name();
+  const uint64_t size = parts.front()->size();
+  std::vector<PartSegment> segments;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const uint64_t length = parts[i]->size();
+    const bool last = i + 1 == parts.size();
+    if (length > size || (length < size && !last)) {
+      return Error(ErrorCode::kCorruption,
+                   fmt::format("'{}' has {} bytes, and the part before it {}: {}", parts[i]->name(),
+                               length, size,
+                               length > size ? "the parts do not belong together"
+                                             : "only the last part may be shorter"));
+    }
+    if (length > 0) segments.push_back({length, {{std::move(parts[i]), 0}}, 0});
+  }
+  return std::make_shared<PartFile>(name, std::move(segments));
+}
+
+}  // namespace snaptool::cli

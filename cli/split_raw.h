@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "libsnap/io/file.h"
+
+namespace snaptool::cli {
+
+// A raw image in pieces of one size, the last of which may be shorter: "disk.001", "disk.002" and
+// so on (from 000 or 001), or with letters, "disk.aa", as split(1) names them.
+
+// The names of all parts that are there, from `first` on. Errors: kInvalidArgument when `first` is
+// not named like a first part; kCorruption when one is missing between others; kIo.
+Result<std::vector<std::string>> split_raw_names(const std::string& first);
+
+// The image that they are, in their order. Errors: kCorruption when a part other than the last does
+// not have the size of the first, or the last has more.
+Result<std::shared_ptr<File>> join_split_raw(std::vector<std::shared_ptr<File>> parts);
+
+// The second part, when the file is named like a first one and there is a second: then it may not
+// be all of an image. Empty otherwise.
+std::string second_part_of(const std::string& path);
+
+}  // namespace snaptool::cli
