@@ -73,6 +73,7 @@ class Examiner {
     side.there = true;
     side.sha256 = statistics.sha256;
     side.entropy = statistics.entropy;
+    side.zeros = statistics.zeros;
     SNAP_ASSIGN(const ImageExtent extent, image.extent_at(difference.offset, length));
     if (extent.length == length && extent.file != nullptr) {
       side.file_offset = extent.file_offset;
@@ -276,7 +277,7 @@ Result<ReportHead> head_of(const Invocation& invocation, OpenImage& before, Open
   head.before = {invocation.operands()[0], before.image().size(), {}};
   head.after = {invocation.operands()[1], after.image().size(), {}};
   head.command_line = command_line_of(invocation);
-  head.created = current_time();
+  SNAP_ASSIGN(head.created, report_time(invocation.value("date")));
   head.granularity = options.granularity;
   head.strict = options.strict;
   if (!invocation.has("report")) return head;
@@ -388,6 +389,14 @@ CommandSpec diff_command() {
        OptionKind::kFlag,
        "",
        "holes and stored zeros differ, and so do images of different sizes",
+       ValueHint::kNone,
+       {}},
+      {0,
+       "date",
+       OptionKind::kValue,
+       "TIME",
+       "the time in the report, as 2026-11-26T09:30:00Z or @SECONDS (default: SOURCE_DATE_EPOCH, "
+       "or now)",
        ValueHint::kNone,
        {}},
       {0,

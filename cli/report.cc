@@ -119,14 +119,25 @@ std::string escape_markup(std::string_view text) {
   return escaped;
 }
 
-std::string current_time() {
-  std::time_t now = std::time(nullptr);
+Result<std::string> report_time(const std::optional<std::string>& date) {
+  std::time_t time = std::time(nullptr);
   // For reproducible outputs, as https://reproducible-builds.org has it.
   const char* const epoch = std::getenv("SOURCE_DATE_EPOCH");  // NOLINT: nobody sets variables
-  if (epoch != nullptr) {
-    now = static_cast<std::time_t>(std::strtoll(epoch, nullptr, 10));
+  if (date) {
+    std::tm parts{};
+    const bool seconds = date->rfind('@', 0) == 0;
+    const char* const end =
+        ::strptime(date->c_str(), seconds ? "@%s" : "%Y-%m-%dT%H:%M:%SZ", &parts);
+    if (end == nullptr || *end != 0) {
+      return Error(
+          ErrorCode::kInvalidArgument,
+          fmt::format("--date {}: 2026-11-26T09:30:00Z is wanted, or @SECONDS since 1970", *date));
+    }
+    time = seconds ? std::mktime(&parts) : ::timegm(&parts);
+  } else if (epoch != nullptr) {
+    time = static_cast<std::time_t>(std::strtoll(epoch, nullptr, 10));
   }
-  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(now));
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(time));
 }
 
 }  // namespace snaptool::cli

@@ -43,6 +43,7 @@ struct ReportRange {
     bool there = false;  // it was looked at
     std::string sha256;
     double entropy = 0;  // bits a byte
+    bool zeros = false;  // there is nothing but zeros
     std::string hex;     // of its first bytes; empty: not asked for
     std::optional<uint64_t>
         file_offset;  // where in the file it lies, if all of it lies in one piece
@@ -77,6 +78,8 @@ std::unique_ptr<ReportWriter> make_dfxml_report(TextOutput& out);
 std::unique_ptr<ReportWriter> make_html_report(TextOutput& out);
 
 std::string escape_markup(std::string_view text);
-std::string current_time();
+// The time that a report shows: `date` ("2026-11-26T09:30:00Z", or seconds since 1970 as
+// "@1795685400"), else SOURCE_DATE_EPOCH, else now. Errors: kInvalidArgument.
+Result<std::string> report_time(const std::optional<std::string>& date);
 
 }  // namespace snaptool::cli

@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <set>
 
 #include "cli/report.h"
 
@@ -17,13 +19,19 @@ constexpr int kWidth = 1000;  // of a picture, in its own units
 constexpr int kBarHeight = 60;
 constexpr double kLeastWidth = 2;  // of a bar, to be seen
 constexpr int kRowHeight = 18;
-constexpr int kDeepest = 6;
+
+// What became of a range.
+enum class Kind : size_t { kChanged, kZeroed, kOnlyInOne };
+constexpr size_t kKinds = 3;
+constexpr std::array<std::string_view, kKinds> kClasses = {"changed", "zeroed", "only"};
+constexpr std::array<std::string_view, kKinds> kKindNames = {"changed", "now zeros",
+                                                             "only in one image"};
 
 constexpr std::string_view kStyle = R"(
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --soft: #eef1f4; --line: #c9d1d9;
-  --hot: #c2410c; --mark: #1d4ed8; }
+  --hot: #c2410c; --zeroed: #0f766e; --only: #7e22ce; --mark: #1d4ed8; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --soft: #161b22;
-  --line: #30363d; --hot: #fb923c; --mark: #79b8ff; } }
+  --line: #30363d; --hot: #fb923c; --zeroed: #2dd4bf; --only: #c084fc; --mark: #79b8ff; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
@@ -33,11 +41,14 @@ th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(-
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 code, .hash { font-family: ui-monospace, monospace; font-size: .85em; overflow-wrap: anywhere; }
 svg { width: 100%; height: auto; background: var(--soft); border: 1px solid var(--line); }
-svg .c { fill: var(--hot); pointer-events: none; } svg .r { fill: none; stroke: var(--mark); }
+svg .c { pointer-events: none; } .changed { fill: var(--hot); color: var(--hot); }
+.zeroed { fill: var(--zeroed); color: var(--zeroed); } .only { fill: var(--only); color: var(--only); }
+svg .o { fill: var(--only); fill-opacity: .12; pointer-events: none; } .key { margin-right: 1.2em; }
+svg .r { fill: none; stroke: var(--mark); }
 svg text { fill: var(--ink); font: 11px system-ui, sans-serif; } svg a:hover rect.s { fill-opacity: .12; }
 svg rect.s { fill: var(--mark); fill-opacity: 0; stroke: var(--line); }
 .zoom { display: none; } .zoom:target { display: block; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; } .scroll .hash { white-space: nowrap; } .scroll svg { min-width: 40rem; }
 @media print { .zoom { display: block; } }
 )";
 
@@ -48,6 +59,8 @@ class HtmlReport : public ReportWriter {
   Result<void> begin(const ReportHead& head) override {
     head_ = head;
     size_ = std::max<uint64_t>({head.before.size, head.after.size, 1});
+    common_ = std::min(head.before.size, head.after.size);
+    for (const ReportRegion& region : head_.regions) depths_.insert(region.depth);
     return {};
   }
 
@@ -55,13 +68,14 @@ class HtmlReport : public ReportWriter {
     if (ranges_.size() < kRows) ranges_.push_back(range);
     // Its bytes are spread evenly over the bins that it touches.
     const Difference& difference = range.difference;
+    const auto kind = static_cast<size_t>(kind_of(range));
     const auto first = bin_of(difference.offset);
     const auto last = bin_of(difference.offset + difference.length - 1);
     for (size_t bin = first; bin <= last; ++bin) {
       const double from = std::max(static_cast<double>(difference.offset), start_of(bin));
       const double to =
           std::min(static_cast<double>(difference.offset + difference.length), start_of(bin + 1));
-      bins_[bin] += std::max(0.0, to - from);
+      bins_[bin][kind] += std::max(0.0, to - from);
     }
     return {};
   }
@@ -80,8 +94,8 @@ class HtmlReport : public ReportWriter {
     SNAP_TRY(
         out_.write(fmt::format("<h2>Where</h2>\n<p>From byte 0 to byte {}. The higher a bar, the "
                                "more of its place changed "
-                               "(logarithmic). A click looks closer.</p>\n{}",
-                               size_, picture(0, kBins, kBins / 1000, true))));
+                               "(logarithmic). A click looks closer.</p>\n<p>{}</p>\n{}",
+                               size_, legend(), picture(0, kBins, kBins / 1000, true))));
     for (size_t section = 0; section < kSections; ++section) {
       const size_t from = section * kColumns;
       SNAP_TRY(out_.write(fmt::format(
@@ -93,6 +107,20 @@ class HtmlReport : public ReportWriter {
   }
 
  private:
+  Kind kind_of(const ReportRange& range) const {
+    if (range.difference.offset >= common_) return Kind::kOnlyInOne;
+    return range.after.zeros ? Kind::kZeroed : Kind::kChanged;
+  }
+
+  static std::string legend() {
+    std::string text;
+    for (size_t kind = 0; kind < kKinds; ++kind) {
+      text += fmt::format("<span class=\"key\"><b class=\"{}\">\u25a0</b> {}</span>",
+                          kClasses[kind], kKindNames[kind]);
+    }
+    return text;
+  }
+
   size_t bin_of(uint64_t offset) const {
     const double bin = static_cast<double>(offset) / static_cast<double>(size_) * kBins;
     return std::min(static_cast<size_t>(bin), kBins - 1);
@@ -153,30 +181,61 @@ class HtmlReport : public ReportWriter {
       }
     }
     for (size_t column = 0; column < columns; ++column) {
-      double changed = 0;
-      for (size_t i = 0; i < merge; ++i) changed += bins_[from + column * merge + i];
-      if (changed <= 0) continue;
-      // A single sector of a terabyte can still be seen.
-      const double share = std::clamp(changed / column_bytes, 1e-9, 1.0);
-      const double height = kBarHeight * (0.12 + 0.88 * (1 + std::log10(share) / 9));
-      body += fmt::format(
-          "<rect class=\"c\" x=\"{:.2f}\" y=\"{:.1f}\" width=\"{:.2f}\" height=\"{:.1f}\"/>\n",
-          column_width * static_cast<double>(column), kBarHeight - height,
-          std::max(column_width, kLeastWidth), height);
+      std::array<double, kKinds> changed{};
+      for (size_t i = 0; i < merge; ++i) {
+        for (size_t kind = 0; kind < kKinds; ++kind) {
+          changed[kind] += bins_[from + column * merge + i][kind];
+        }
+      }
+      body += bar(changed, column_bytes, column_width * static_cast<double>(column),
+                  std::max(column_width, kLeastWidth));
     }
     int rows = 0;
-    body += regions(start_of(from), start_of(to), rows);
+    body += tail(start_of(from), start_of(to)) + regions(start_of(from), start_of(to), rows);
     return fmt::format(
-        "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"where the images "
-        "differ\">\n{}</svg>\n",
+        "<div class=\"scroll\"><svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"where the "
+        "images "
+        "differ\">\n{}</svg></div>\n",
         kWidth, kBarHeight + kRowHeight * rows + 2, body);
   }
 
-  // Partitions and volumes between two bytes, a row for each depth.
+  // A column of which so many bytes changed in each way: as high as all of them are, in parts.
+  static std::string bar(const std::array<double, kKinds>& changed, double column_bytes, double x,
+                         double width) {
+    double all = 0;
+    for (const double bytes : changed) all += bytes;
+    if (all <= 0) return {};
+    // A single sector of a terabyte can still be seen.
+    const double share = std::clamp(all / column_bytes, 1e-9, 1.0);
+    const double height = kBarHeight * (0.12 + 0.88 * (1 + std::log10(share) / 9));
+    std::string body;
+    double y = kBarHeight;
+    for (size_t kind = 0; kind < kKinds; ++kind) {
+      if (changed[kind] <= 0) continue;
+      const double part = height * changed[kind] / all;
+      y -= part;
+      body += fmt::format(
+          "<rect class=\"c {}\" x=\"{:.2f}\" y=\"{:.1f}\" width=\"{:.2f}\" height=\"{:.1f}\"/>\n",
+          kClasses[kind], x, y, width, part);
+    }
+    return body;
+  }
+
+  // What only one of the images has between two bytes.
+  std::string tail(double from, double to) const {
+    const double start = std::max(from, static_cast<double>(common_));
+    const double end = std::min(to, static_cast<double>(size_));
+    if (start >= end || head_.before.size == head_.after.size) return {};
+    return fmt::format("<rect class=\"o\" x=\"{:.2f}\" y=\"0\" width=\"{:.2f}\" height=\"{}\"/>\n",
+                       (start - from) / (to - from) * kWidth, (end - start) / (to - from) * kWidth,
+                       kBarHeight);
+  }
+
+  // Partitions and volumes between two bytes, a row for each depth that there is.
   std::string regions(double from, double to, int& rows) const {
     std::string body;
     for (const ReportRegion& region : head_.regions) {
-      const int row = std::min(region.depth, kDeepest) - 1;
+      const auto row = static_cast<int>(std::distance(depths_.begin(), depths_.find(region.depth)));
       for (const ByteRange& range : region.ranges) {
         const double start = std::max(from, static_cast<double>(range.offset));
         const double end = std::min(to, static_cast<double>(range.offset + range.length));
@@ -190,8 +249,11 @@ class HtmlReport : public ReportWriter {
             "<rect class=\"r\" x=\"{:.2f}\" y=\"{}\" width=\"{:.2f}\" height=\"{}\">"
             "<title>{}: bytes {} to {}</title></rect>\n",
             x, y, width, kRowHeight - 3, name, range.offset, range.offset + range.length);
-        if (width > 6.0 * static_cast<double>(region.name.size())) {
-          body += fmt::format("<text x=\"{:.2f}\" y=\"{}\">{}</text>\n", x + 3, y + 12, name);
+        // The box above it says what it is in.
+        const std::string label = region.name.substr(region.name.rfind('#') + 1);
+        if (width > 6.0 * static_cast<double>(label.size()) + 6) {
+          body += fmt::format("<text x=\"{:.2f}\" y=\"{}\">{}</text>\n", x + 3, y + 12,
+                              escape_markup(label));
         }
       }
     }
@@ -202,15 +264,16 @@ class HtmlReport : public ReportWriter {
     if (ranges_.empty()) return {};
     SNAP_TRY(out_.write(
         "<h2>Ranges</h2>\n<div class=\"scroll\"><table>\n<tr><th class=\"n\">Offset</th><th "
-        "class=\"n\">Length</th><th class=\"n\">Changed</th><th>SHA-256 before, after</th><th "
+        "class=\"n\">Length</th><th class=\"n\">Changed</th><th>What</th><th>SHA-256 before, "
+        "after</th><th "
         "class=\"n\">Entropy before</th><th class=\"n\">after</th></tr>\n"));
     for (const ReportRange& range : ranges_) {
       SNAP_TRY(out_.write(fmt::format(
-          "<tr><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td "
+          "<tr><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td "
           "class=\"hash\">{}<br>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>\n",
-          range.difference.offset, range.difference.length,
-          range.difference.changed_bytes > 0 ? fmt::to_string(range.difference.changed_bytes)
-                                             : std::string("hole"),
+          range.difference.offset, range.difference.length, range.difference.changed_bytes,
+          range.difference.changed_bytes > 0 ? kKindNames[static_cast<size_t>(kind_of(range))]
+                                             : std::string_view("hole"),
           range.before.sha256, range.after.sha256, entropy(range.before), entropy(range.after))));
     }
     SNAP_TRY(out_.write("</table></div>\n"));
@@ -227,7 +290,9 @@ class HtmlReport : public ReportWriter {
   TextOutput& out_;
   ReportHead head_;
   uint64_t size_ = 1;
-  std::vector<double> bins_;  // changed bytes
+  uint64_t common_ = 0;                           // bytes that both have
+  std::set<int> depths_;                          // of the regions
+  std::vector<std::array<double, kKinds>> bins_;  // changed bytes
   std::vector<ReportRange> ranges_;
 };
 

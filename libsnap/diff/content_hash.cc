@@ -282,6 +282,7 @@ Result<RangeStatistics> examine_range(Image& image, uint64_t offset, uint64_t le
   for (size_t byte = 0; byte < 256; ++byte) {
     const uint64_t count = counts[0][byte] + counts[1][byte] + counts[2][byte] + counts[3][byte];
     if (count == 0) continue;
+    if (byte != 0) statistics.zeros = false;
     const double share = static_cast<double>(count) / static_cast<double>(length);
     statistics.entropy -= share * std::log2(share);
   }

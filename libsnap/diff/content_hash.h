@@ -38,6 +38,7 @@ Result<void> hash_blocks(Image& image, uint64_t block_size,
 struct RangeStatistics {
   std::string sha256;
   double entropy = 0;  // bits a byte, 0 to 8 (Shannon's, of single bytes)
+  bool zeros = true;   // there is nothing but zeros
 };
 // Errors: those of Image; kInterrupted.
 Result<RangeStatistics> examine_range(Image& image, uint64_t offset, uint64_t length,

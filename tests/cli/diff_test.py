@@ -241,6 +241,28 @@ class Reports(DiffTest):
         self.assertIsNone(re.search(r"(?:src|href)=[\"'](?!#)", page))
         self.assertEqual(len(re.findall('<td class="hash">[0-9a-f]{64}<br>', page)), len(self.expected))
 
+    def test_html_tells_what_became_of_a_range(self):
+        a = self.sparse("a.dd", 1 << 20, [(0, b"x" * 512), (8192, b"x" * 512), (65536, b"x" * 512)])
+        b = self.sparse("b.dd", (1 << 20) + 8192, [(0, b"y" * 512), (65536, b"x" * 512), (1 << 20, b"z" * 512)])
+        path = self.scratch / "r.html"
+        for one, other, kinds in ((a, b, ["changed", "now zeros", "only in one image"]),
+                                  (b, a, ["changed", "changed", "only in one image"])):
+            self.assertEqual(run("diff", one, other, "--force", "--report", path).returncode, 1)
+            page = path.read_text()
+            self.assertEqual(re.findall(r'</td><td>([\w ]+)</td><td class="hash">', page), kinds)
+            overview = page[page.index("<svg"):page.index("</svg>")]
+            for name, kind in (("changed", "changed"), ("zeroed", "now zeros"), ("only", "only in one image")):
+                self.assertEqual(f'class="c {name}"' in overview, kind in kinds)
+            self.assertEqual(overview.count('class="o"'), 1)
+
+    def test_the_time_of_a_report(self):
+        path = self.scratch / "r.json"
+        for date, shown in (("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"), ("@86399", "1970-01-01T23:59:59Z")):
+            self.assertEqual(run("diff", "--date", date, self.a, self.b, "--force", "--report", path).returncode, 1)
+            self.assertIn(shown, path.read_text())
+        for date in ("yesterday", "2026-01-02", "2026-01-02T03:04:05", "@", "@5x"):
+            self.assertEqual(run("diff", "--date", date, self.a, self.b).returncode, 64, date)
+
     def test_equal_images(self):
         path = self.scratch / "r.html"
         self.assertEqual(run("diff", self.a, self.a, "--report", path).returncode, 0)

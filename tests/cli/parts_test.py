@@ -348,6 +348,16 @@ class DamagedVolumes(PartsTest):
             self.assertIn(word, self.refused(status, "read", f"{image}#vg0/data"), (old, new))
         self.assertIn("nested", self.refused(65, "read", f"{self.with_text(b'a {' * 5000)}#vg0/data"))
 
+    def test_a_pv_that_was_cut(self):
+        content, cut = self.pv.read_bytes(), self.scratch / "cut.img"
+        for size in (4096, 5000, 8192, 1_000_000, 5_000_000):
+            cut.write_bytes(content[:size])
+            for name in ("data", "s1"):
+                self.assertRegex(self.refused(65, "hash", f"{cut}#vg0/{name}"), "ends at byte|more than are there")
+        cut.write_bytes(content[:12_000_000])  # neither volume lies behind
+        for name in ("data", "s1"):
+            self.assertEqual(self.sum_of(f"{cut}#vg0/{name}"), SUMS[name])
+
     def test_quoting_and_comments(self):
         text = self.text().decode().rstrip("\0")
         odd = ('# a { comment "\n' + text.replace("seqno = 11", 'tags = ["a\\"b", "#no", "{", \'x\']\n'
