@@ -261,7 +261,7 @@ Result<int> apply_to_new(const Invocation& invocation) {
   }
   if (!full) warn_of_unchecked(invocation, apply, diffs);
   std::vector<const File*> inputs = diffs.inputs();
-  for (const auto& file : base.files) inputs.push_back(file.get());
+  for (const auto& file : base.opened) inputs.push_back(file.get());
   const uint64_t size = apply.shape().final_size();
   SNAP_ASSIGN(const auto output, OutputFile::create(out, size, inputs, invocation.has("force")));
   const bool fresh = output->starts_zeroed();
@@ -360,7 +360,7 @@ Result<int> apply_in_place(const Invocation& invocation) {
     return Error(ErrorCode::kInvalidArgument,
                  "an image must follow the diffs, or -o NEW for a full one");
   }
-  SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation, paths.size() - 1));
+  SNAP_ASSIGN(const ImageSpec spec, target_operand(invocation, paths.size() - 1));
   paths.pop_back();
   if (spec.stores.empty()) SNAP_TRY(check_lvm_siblings(invocation, spec.base, {}));
   SnapshotOptions options;

@@ -107,7 +107,7 @@ Result<void> add_snapshot(const Invocation& invocation, Opened& opened, const Sn
 }
 
 Result<Opened> open_session(const Invocation& invocation) {
-  SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
+  SNAP_ASSIGN(const ImageSpec spec, target_operand(invocation));
   Session::Options options;
   options.discard_tail = invocation.has("force");
   SNAP_ASSIGN(options.in_flight, in_flight_of(invocation));

@@ -107,7 +107,7 @@ Result<int> run(Invocation& invocation) {
   if (!measure && invocation.operands().size() < 2) {
     return Error(ErrorCode::kInvalidArgument, "the COW is missing: name it as ORIGIN COW");
   }
-  SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
+  SNAP_ASSIGN(const ImageSpec spec, target_operand(invocation));
   Opener opener(invocation);
   std::optional<FileSpec> there;
   if (!measure) {

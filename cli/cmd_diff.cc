@@ -307,7 +307,7 @@ Result<int> compare(Invocation& invocation) {
 
   std::vector<const File*> inputs;
   for (const OpenImage* open : {&before, &after}) {
-    for (const auto& file : open->files) inputs.push_back(file.get());
+    for (const auto& file : open->opened) inputs.push_back(file.get());
   }
   SNAP_ASSIGN(auto out, TextOutput::open("-", {}, false));
   std::vector<std::unique_ptr<ReportWriter>> writers;
@@ -436,7 +436,7 @@ CommandSpec diff_command() {
        ValueHint::kNone,
        {}},
       {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
-  command.shared = "fFUjpOg";
+  command.shared = "fFLUjpOg";
   command.run = run;
   return command;
 }

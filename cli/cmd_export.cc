@@ -178,7 +178,7 @@ Result<int> run(Invocation& invocation) {
   }
   std::vector<const File*> inputs;
   for (const OpenImage* open : {&images.target_files, &images.base_files}) {
-    for (const auto& file : open->files) inputs.push_back(file.get());
+    for (const auto& file : open->opened) inputs.push_back(file.get());
   }
   if (limit.files.size() > 1) inputs.push_back(limit.files.back().get());
   const std::string path = invocation.value("out").value_or("-");
@@ -302,7 +302,7 @@ CommandSpec export_command() {
        ValueHint::kNone,
        {}},
       {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
-  command.shared = "ofFUjpOg";
+  command.shared = "ofFLUjpOg";
   command.run = run;
   return command;
 }

@@ -97,7 +97,7 @@ Result<int> run(Invocation& invocation) {
   SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
   SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
   std::vector<const File*> inputs;
-  for (const auto& file : open.files) inputs.push_back(file.get());
+  for (const auto& file : open.opened) inputs.push_back(file.get());
   SNAP_ASSIGN(auto out, TextOutput::open(invocation.value("out").value_or("-"), inputs,
                                          invocation.has("force")));
   const std::string& name = invocation.operands().front();
@@ -150,7 +150,7 @@ CommandSpec hash_command() {
        ValueHint::kNone,
        {}},
       {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
-  command.shared = "ofUjpOg";
+  command.shared = "ofLPUjpOg";
   command.run = run;
   return command;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -99,70 +101,151 @@ Result<bool> is_diff(File& file) {
   return looks_like_snapdiff(head) || rbd::version_of(head) != 0;
 }
 
+std::string size_text(std::string_view what, uint64_t size) {
+  return fmt::format("{:<16}{} ({} bytes)\n", what, format_size(size), size);
+}
+
+void describe_snapshots(const FormatFacts& facts, Json& json, std::string& text) {
+  json["snapshots"] = Json::array();
+  for (const FormatFacts::Snapshot& one : facts.snapshots) {
+    const auto time = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time_t{one.seconds}));
+    json["snapshots"].push_back(
+        {{"id", one.id}, {"name", one.name}, {"virtual_size", one.size}, {"date", time}});
+    text += fmt::format("{:<16}{} '{}', {}, {}\n", "snapshot:", printable(one.id),
+                        printable(one.name), format_size(one.size), time);
+  }
+  json["bitmaps"] = Json::array();
+  for (const FormatFacts::Bitmap& one : facts.bitmaps) {
+    json["bitmaps"].push_back({{"name", one.name},
+                               {"granularity", one.granularity},
+                               {"in_use", one.in_use},
+                               {"auto", one.automatic}});
+    text += fmt::format("{:<16}'{}', a bit for {}{}\n", "bitmap:", printable(one.name),
+                        format_size(one.granularity), one.in_use ? ", was not saved" : "");
+  }
+}
+
+// An image of a format of the table: what it says of itself, without its parent.
+std::string describe_format(const FormatDriver& driver, const FormatFacts& facts, Json& json) {
+  json["format"] = driver.name;
+  json["virtual_size"] = facts.size;
+  std::string text = fmt::format("{:<16}{}\n", "format:", driver.name);
+  text += size_text("virtual size:", facts.size);
+  if (facts.parent) {
+    json["backing_filename"] = facts.parent->name;
+    text += fmt::format("{:<16}{}\n", "parent:", printable(facts.parent->name));
+    if (facts.parent->format) {
+      json["backing_format"] = *facts.parent->format;
+      text += fmt::format("{:<16}{}\n", "parent format:", printable(*facts.parent->format));
+    }
+  }
+  for (const auto& [name, value] : facts.details) {
+    std::visit(
+        [&, &key = name](const auto& one) {
+          json[key] = one;
+          std::string label = key;
+          std::replace(label.begin(), label.end(), '_', ' ');
+          text += fmt::format("{:<16}{}\n", label + ":", one);
+        },
+        value);
+  }
+  describe_snapshots(facts, json, text);
+  for (const std::string& warning : facts.warnings) {
+    text += fmt::format("{:<16}{}\n", "problem:", printable(warning));
+  }
+  return text;
+}
+
+// The format of a file by its magic, or as the user says; nullptr: the image is its bytes.
+Result<const FormatDriver*> format_of(File& file, const std::optional<std::string>& format) {
+  if (format) return find_format(*format);
+  return detect_format(file);
+}
+
+Result<std::string> describe_raw(const Invocation& invocation, const ImageSpec& spec,
+                                 const std::vector<std::shared_ptr<File>>& files, Json& json) {
+  File& file = *files.front();
+  const auto& format = spec.base.format;
+  SNAP_ASSIGN(const bool magic, looks_like_store(file));
+  const bool is_store = format ? *format == "dm-snapshot" : magic;
+  const std::string plain = format == "split" ? "split" : "raw";
+  json["format"] = is_store ? "dm-snapshot" : plain;
+  json["file_size"] = file.size();
+  std::string text = fmt::format(
+      "{:<16}{}\n",
+      "format:", is_store ? "dm-snapshot (a copy-on-write store; the image is ORIGIN@it)" : plain);
+  text += size_text("file size:", file.size());
+  if (is_store) {
+    SNAP_ASSIGN(Json store, describe_store(file, invocation.cancel()));
+    text += store_text(store, spec.base.name());
+    json["store"] = std::move(store);
+    return text;
+  }
+  json["virtual_size"] = file.size();
+  SNAP_ASSIGN(const DiskTree tree, describe_disk(invocation, files, json));
+  return text + tree.text;
+}
+
+// A file, or a part of one, whatever it is.
+Result<std::string> describe_file(const Invocation& invocation, const ImageSpec& spec, Json& json) {
+  Opener opener(invocation);
+  const OpenOptions options{Access::kRead, invocation.force_share()};
+  std::string text;
+  if (spec.base.is_whole_file() && spec.base.format != "split") {
+    SNAP_ASSIGN(const auto file, opener.open_path(spec.base.path(), options));
+    SNAP_ASSIGN(const bool diff, is_diff(*file));
+    if (diff && !spec.base.format) {
+      SNAP_ASSIGN(const auto changes, ChangeFile::open(spec.base.path()));
+      json["file_size"] = file->size();
+      SNAP_ASSIGN(const std::string about, describe_changes(*changes, json));
+      return about + size_text("file size:", file->size());
+    }
+    SNAP_ASSIGN(const FormatDriver* const driver, format_of(*file, spec.base.format));
+    if (driver != nullptr) {
+      SNAP_ASSIGN(const FormatFacts facts, driver->facts(*file));
+      text = describe_format(*driver, facts, json) + size_text("file size:", file->size());
+      json["file_size"] = file->size();
+      const bool may_open =
+          !facts.parent || invocation.has("follow-parents") || invocation.has("parent");
+      if (!may_open || facts.corrupt) return text;
+      SNAP_ASSIGN(const auto content, opener.open(spec.base, options));
+      SNAP_ASSIGN(const DiskTree tree, describe_disk(invocation, {content}, json));
+      return text + tree.text;
+    }
+  }
+  SNAP_ASSIGN(const auto files, opener.open_all(spec.base, options));
+  return describe_raw(invocation, spec, files, json);
+}
+
+Result<std::string> describe_view(const Invocation& invocation, const ImageSpec& spec, Json& json) {
+  SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
+  json["format"] = "dm-snapshot";
+  json["virtual_size"] = open.image().size();
+  json["origin"] = spec.base.name();
+  std::string text = fmt::format("{:<16}view of a dm-snapshot\n", "format:") +
+                     size_text("virtual size:", open.image().size()) +
+                     fmt::format("{:<16}{}\n", "origin:", spec.base.name());
+  json["layers"] = Json::array();
+  for (size_t i = 1; i < open.files.size(); ++i) {
+    const std::string name = spec.stores[i - 1].name();
+    SNAP_ASSIGN(Json store, describe_store(*open.files[i], invocation.cancel()));
+    text += fmt::format("{:<16}{}\n", "store:", name) + store_text(store, name);
+    store["filename"] = name;
+    json["layers"].push_back(std::move(store));
+  }
+  const auto view = std::make_shared<ImageFile>(open.image(), true);
+  SNAP_ASSIGN(const DiskTree tree, describe_disk(invocation, {view}, json));
+  return text + tree.text;
+}
+
 Result<int> run(Invocation& invocation) {
   const std::string& operand = invocation.operands().front();
   SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
   Json json = {{"format_version", 1}, {"filename", operand}};
-  std::string text = fmt::format("{:<16}{}\n", "image:", printable(operand));
-  const auto size_text = [](std::string_view what, uint64_t size) {
-    return fmt::format("{:<16}{} ({} bytes)\n", what, format_size(size), size);
-  };
-
-  if (spec.stores.empty() && spec.view_parts.empty()) {
-    Opener opener(invocation);
-    SNAP_ASSIGN(const auto files,
-                opener.open_all(spec.base, {Access::kRead, invocation.force_share()}));
-    File& file = *files.front();
-    const auto& format = spec.base.format;
-    SNAP_ASSIGN(const bool magic, looks_like_store(file));
-    const bool is_store = format ? *format == "dm-snapshot" : magic;
-    SNAP_ASSIGN(const bool diff, is_diff(file));
-    if (diff && !format && files.size() == 1 && spec.base.is_whole_file()) {
-      SNAP_ASSIGN(const auto changes, ChangeFile::open(spec.base.path()));
-      json["file_size"] = file.size();
-      SNAP_ASSIGN(const std::string about, describe_changes(*changes, json));
-      text += about + size_text("file size:", file.size());
-      SNAP_TRY(invocation.report(
-          invocation.json() ? json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
-                            : text));
-      return kExitDone;
-    }
-    const std::string plain = format == "split" ? "split" : "raw";
-    json["format"] = is_store ? "dm-snapshot" : plain;
-    json["file_size"] = file.size();
-    text += fmt::format(
-        "{:<16}{}\n", "format:",
-        is_store ? "dm-snapshot (a copy-on-write store; the image is ORIGIN@it)" : plain);
-    text += size_text("file size:", file.size());
-    if (is_store) {
-      SNAP_ASSIGN(Json store, describe_store(file, invocation.cancel()));
-      text += store_text(store, spec.base.name());
-      json["store"] = std::move(store);
-    } else {
-      json["virtual_size"] = file.size();
-      SNAP_ASSIGN(const DiskTree tree, describe_disk(invocation, files, json));
-      text += tree.text;
-    }
-  } else {
-    SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
-    json["format"] = "dm-snapshot";
-    json["virtual_size"] = open.image().size();
-    json["origin"] = spec.base.name();
-    text += fmt::format("{:<16}view of a dm-snapshot\n", "format:") +
-            size_text("virtual size:", open.image().size()) +
-            fmt::format("{:<16}{}\n", "origin:", spec.base.name());
-    json["layers"] = Json::array();
-    for (size_t i = 1; i < open.files.size(); ++i) {
-      const std::string name = spec.stores[i - 1].name();
-      SNAP_ASSIGN(Json store, describe_store(*open.files[i], invocation.cancel()));
-      text += fmt::format("{:<16}{}\n", "store:", name) + store_text(store, name);
-      store["filename"] = name;
-      json["layers"].push_back(std::move(store));
-    }
-    const auto view = std::make_shared<ImageFile>(open.image(), true);
-    SNAP_ASSIGN(const DiskTree tree, describe_disk(invocation, {view}, json));
-    text += tree.text;
-  }
+  const bool is_file = spec.stores.empty() && spec.view_parts.empty();
+  SNAP_ASSIGN(const std::string about, is_file ? describe_file(invocation, spec, json)
+                                               : describe_view(invocation, spec, json));
+  const std::string text = fmt::format("{:<16}{}\n", "image:", printable(operand)) + about;
   SNAP_TRY(invocation.report(
       invocation.json() ? json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n" : text));
   return kExitDone;
@@ -188,7 +271,7 @@ CommandSpec info_command() {
                       "look into a store that is marked invalid, too",
                       ValueHint::kNone,
                       {}}};
-  command.shared = "fUOg";
+  command.shared = "fLPUOg";
   command.run = run;
   return command;
 }

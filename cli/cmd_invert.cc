@@ -33,7 +33,7 @@ Result<int> run(Invocation& invocation) {
   SNAP_ASSIGN(Chain chain, Chain::open({{changes->name(), [&] { return changes->reader(); }}},
                                        open.image().size()));
   std::vector<const File*> inputs{&changes->file()};
-  for (const auto& file : open.files) inputs.push_back(file.get());
+  for (const auto& file : open.opened) inputs.push_back(file.get());
   const std::string path = invocation.value("out").value_or("-");
   SNAP_ASSIGN(auto output, ByteOutput::open(path, StreamTarget::Content::kBinary, inputs,
                                             invocation.has("force")));

@@ -25,7 +25,7 @@ class Rows {
 
   Result<void> add(uint64_t start, const ImageExtent& extent) {
     if (row_.length > 0 && extent.zero == row_.zero && extent.depth == row_.depth &&
-        extent.file == row_.file && extent.file_offset == row_.file_offset + row_.length) {
+        extent.file == row_.file && continues(extent)) {
       row_.length += extent.length;
       return {};
     }
@@ -41,23 +41,28 @@ class Rows {
   }
 
  private:
+  bool continues(const ImageExtent& extent) const {
+    if (!row_.file_offset || !extent.file_offset) return row_.file_offset == extent.file_offset;
+    return *extent.file_offset == *row_.file_offset + row_.length;
+  }
+
   Result<void> end_row() {
     if (row_.length == 0) return {};
     std::string text;
     if (json_) {
-      const nlohmann::ordered_json row = {{"start", start_},
-                                          {"length", row_.length},
-                                          {"depth", row_.depth},
-                                          {"present", !row_.zero || row_.depth == 0},
-                                          {"zero", row_.zero},
-                                          {"data", !row_.zero},
-                                          {"offset", row_.file_offset},
-                                          {"filename", row_.file->name()}};
+      nlohmann::ordered_json row = {
+          {"start", start_},     {"length", row_.length},
+          {"depth", row_.depth}, {"present", !row_.zero || row_.depth == 0},
+          {"zero", row_.zero},   {"data", !row_.zero}};
+      if (row_.file_offset) row["offset"] = *row_.file_offset;
+      if (!row_.file_offset && !row_.zero) row["compressed"] = true;
+      row["filename"] = row_.file->name();
       text = (any_ ? ",\n " : "\n ") +
              row.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     } else if (!row_.zero) {
       text = fmt::format("{:<16} {:<16} {:<16} {}\n", fmt::format("{:#x}", start_),
-                         fmt::format("{:#x}", row_.length), fmt::format("{:#x}", row_.file_offset),
+                         fmt::format("{:#x}", row_.length),
+                         row_.file_offset ? fmt::format("{:#x}", *row_.file_offset) : "compressed",
                          row_.file->name());
     }
     any_ = true;
@@ -117,7 +122,7 @@ Result<int> run(Invocation& invocation) {
   }
   std::vector<const File*> inputs;
   for (const OpenImage* one : {&open, &changes}) {
-    for (const auto& file : one->files) inputs.push_back(file.get());
+    for (const auto& file : one->opened) inputs.push_back(file.get());
   }
   SNAP_ASSIGN(auto out, TextOutput::open(invocation.value("out").value_or("-"), inputs,
                                          invocation.has("force")));
@@ -163,7 +168,7 @@ CommandSpec map_command() {
        ValueHint::kNone,
        {}},
       {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
-  command.shared = "ofUjpOg";
+  command.shared = "ofLPUjpOg";
   command.run = run;
   return command;
 }

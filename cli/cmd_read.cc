@@ -45,7 +45,7 @@ Result<int> run(Invocation& invocation) {
     return kExitDone;
   }
   std::vector<const File*> inputs;
-  for (const auto& file : open.files) inputs.push_back(file.get());
+  for (const auto& file : open.opened) inputs.push_back(file.get());
   SNAP_ASSIGN(const auto output,
               OutputFile::create(target, length, inputs, invocation.has("force")));
   {
@@ -85,7 +85,7 @@ CommandSpec read_command() {
        ValueHint::kNone,
        {}},
       {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
-  command.shared = "ofUjpg";
+  command.shared = "ofLPUjpg";
   command.run = run;
   return command;
 }

@@ -99,7 +99,7 @@ Result<int> run(Invocation& invocation) {
   if (operands.size() == 2) {
     SNAP_ASSIGN(spec, origin_and_cow_operands(invocation));
   } else {
-    SNAP_ASSIGN(spec, image_operand(invocation));
+    SNAP_ASSIGN(spec, target_operand(invocation));
   }
   if (spec.stores.size() > 1) {
     return Error(ErrorCode::kUnsupported, "repairing a stack of stores: repair them one by one");

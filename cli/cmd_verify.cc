@@ -43,7 +43,7 @@ Result<int> run(Invocation& invocation) {
   if (operands.size() == 2) {
     SNAP_ASSIGN(spec, origin_and_cow_operands(invocation));
   } else {
-    SNAP_ASSIGN(spec, image_operand(invocation));
+    SNAP_ASSIGN(spec, target_operand(invocation));
   }
   if (spec.stores.size() > 1) {
     return Error(ErrorCode::kUnsupported, "verifying a stack of stores: verify them one by one");
@@ -133,7 +133,7 @@ CommandSpec verify_command() {
                       "with --against: read what an invalid store still holds",
                       ValueHint::kNone,
                       {}}};
-  command.shared = "fUjpOg";
+  command.shared = "fLPUjpOg";
   command.run = run;
   return command;
 }

@@ -40,7 +40,7 @@ struct Opened {
 };
 
 Result<Opened> open_all(const Invocation& invocation) {
-  SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
+  SNAP_ASSIGN(const ImageSpec spec, target_operand(invocation));
   SnapshotOptions options;
   options.discard_tail = invocation.has("force");
   SNAP_ASSIGN(options.in_flight, in_flight_of(invocation));

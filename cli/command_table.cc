@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/command_table.h"
 
+#include "formats/format.h"
+
 #include <algorithm>
 #include <array>
 
@@ -41,6 +43,14 @@ std::optional<std::string_view> command_for_foreign_word(std::string_view word) 
   return std::nullopt;
 }
 
+// What --format takes.
+static std::vector<std::string_view> format_names() {
+  std::vector<std::string_view> names = {"raw", "dm-snapshot"};
+  for (const FormatDriver& driver : format_drivers()) names.push_back(driver.name);
+  names.emplace_back("split");
+  return names;
+}
+
 std::vector<OptionSpec> all_options(const CommandSpec& command) {
   std::vector<OptionSpec> options = command.options;
   const auto shares = [&](char letter) {
@@ -56,22 +66,38 @@ std::vector<OptionSpec> all_options(const CommandSpec& command) {
                        {}});
   }
   if (shares('f')) {
-    options.push_back({'f',
-                       "format",
-                       OptionKind::kValue,
-                       "FMT",
+    options.push_back({'f', "format", OptionKind::kValue, "FMT",
                        "take the image for this format instead of looking at its magic",
-                       ValueHint::kChoices,
-                       {"raw", "dm-snapshot", "split"}});
+                       ValueHint::kChoices, format_names()});
   }
   if (shares('F')) {
-    options.push_back({'F',
-                       "second-format",
+    options.push_back({'F', "second-format", OptionKind::kValue, "FMT",
+                       "the same for the second image", ValueHint::kChoices, format_names()});
+  }
+  if (shares('L')) {
+    options.push_back({0,
+                       "follow-parents",
+                       OptionKind::kFlag,
+                       "",
+                       "open the images that an image names as its parents, too",
+                       ValueHint::kNone,
+                       {}});
+  }
+  if (shares('P')) {
+    options.push_back({0,
+                       "parent",
                        OptionKind::kValue,
-                       "FMT",
-                       "the same for the second image",
-                       ValueHint::kChoices,
-                       {"raw", "dm-snapshot", "split"}});
+                       "IMAGE",
+                       "take IMAGE for the parent of the image",
+                       ValueHint::kFile,
+                       {}});
+    options.push_back({0,
+                       "internal-snapshot",
+                       OptionKind::kValue,
+                       "NAME",
+                       "read the snapshot of that name or id within the image",
+                       ValueHint::kNone,
+                       {}});
   }
   if (shares('U')) {
     options.push_back(

@@ -20,6 +20,16 @@ Result<bool> looks_like_store(File& file) {
   return decode_header(bytes).magic == kSnapMagic;
 }
 
+Result<void> warn_of_magic(const Invocation& invocation, File& file) {
+  if (invocation.has("format")) return {};
+  SNAP_ASSIGN(const bool is_store, looks_like_store(file));
+  SNAP_ASSIGN(const FormatDriver* const driver, detect_format(file));
+  if (!is_store && driver == nullptr) return {};
+  invocation.warn(fmt::format("'{}' begins with the magic of {}; it is taken as a plain disk",
+                              file.name(), is_store ? "a dm-snapshot store" : driver->name));
+  return {};
+}
+
 static Result<void> check_apart(File& a, File& b) {
   if (!share_storage(a, b)) return {};
   return Error(
@@ -37,7 +47,7 @@ static Result<void> check_cow(const Invocation& invocation, const std::vector<Fi
 Result<void> check_origin_and_cow(const Invocation& invocation, File& origin, File& cow) {
   SNAP_TRY(check_apart(origin, cow));
   SNAP_ASSIGN(const bool origin_is_store, looks_like_store(origin));
-  if (!origin_is_store) return {};
+  if (!origin_is_store) return warn_of_magic(invocation, origin);
   SNAP_ASSIGN(const bool cow_is_store, looks_like_store(cow));
   if (!cow_is_store) {
     return Error(
@@ -47,20 +57,16 @@ Result<void> check_origin_and_cow(const Invocation& invocation, File& origin, Fi
             "origin first",
             origin.name(), cow.name()));
   }
-  invocation.warn(
-      fmt::format("the origin '{}' begins with the magic of a dm-snapshot store; it is taken as a "
-                  "plain disk",
-                  origin.name()));
-  return {};
+  return warn_of_magic(invocation, origin);
 }
 
 Result<OpenImage> open_image(const Invocation& invocation, const ImageSpec& spec) {
   Opener opener(invocation);
   const auto& format = spec.base.format;
-  if (spec.stores.empty() && format != "raw" && format != "split") {
+  if (spec.stores.empty() && (!format || *format == "dm-snapshot")) {
     SNAP_ASSIGN(const auto base, opener.open(spec.base, {Access::kRead, invocation.force_share()}));
     SNAP_ASSIGN(const bool is_store, looks_like_store(*base));
-    if (is_store || format == "dm-snapshot") {
+    if (format ? *format == "dm-snapshot" : is_store) {
       return Error(
           ErrorCode::kInvalidArgument,
           fmt::format(
@@ -112,6 +118,7 @@ Result<OpenImage> open_layers(const Invocation& invocation, Opener& opener, cons
     File& file = *open.parts.back();
     open.layers.push_back(std::make_unique<RawImage>(file, file.size()));
   }
+  open.opened = opener.files();
   return open;
 }
 
@@ -151,6 +158,7 @@ Result<OpenTarget> open_target(const Invocation& invocation, Opener& opener, con
     const bool share = access == Access::kRead && invocation.force_share();
     SNAP_ASSIGN(target.file, opener.open(spec.base, {access, share}));
     target.top = std::make_unique<RawImage>(*target.file, target.file->size());
+    SNAP_TRY(warn_of_magic(invocation, *target.file));
     return target;
   }
   const ImageSpec below{spec.base, {spec.stores.begin(), spec.stores.end() - 1}, {}};

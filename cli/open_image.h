@@ -16,6 +16,7 @@ struct OpenImage {
   std::vector<std::shared_ptr<File>> files;    // base, then stores
   std::vector<std::unique_ptr<Image>> layers;  // base, then views; the last is the image
   std::vector<std::shared_ptr<File>> parts;    // of the view, with the view as a file first
+  std::vector<std::shared_ptr<File>> opened;   // every file on the machine that was opened for it
   Image& image() { return *layers.back(); }
 };
 
@@ -35,6 +36,9 @@ Result<OpenImage> open_changes(const Invocation& invocation, const ImageSpec& im
 
 // Whether the file begins with the magic of a store.
 Result<bool> looks_like_store(File& file);
+// Warns when a file that is taken as a plain disk begins with the magic of a format: a guest may
+// have put it there, or it is a mistake. Errors: kIo.
+Result<void> warn_of_magic(const Invocation& invocation, File& file);
 // Errors: kInvalidArgument when both are one file, or ORIGIN is a store and COW is not (swapped
 // operands).
 Result<void> check_origin_and_cow(const Invocation& invocation, File& origin, File& cow);

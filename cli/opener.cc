@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <set>
 
+#include "cli/format_file.h"
 #include "cli/split_raw.h"
 #include "formats/lvm2/physical_volume.h"
 #include "formats/partition/partition_table.h"
@@ -78,6 +79,31 @@ Result<lvm2::VolumeName> resolve_part(const lvm2::VolumeGroup& group, const Part
   return lvm2::resolve_name(group, part.volume);
 }
 
+// The file that an image names as its parent. Errors: kUnsupported for what is no file, and for
+// formats that are not read.
+Result<FileSpec> parent_spec(const std::string& path, const ParentRef& parent) {
+  constexpr std::string_view kFile = "file:";
+  std::string name = parent.name;
+  if (name.rfind(kFile, 0) == 0) name.erase(0, kFile.size());
+  const size_t colon = name.find(':');
+  if (colon != std::string::npos && colon < name.find('/')) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("the parent of '{}' is '{}': only files are followed", path, name));
+  }
+  if (parent.format && *parent.format != "raw" && find_format(*parent.format) == nullptr) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("the parent of '{}', '{}', has the format '{}', which is not read",
+                             path, name, *parent.format));
+  }
+  const size_t folder = path.rfind('/');
+  if (!name.empty() && name[0] != '/' && folder != std::string::npos) {
+    name.insert(0, path.substr(0, folder + 1));
+  }
+  FileSpec spec(name);
+  spec.format = parent.format;
+  return spec;
+}
+
 FileSpec cow_of(const FileSpec& volume, const std::string& snapshot) {
   return volume.with_own_volume(snapshot, snapshot + "-cow");
 }
@@ -124,17 +150,105 @@ Result<std::shared_ptr<File>> Opener::open_path(const std::string& path,
   return file;
 }
 
-Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, bool split,
-                                                  const OpenOptions& options) {
-  if (!split) {
-    const std::string second = second_part_of(path);
-    if (!second.empty()) {
-      invocation_.warn(fmt::format(
-          "'{}' is there, too: '{}' may be only a part of an image, which -f split reads whole",
-          second, path));
-    }
-    return open_path(path, options);
+std::vector<std::shared_ptr<File>> Opener::files() const {
+  std::vector<std::shared_ptr<File>> files;
+  for (const auto& [id, file] : open_) files.push_back(file);
+  return files;
+}
+
+Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const FileSpec& spec,
+                                                  const OpenOptions& options, Followed followed) {
+  if (spec.format == "split") return open_split(path, options);
+  const std::string second = second_part_of(path);
+  if (!second.empty()) {
+    invocation_.warn(fmt::format(
+        "'{}' is there, too: '{}' may be only a part of an image, which -f split reads whole",
+        second, path));
   }
+  SNAP_ASSIGN(auto file, open_path(path, options));
+  const FormatDriver* driver = spec.format ? find_format(*spec.format) : nullptr;
+  if (!spec.format && spec.by_magic) {
+    SNAP_ASSIGN(driver, detect_format(*file));
+  }
+  if (driver == nullptr) return file;
+  if (options.access == Access::kReadWrite) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' is taken for {}, which can only be read", path, driver->name));
+  }
+  return open_format(path, std::move(file), *driver, std::move(followed));
+}
+
+Result<std::shared_ptr<File>> Opener::open_format(const std::string& path,
+                                                  std::shared_ptr<File> file,
+                                                  const FormatDriver& driver, Followed followed) {
+  constexpr size_t kMostFollowed = 256;
+  if (std::find(followed.begin(), followed.end(), file.get()) != followed.end() ||
+      followed.size() >= kMostFollowed) {
+    return Error(
+        ErrorCode::kCorruption,
+        fmt::format("the way from parent to parent comes back to '{}', or does not end", path));
+  }
+  SNAP_ASSIGN(const FormatFacts facts, driver.facts(*file));
+  for (const std::string& warning : facts.warnings) invocation_.warn(warning);
+  if (facts.corrupt && !invocation_.has("ignore-invalid")) {
+    return Error(ErrorCode::kCorruption,
+                 fmt::format("'{}' is marked as corrupt (--ignore-invalid reads it)", path));
+  }
+  const bool topmost = followed.empty() && !in_parent_;
+  if (topmost && !facts.parent && invocation_.has("parent")) {
+    return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' has no parent", path));
+  }
+  FormatOptions options;
+  if (topmost) options.snapshot = invocation_.value("internal-snapshot");
+  followed.push_back(file.get());
+  if (facts.parent) {
+    SNAP_ASSIGN(auto parent, open_parent(path, *facts.parent, followed));
+    options.parent = std::make_shared<FileImage>(std::move(parent));
+  }
+  SNAP_ASSIGN(auto image, driver.open(std::move(file), options));
+  return std::make_shared<FormatFile>(std::move(image));
+}
+
+Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const ParentRef& parent,
+                                                  const Followed& followed) {
+  const auto named = invocation_.value("parent");
+  if (named && !in_parent_) {
+    SNAP_ASSIGN(ImageSpec spec, parse_image_spec(*named));
+    if (!spec.stores.empty()) {
+      return Error(ErrorCode::kUnsupported, fmt::format("'{}': a view is no parent here", *named));
+    }
+    if (parent.format == "raw") spec.base.format = "raw";
+    spec.base.by_magic = true;
+    in_parent_ = true;
+    auto file = open(spec.base, kLook);
+    in_parent_ = false;
+    return file;
+  }
+  if (!invocation_.has("follow-parents")) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' is only what changed over its parent '{}', which is not opened "
+                             "unasked (--follow-parents opens it)",
+                             path, parent.name));
+  }
+  SNAP_ASSIGN(const FileSpec spec, parent_spec(path, parent));
+  auto file = open_path(spec.path(), kLook);
+  if (!file && file.error().code() == ErrorCode::kNotFound) {
+    return Error(ErrorCode::kWrongBase,
+                 fmt::format("'{}' needs its parent '{}', which is not there", path, spec.path()));
+  }
+  if (!file) return file;
+  SNAP_ASSIGN(const FormatDriver* const looks_like, detect_format(**file));
+  if (!spec.format && looks_like != nullptr) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' does not say which format its parent '{}' has, and what looks "
+                             "like one may have been written by a guest (--parent names it)",
+                             path, parent.name));
+  }
+  return open_source(spec.path(), spec, kLook, followed);
+}
+
+Result<std::shared_ptr<File>> Opener::open_split(const std::string& path,
+                                                 const OpenOptions& options) {
   if (options.access == Access::kReadWrite) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("'{}' is a split image: it can only be read", path));
@@ -152,7 +266,7 @@ Result<std::vector<std::shared_ptr<File>>> Opener::open_sources(const FileSpec& 
                                                                 const OpenOptions& options) {
   std::vector<std::shared_ptr<File>> files;
   for (const FileSpec::Source& source : spec.sources) {
-    SNAP_ASSIGN(auto file, open_source(source.path, spec.format == "split", options));
+    SNAP_ASSIGN(auto file, open_source(source.path, spec, options));
     SNAP_ASSIGN(file, open_parts(std::move(file), source.parts));
     files.push_back(std::move(file));
   }
@@ -298,12 +412,20 @@ Result<ImageSpec> image_named(const Invocation& invocation, const std::string& t
                               std::string_view format_option) {
   SNAP_ASSIGN(ImageSpec spec, parse_image_spec(text));
   spec.base.format = invocation.value(format_option);
+  // An origin is a guest's to write to, its first bytes too.
+  spec.base.by_magic = spec.stores.empty();
   return resolve(invocation, std::move(spec));
 }
 
 Result<ImageSpec> image_operand(const Invocation& invocation, size_t index,
                                 std::string_view format_option) {
   return image_named(invocation, invocation.operands()[index], format_option);
+}
+
+Result<ImageSpec> target_operand(const Invocation& invocation, size_t index) {
+  SNAP_ASSIGN(ImageSpec spec, parse_image_spec(invocation.operands()[index]));
+  spec.base.format = invocation.value("format");
+  return resolve(invocation, std::move(spec));
 }
 
 Result<FileSpec> cow_operand(const Invocation& invocation, const std::string& text) {

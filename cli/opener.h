@@ -7,6 +7,7 @@
 
 #include "cli/image_spec.h"
 #include "cli/invocation.h"
+#include "formats/format.h"
 #include "formats/lvm2/volume_group.h"
 #include "libsnap/io/posix_file.h"
 
@@ -20,7 +21,9 @@ class Opener {
 
   // Files that will be asked for to be written are opened so from the start.
   void expect_writes(const FileSpec& spec);
-  // Errors: those of PosixFile::open; kNotFound, kCorruption, kUnsupported for parts;
+  // Errors: those of PosixFile::open; kNotFound, kCorruption, kUnsupported for parts; kUnsupported
+  // and those of FormatDriver for images of another format than raw; kWrongBase for a parent that
+  // is not there;
   // kInvalidArgument for a volume that is to be written by LVM metadata that may be out of date,
   // unless --force is given.
   Result<std::shared_ptr<File>> open(const FileSpec& spec, const OpenOptions& options);
@@ -33,11 +36,22 @@ class Opener {
   // The volume group that a volume's last part names, over what the parts before it are.
   // Requires: spec.volume().
   Result<lvm2::OpenVolumeGroup> open_group(const FileSpec& spec, const OpenOptions& options);
+  // The file itself, whatever it holds.
+  Result<std::shared_ptr<File>> open_path(const std::string& path, const OpenOptions& options);
+  // Every file that is open.
+  std::vector<std::shared_ptr<File>> files() const;
 
  private:
-  Result<std::shared_ptr<File>> open_path(const std::string& path, const OpenOptions& options);
-  Result<std::shared_ptr<File>> open_source(const std::string& path, bool split,
-                                            const OpenOptions& options);
+  // The files that an image was followed through to its parent, to find it when they come again.
+  using Followed = std::vector<const File*>;
+
+  Result<std::shared_ptr<File>> open_source(const std::string& path, const FileSpec& spec,
+                                            const OpenOptions& options, Followed followed = {});
+  Result<std::shared_ptr<File>> open_split(const std::string& path, const OpenOptions& options);
+  Result<std::shared_ptr<File>> open_format(const std::string& path, std::shared_ptr<File> file,
+                                            const FormatDriver& driver, Followed followed);
+  Result<std::shared_ptr<File>> open_parent(const std::string& path, const ParentRef& parent,
+                                            const Followed& followed);
   Result<std::vector<std::shared_ptr<File>>> open_sources(const FileSpec& spec,
                                                           const OpenOptions& options);
   Result<lvm2::OpenVolumeGroup> group_over(std::vector<std::shared_ptr<File>> devices,
@@ -47,7 +61,8 @@ class Opener {
 
   const Invocation& invocation_;
   std::vector<FileId> written_;
-  bool writes_ = false;  // something will be written
+  bool writes_ = false;     // something will be written
+  bool in_parent_ = false;  // what --parent names is being opened
   std::vector<std::pair<FileId, std::shared_ptr<File>>> open_;
 };
 
@@ -59,13 +74,16 @@ Result<std::optional<std::string>> vgcfg_backup(const Invocation& invocation);
 // than its own.
 Result<ImageSpec> resolve(const Invocation& invocation, ImageSpec spec);
 
-// An image as the user names it, resolved, of the format that an option (--format, or
-// --second-format) says. Errors: as parsing and resolve.
+// An image that is read, as the user names it, resolved: of the format that an option (--format, or
+// --second-format) says, or else its magic. Errors: as parsing and resolve.
 Result<ImageSpec> image_named(const Invocation& invocation, const std::string& text,
                               std::string_view format_option);
-// An operand as such an image, or as an origin with its COW, resolved.
+// An operand as such an image.
 Result<ImageSpec> image_operand(const Invocation& invocation, size_t index = 0,
                                 std::string_view format_option = "format");
+// An operand that is written to, or a store: the bytes of the file, unless --format says otherwise.
+Result<ImageSpec> target_operand(const Invocation& invocation, size_t index = 0);
+// An origin with its COW, resolved.
 Result<ImageSpec> origin_and_cow_operands(const Invocation& invocation, size_t first = 0);
 // A COW and nothing else; of LVM's snapshots, their name will do. Errors: as resolve;
 // kInvalidArgument for a view.

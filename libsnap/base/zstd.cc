@@ -58,6 +58,17 @@ Result<void> ZstdDecompressor::decompress(std::span<const std::byte> frame,
       ZSTD_getFrameContentSize(frame.data(), frame.size()) != out.size()) {
     return Error(ErrorCode::kCorruption, "the payload is not one zstd frame of the right size");
   }
+  return decompress_first(frame, out);
+}
+
+Result<void> ZstdDecompressor::decompress_first(std::span<const std::byte> bytes,
+                                                std::span<std::byte> out) {
+  const size_t frame_size = ZSTD_findFrameCompressedSize(bytes.data(), bytes.size());
+  if (ZSTD_isError(frame_size)) {
+    return Error(ErrorCode::kCorruption, "there is no whole zstd frame");
+  }
+  const auto frame = bytes.first(frame_size);
+  // The output is the window, however large a frame says that its window is.
   const size_t size =
       ZSTD_decompressDCtx(context_->zstd, out.data(), out.size(), frame.data(), frame.size());
   if (ZSTD_isError(size) || size != out.size()) {

@@ -42,6 +42,9 @@ class ZstdDecompressor {
   // `frame` must be one whole frame that says its content's size, which is that of `out`.
   // Errors: kCorruption.
   Result<void> decompress(std::span<const std::byte> frame, std::span<std::byte> out);
+  // `bytes` must begin with a whole frame, whose content is as long as `out`; what is behind it
+  // does not matter. Errors: kCorruption.
+  Result<void> decompress_first(std::span<const std::byte> bytes, std::span<std::byte> out);
 
  private:
   struct Context;

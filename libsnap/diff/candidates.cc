@@ -17,19 +17,19 @@ Result<ImageExtent> extent_of(Image& image, uint64_t at, uint64_t end) {
 // How many of `length` bytes from there on are the same in both, since they are the same bytes on
 // disk; 0 where they are not. `length` becomes what this is known of.
 uint64_t CandidateScan::same_storage(const ImageExtent& a, const ImageExtent& b, uint64_t& length) {
-  if (a.file == nullptr || b.file == nullptr) return 0;
+  if (a.file == nullptr || b.file == nullptr || !a.file_offset || !b.file_offset) return 0;
   const auto id_a = a.file->id();
   const auto id_b = b.file->id();
   if (a.file == b.file || (id_a && id_a == id_b)) {
     return a.file_offset == b.file_offset ? length : 0;
   }
   if (!id_a || !id_b || id_a->device != id_b->device || id_a->device == 0) return 0;
-  const SharedExtent shared_a = a.file->shared_at(a.file_offset, length);
+  const SharedExtent shared_a = a.file->shared_at(*a.file_offset, length);
   if (!shared_a.physical) {
     length = shared_a.length;
     return 0;
   }
-  const SharedExtent shared_b = b.file->shared_at(b.file_offset, shared_a.length);
+  const SharedExtent shared_b = b.file->shared_at(*b.file_offset, shared_a.length);
   length = std::min(shared_a.length, shared_b.length);
   return shared_a.physical == shared_b.physical ? length : 0;
 }

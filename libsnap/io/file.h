@@ -22,8 +22,8 @@ struct FileExtent {
   // Where it lies, for a file that is part of others; nullptr: in the file itself, at the offset
   // that was asked for.
   const File* file = nullptr;
-  uint64_t file_offset = 0;  // bytes
-  int depth = 0;             // layers between the file and where it lies (a view's origin: 1)
+  std::optional<uint64_t> file_offset = 0;  // bytes; nullopt: nowhere as it is (compressed)
+  int depth = 0;  // layers between the file and where it lies (a view's origin: 1)
 };
 
 // Which file on the machine it is; two names of one file (or of one device) compare equal.

@@ -11,7 +11,9 @@ struct ImageExtent {
   bool zero = false;    // known to read as zeros without looking (a hole)
   int depth = 0;        // 0: the image's own topmost layer supplies it; 1: the one below; ...
   const File* file = nullptr;  // the file that holds it (or the hole)
-  uint64_t file_offset = 0;    // where in that file, in bytes
+  // Where in that file, in bytes; nullopt: nowhere as it is (data that are compressed, zeros that
+  // are only said).
+  std::optional<uint64_t> file_offset = 0;
 };
 
 // What `file` said of its bytes from `offset` on.

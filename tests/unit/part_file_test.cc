@@ -116,7 +116,7 @@ TEST(PartFile, BytesLieWhereANaiveMapSaysTheyDo) {
         const auto& [file, offset] = volume.map[at + i];
         ASSERT_EQ(extent->file, file == kFiles ? nullptr : volume.files[file].get());
         if (file < kFiles) {
-          ASSERT_EQ(extent->file_offset + i, offset);
+          ASSERT_EQ(extent->file_offset.value() + i, offset);
         }
       }
       at += extent->length;

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "formats/format.h"
+
+#include <algorithm>
+#include <array>
+
+#include "formats/qcow2/qcow2_image.h"
+
+namespace snaptool {
+
+std::span<const FormatDriver> format_drivers() {
+  static constexpr std::array kDrivers = {
+      FormatDriver{"qcow2", qcow2::has_magic, qcow2::read_facts, qcow2::open_image},
+  };
+  return kDrivers;
+}
+
+const FormatDriver* find_format(std::string_view name) {
+  for (const FormatDriver& driver : format_drivers()) {
+    if (driver.name == name) return &driver;
+  }
+  return nullptr;
+}
+
+Result<const FormatDriver*> detect_format(File& file) {
+  std::array<std::byte, kProbeBytes> bytes{};
+  const auto head = std::span(bytes).first(std::min<uint64_t>(bytes.size(), file.size()));
+  SNAP_TRY(file.read_at(0, head));
+  for (const FormatDriver& driver : format_drivers()) {
+    if (driver.probe(head)) return &driver;
+  }
+  return nullptr;
+}
+
+}  // namespace snaptool

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "libsnap/io/image.h"
+
+namespace snaptool {
+
+// Formats of images. One is a folder beside this file, with its FORMAT.md, and a row in the table
+// of format.cc.
+
+// The image below another: what the upper one does not hold comes from there.
+struct ParentRef {
+  std::string name;                   // as the upper one has it: often relative to its own folder
+  std::optional<std::string> format;  // as QEMU calls it; nullopt: it does not say
+};
+
+// What a file says of itself. Nothing of it was followed to another file.
+struct FormatFacts {
+  struct Snapshot {
+    std::string id;
+    std::string name;
+    uint64_t size = 0;     // bytes
+    uint32_t seconds = 0;  // since 1970
+  };
+  struct Bitmap {
+    std::string name;
+    uint64_t granularity = 0;  // bytes
+    bool in_use = false;       // it was not saved
+    bool automatic = false;
+  };
+  uint64_t size = 0;  // of the image, bytes
+  std::optional<ParentRef> parent;
+  bool corrupt = false;               // the image is marked so
+  std::vector<std::string> warnings;  // what can be got round
+  // What else there is to say, by the names that qemu-img has for it.
+  std::vector<std::pair<std::string, std::variant<std::string, uint64_t, bool>>> details;
+  std::vector<Snapshot> snapshots;
+  std::vector<Bitmap> bitmaps;
+};
+
+// How an image is opened to be read.
+struct FormatOptions {
+  std::shared_ptr<Image> parent;        // nullptr: none was named
+  std::optional<std::string> snapshot;  // of those within the image, by its id or name
+};
+
+struct FormatDriver {
+  std::string_view name;  // as QEMU calls it, where it does
+  // Whether a file begins so; nullptr: it has no magic. Looks at the first kProbeBytes at most.
+  bool (*probe)(std::span<const std::byte> head);
+  // Errors: kCorruption; kUnsupported for what is not read of it; kIo.
+  Result<FormatFacts> (*facts)(File& file);
+  // Errors: as facts; kNotFound for a snapshot that is not there; kWrongBase when it needs a parent
+  // that was not given.
+  Result<std::unique_ptr<Image>> (*open)(std::shared_ptr<File> file, const FormatOptions& options);
+};
+
+inline constexpr size_t kProbeBytes = 512;
+
+// All formats whose images are more than the bytes of their file.
+std::span<const FormatDriver> format_drivers();
+const FormatDriver* find_format(std::string_view name);
+// The one whose magic the file begins with; nullptr: none. Errors: kIo.
+Result<const FormatDriver*> detect_format(File& file);
+
+}  // namespace snaptool

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <memory>
+#include <mutex>
+
+#include "libsnap/base/io_bytes.h"
+#include "libsnap/io/file.h"
+
+namespace snaptool {
+
+// Tables of big-endian numbers in a file, of which some pages are kept in memory. Several threads
+// may read at once.
+class TableCache {
+ public:
+  // Requires: `file` outlives this.
+  explicit TableCache(File& file) : file_(file) {}
+
+  // Reads one thread's numbers; remembers the page that it read from last.
+  class Cursor {
+   public:
+    explicit Cursor(TableCache& cache) : cache_(cache) {}
+    // The eight bytes at `offset`, a multiple of 8. Errors: kCorruption behind the end; kIo.
+    Result<uint64_t> number(uint64_t offset);
+
+   private:
+    TableCache& cache_;
+    std::shared_ptr<const RawBytes> page_;
+    uint64_t start_ = 0;
+  };
+
+ private:
+  static constexpr uint64_t kPageBytes = 64 * kKiB;
+  struct Slot {
+    uint64_t start = UINT64_MAX;
+    uint64_t used = 0;
+    std::shared_ptr<const RawBytes> page;
+  };
+
+  Result<std::shared_ptr<const RawBytes>> page(uint64_t start);
+
+  File& file_;
+  std::mutex mutex_;            // guards what follows
+  std::array<Slot, 16> slots_;  // 1 MiB
+  uint64_t clock_ = 0;
+};
+
+}  // namespace snaptool
