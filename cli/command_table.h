@@ -32,6 +32,7 @@ CommandSpec hash_command();
 CommandSpec info_command();
 CommandSpec invert_command();
 CommandSpec map_command();
+CommandSpec convert_command();
 CommandSpec merge_command();
 CommandSpec read_command();
 CommandSpec repair_command();

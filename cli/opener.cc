@@ -224,13 +224,15 @@ Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const
     in_parent_ = false;
     return file;
   }
-  if (!invocation_.has("follow-parents")) {
+  const auto base = invocation_.value("base");
+  SNAP_ASSIGN(const FileSpec spec, parent_spec(path, parent));
+  const bool is_base = base && id_of(*base) && id_of(*base) == id_of(spec.path());
+  if (!invocation_.has("follow-parents") && !is_base) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("'{}' is only what changed over its parent '{}', which is not opened "
                              "unasked (--follow-parents opens it)",
                              path, parent.name));
   }
-  SNAP_ASSIGN(const FileSpec spec, parent_spec(path, parent));
   auto file = open_path(spec.path(), kLook);
   if (!file && file.error().code() == ErrorCode::kNotFound) {
     return Error(ErrorCode::kWrongBase,

@@ -5,12 +5,14 @@
 #include <array>
 
 #include "formats/qcow2/qcow2_image.h"
+#include "formats/qcow2/qcow2_writer.h"
 
 namespace snaptool {
 
 std::span<const FormatDriver> format_drivers() {
   static constexpr std::array kDrivers = {
-      FormatDriver{"qcow2", qcow2::has_magic, qcow2::read_facts, qcow2::open_image},
+      FormatDriver{"qcow2", qcow2::has_magic, qcow2::read_facts, qcow2::open_image,
+                   qcow2::create_image, qcow2::kSettings, kSectorSize},
   };
   return kDrivers;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -10,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "formats/image_writer.h"
 #include "libsnap/io/image.h"
 
 namespace snaptool {
@@ -53,6 +55,21 @@ struct FormatOptions {
   std::optional<std::string> snapshot;  // of those within the image, by its id or name
 };
 
+// How a new image is made.
+struct CreateOptions {
+  uint64_t size = 0;                // bytes; a multiple of size_unit
+  std::optional<ParentRef> parent;  // what it is over
+  bool compress = false;
+  bool in_place = false;  // what a crash leaves must not look like an image: the file has its name
+  std::map<std::string, std::string> settings;  // by the names of FormatDriver::settings
+};
+
+// One of CreateOptions::settings, for help.
+struct FormatSetting {
+  std::string_view name;
+  std::string_view help;  // a phrase without full stop
+};
+
 struct FormatDriver {
   std::string_view name;  // as QEMU calls it, where it does
   // Whether a file begins so; nullptr: it has no magic. Looks at the first kProbeBytes at most.
@@ -62,6 +79,11 @@ struct FormatDriver {
   // Errors: as facts; kNotFound for a snapshot that is not there; kWrongBase when it needs a parent
   // that was not given.
   Result<std::unique_ptr<Image>> (*open)(std::shared_ptr<File> file, const FormatOptions& options);
+  // Makes an image of a file that is empty; nullptr: that cannot be done. Errors: kInvalidArgument
+  // for settings; kUnsupported.
+  Result<std::unique_ptr<ImageWriter>> (*create)(File& file, const CreateOptions& options);
+  std::span<const FormatSetting> settings;
+  uint64_t size_unit;  // bytes; others sizes cannot be told by the format
 };
 
 inline constexpr size_t kProbeBytes = 512;

@@ -33,7 +33,6 @@ constexpr uint32_t kBitmaps = 0x23852875;
 constexpr size_t kFeatureNameSize = 48;
 
 constexpr uint64_t kCompressedFlag = uint64_t{1} << 62U;
-constexpr uint64_t kZeroFlag = 1;
 constexpr uint64_t kOffsetMask = 0x00fffffffffffe00;
 
 Error damaged(std::string what) { return {ErrorCode::kCorruption, std::move(what)}; }
@@ -211,7 +210,7 @@ Result<Header> parse_header(std::span<const std::byte> first) {
   SNAP_TRY(check_features(incompatible, extensions));
   if (load_be<uint32_t>(first.data() + 32) != 0) return unsupported("it is encrypted");
   SNAP_TRY(take_extensions(extensions, autoclear, header));
-  if (header.extended_l2 && header.cluster_bits < 14) {
+  if (header.extended_l2 && header.cluster_bits < kLeastExtendedBits) {
     return damaged("extended L2 entries need clusters of 16 KiB or more");
   }
   SNAP_TRY(check_l1(header));
@@ -232,6 +231,59 @@ Result<void> check_l1(const Header& header) {
     return damaged(fmt::format("its L1 table cannot lie at byte {}", header.l1_offset));
   }
   return {};
+}
+
+static void append_extension(std::vector<std::byte>& bytes, uint32_t type,
+                             std::string_view content) {
+  const size_t at = bytes.size();
+  bytes.resize(at + 8 + (content.size() + 7) / 8 * 8);
+  store_be(bytes.data() + at, type);
+  store_be(bytes.data() + at + 4, static_cast<uint32_t>(content.size()));
+  std::copy(content.begin(), content.end(), reinterpret_cast<char*>(bytes.data() + at + 8));
+}
+
+std::vector<std::byte> encode_header(const Header& header, uint64_t refcounts_offset,
+                                     uint32_t refcounts_clusters) {
+  constexpr size_t kLength = 112;
+  std::vector<std::byte> bytes(kLength);
+  const auto put = [&](size_t at, auto value) { store_be(bytes.data() + at, value); };
+  const bool zstd = header.compression == Compression::kZstd;
+  put(0, kMagic);
+  put(4, uint32_t{3});
+  put(20, uint32_t{header.cluster_bits});
+  put(24, header.size);
+  put(36, static_cast<uint32_t>(header.l1_entries));
+  put(40, header.l1_offset);
+  put(48, refcounts_offset);
+  put(56, refcounts_clusters);
+  put(72, (zstd ? kCompressionBit : 0) | (header.extended_l2 ? kExtendedL2Bit : 0));
+  put(96, uint32_t{4});  // refcounts of 16 bits
+  put(100, static_cast<uint32_t>(kLength));
+  bytes[104] = std::byte{zstd};
+  if (header.backing_format) append_extension(bytes, kBackingFormat, *header.backing_format);
+  append_extension(bytes, kEndExtension, {});
+  if (!header.backing_name.empty()) {
+    put(8, uint64_t{bytes.size()});
+    put(16, static_cast<uint32_t>(header.backing_name.size()));
+    const auto name = std::as_bytes(std::span(header.backing_name));
+    bytes.insert(bytes.end(), name.begin(), name.end());
+  }
+  return bytes;
+}
+
+Result<void> check_encodes(const Header& header) {
+  if (header.backing_name.size() <= kMostBackingName &&
+      encode_header(header, 0, 0).size() <= header.cluster_size()) {
+    return {};
+  }
+  return unsupported(
+      fmt::format("the name of the base, '{}', is too long for the image", header.backing_name));
+}
+
+uint64_t encode_compressed(const Header& header, uint64_t offset, uint64_t length) {
+  const unsigned offset_bits = 62 - (header.cluster_bits - 8);
+  const uint64_t more_sectors = (offset + length - 1) / kSectorSize - offset / kSectorSize;
+  return kCompressedFlag | more_sectors << offset_bits | offset;
 }
 
 Result<uint64_t> decode_l1(const Header& header, uint64_t entry) {

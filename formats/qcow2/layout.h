@@ -16,9 +16,14 @@ namespace snaptool::qcow2 {
 
 inline constexpr uint32_t kMagic = 0x514649fb;  // "QFI\xfb"
 inline constexpr unsigned kLeastClusterBits = 9;
+inline constexpr unsigned kLeastExtendedBits = 14;  // with extended L2 entries
 inline constexpr unsigned kMostClusterBits = 21;
 inline constexpr uint64_t kMostL1Bytes = 32 * kMiB;  // as QEMU has it
 inline constexpr uint64_t kSubclusters = 32;         // of a cluster with an extended L2 entry
+
+// Of entries in the L1 and L2 tables.
+inline constexpr uint64_t kCopiedFlag = uint64_t{1} << 63U;  // what it leads to is used once
+inline constexpr uint64_t kZeroFlag = 1;
 
 enum class Compression { kZlib, kZstd };
 
@@ -64,6 +69,14 @@ Result<uint64_t> header_bytes(std::span<const std::byte> head);
 // `first` is the first cluster, or all of a file that is shorter. Errors: kCorruption; kUnsupported
 // for versions, features and encryption that are not read here.
 Result<Header> parse_header(std::span<const std::byte> first);
+
+// The first cluster of an image of version 3. Requires: check_encodes(header).
+std::vector<std::byte> encode_header(const Header& header, uint64_t refcounts_offset,
+                                     uint32_t refcounts_clusters);
+// Errors: kUnsupported when the backing file's name does not fit.
+Result<void> check_encodes(const Header& header);
+// An entry for so many bytes of compressed data.
+uint64_t encode_compressed(const Header& header, uint64_t offset, uint64_t length);
 
 // Whether the table of an image of header.size bytes can be where the header says that it is.
 // Errors: kCorruption.

@@ -13,6 +13,7 @@
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
 #include "libsnap/base/deflate.h"
+#include "libsnap/base/idle_pool.h"
 #include "libsnap/base/zstd.h"
 
 namespace snaptool::qcow2 {
@@ -262,33 +263,23 @@ class Qcow2Image : public Image {
                    fmt::format("'{}' ends at byte {}, but a compressed cluster of it is at byte {}",
                                file_->name(), file_->size(), mapping.offset));
     }
-    std::unique_ptr<Decompressor> decompressor = take_decompressor();
+    auto decompressor = decompressors_.take([] { return std::make_unique<Decompressor>(); });
     RawBytes& data = decompressor->buffer();
     // The last sector of the file may be cut off behind the data.
     data.resize(std::min(mapping.length, file_->size() - mapping.offset));
     SNAP_TRY(file_->read_at(mapping.offset, data));
     auto done = decompressor->decompress(header_.compression, data, cluster);
-    const std::lock_guard lock(mutex_);
-    idle_.push_back(std::move(decompressor));
     if (done) return {};
     return std::move(done).error().with_context(
         fmt::format("'{}': the compressed cluster at byte {}", file_->name(), mapping.offset));
-  }
-
-  std::unique_ptr<Decompressor> take_decompressor() {
-    const std::lock_guard lock(mutex_);
-    if (idle_.empty()) return std::make_unique<Decompressor>();
-    auto decompressor = std::move(idle_.back());
-    idle_.pop_back();
-    return decompressor;
   }
 
   std::shared_ptr<File> file_;
   Header header_;
   std::shared_ptr<Image> parent_;
   TableCache tables_;
-  std::mutex mutex_;  // guards what follows
-  std::vector<std::unique_ptr<Decompressor>> idle_;
+  IdlePool<Decompressor> decompressors_;
+  std::mutex mutex_;                        // guards what follows
   std::shared_ptr<const RawBytes> recent_;  // a compressed cluster's content
   uint64_t recent_cluster_ = 0;
 };

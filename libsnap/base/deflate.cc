@@ -13,8 +13,40 @@ namespace {
 
 // No header and no checksum, and a window as large as any.
 constexpr int kRawWindow = -15;
+constexpr int kSmallRawWindow = -12;
+constexpr int kMemoryLevel = 9;
+
+void set_buffers(z_stream& zlib, std::span<const std::byte> in, std::span<std::byte> out) {
+  constexpr size_t kMost = std::numeric_limits<uInt>::max();
+  SNAP_CHECK(in.size() <= kMost && out.size() <= kMost);
+  // zlib takes bytes as it takes them since before there was const.
+  zlib.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(in.data()));  // NOLINT
+  zlib.avail_in = static_cast<uInt>(in.size());
+  zlib.next_out = reinterpret_cast<Bytef*>(out.data());
+  zlib.avail_out = static_cast<uInt>(out.size());
+}
 
 }  // namespace
+
+struct Deflater::Context {
+  z_stream zlib{};
+};
+
+Deflater::Deflater() : context_(std::make_unique<Context>()) {
+  const int status = deflateInit2(&context_->zlib, Z_DEFAULT_COMPRESSION, Z_DEFLATED,
+                                  kSmallRawWindow, kMemoryLevel, Z_DEFAULT_STRATEGY);
+  if (status != Z_OK) throw std::bad_alloc();
+}
+
+Deflater::~Deflater() { deflateEnd(&context_->zlib); }
+
+std::optional<size_t> Deflater::deflate(std::span<const std::byte> data, std::span<std::byte> out) {
+  z_stream& zlib = context_->zlib;
+  SNAP_CHECK(deflateReset(&zlib) == Z_OK);
+  set_buffers(zlib, data, out);
+  if (::deflate(&zlib, Z_FINISH) != Z_STREAM_END) return std::nullopt;
+  return out.size() - zlib.avail_out;
+}
 
 struct Inflater::Context {
   z_stream zlib{};
@@ -27,15 +59,9 @@ Inflater::Inflater() : context_(std::make_unique<Context>()) {
 Inflater::~Inflater() { inflateEnd(&context_->zlib); }
 
 Result<void> Inflater::inflate_first(std::span<const std::byte> bytes, std::span<std::byte> out) {
-  constexpr size_t kMost = std::numeric_limits<uInt>::max();
-  SNAP_CHECK(bytes.size() <= kMost && out.size() <= kMost);
   z_stream& zlib = context_->zlib;
   SNAP_CHECK(inflateReset(&zlib) == Z_OK);
-  // zlib takes bytes as it takes them since before there was const.
-  zlib.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(bytes.data()));  // NOLINT
-  zlib.avail_in = static_cast<uInt>(bytes.size());
-  zlib.next_out = reinterpret_cast<Bytef*>(out.data());
-  zlib.avail_out = static_cast<uInt>(out.size());
+  set_buffers(zlib, bytes, out);
   const int status = inflate(&zlib, Z_FINISH);
   if (zlib.avail_out > 0 || (status != Z_STREAM_END && status != Z_BUF_ERROR)) {
     return Error(ErrorCode::kCorruption, "the deflate stream is damaged or too short");

@@ -3,11 +3,28 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "libsnap/base/result.h"
 
 namespace snaptool {
+
+// Makes one raw deflate stream (RFC 1951) at a time, with a window of 4 KiB. For one thread.
+class Deflater {
+ public:
+  Deflater();
+  ~Deflater();
+  Deflater(const Deflater&) = delete;
+  Deflater& operator=(const Deflater&) = delete;
+
+  // Returns the stream's length, or nothing when it does not fit `out`.
+  std::optional<size_t> deflate(std::span<const std::byte> data, std::span<std::byte> out);
+
+ private:
+  struct Context;
+  std::unique_ptr<Context> context_;
+};
 
 // Decompresses one raw deflate stream (RFC 1951) at a time. For one thread.
 class Inflater {

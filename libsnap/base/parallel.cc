@@ -29,19 +29,16 @@ void run_in_threads(size_t threads, const std::function<void()>& loop) {
 // modulo their number.
 class OrderedItems {
  public:
-  using Take = std::function<Result<bool>(size_t)>;
-  using Step = std::function<Result<void>(size_t)>;
-
-  OrderedItems(size_t slots, const Job& job, const Take& take, const Step& work, const Step& commit)
-      : job_(job), take_(take), work_(work), commit_(commit), ready_(slots) {}
+  OrderedItems(size_t slots, const Job& job, const OrderedSteps& steps)
+      : job_(job), steps_(steps), slots_(slots, State::kFree) {}
 
   // What each thread does.
   void loop() {
     std::unique_lock lock(mutex_);
     while (!failure_ && !job_.cancel.requested()) {
-      if (!committing_ && ready_[turn_ % ready_.size()]) {
-        commit_one(lock);
-      } else if (!taking_ && !ended_ && taken_ < turn_ + ready_.size()) {
+      if (!committing_ && state(turn_) == State::kReady) {
+        commit_and_follow(lock);
+      } else if (!taking_ && !ended_ && state(taken_) == State::kFree) {
         take_and_work(lock);
       } else if (ended_ && turn_ == taken_) {
         break;
@@ -59,38 +56,53 @@ class OrderedItems {
   }
 
  private:
-  void commit_one(std::unique_lock<std::mutex>& lock) {
+  enum class State { kFree, kBusy, kReady };
+
+  State& state(size_t ticket) { return slots_[ticket % slots_.size()]; }
+  size_t slot_of(size_t ticket) const { return ticket % slots_.size(); }
+
+  void commit_and_follow(std::unique_lock<std::mutex>& lock) {
     const size_t ticket = turn_;
+    state(ticket) = State::kBusy;
     committing_ = true;
     lock.unlock();
-    auto done = commit_(ticket % ready_.size());
+    auto done = steps_.commit(slot_of(ticket));
     lock.lock();
     committing_ = false;
     if (!done) return fail(ticket, std::move(done).error());
-    ready_[ticket % ready_.size()] = false;
     ++turn_;
+    changed_.notify_all();
+    if (steps_.follow) {
+      lock.unlock();
+      done = steps_.follow(slot_of(ticket));
+      lock.lock();
+      if (!done) return fail(ticket, std::move(done).error());
+    }
+    state(ticket) = State::kFree;
     changed_.notify_all();
   }
 
   void take_and_work(std::unique_lock<std::mutex>& lock) {
     const size_t ticket = taken_;
     taking_ = true;
+    state(ticket) = State::kBusy;
     lock.unlock();
-    auto more = take_(ticket % ready_.size());
+    auto more = steps_.take(slot_of(ticket));
     lock.lock();
     taking_ = false;
     changed_.notify_all();
     if (!more) return fail(ticket, std::move(more).error());
     if (!*more) {
       ended_ = true;
+      state(ticket) = State::kFree;
       return;
     }
     ++taken_;
     lock.unlock();
-    auto done = work_(ticket % ready_.size());
+    auto done = steps_.work(slot_of(ticket));
     lock.lock();
     if (!done) return fail(ticket, std::move(done).error());
-    ready_[ticket % ready_.size()] = true;
+    state(ticket) = State::kReady;
     changed_.notify_all();
   }
 
@@ -102,14 +114,12 @@ class OrderedItems {
   }
 
   const Job& job_;
-  const Take& take_;
-  const Step& work_;
-  const Step& commit_;
+  const OrderedSteps& steps_;
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
-  std::vector<bool> ready_;  // by slot: worked on, waits to be committed
-  size_t taken_ = 0;         // tickets that are given out
-  size_t turn_ = 0;          // the ticket that is committed next
+  std::vector<State> slots_;
+  size_t taken_ = 0;  // tickets that are given out
+  size_t turn_ = 0;   // the ticket that is committed next
   bool taking_ = false;
   bool committing_ = false;
   bool ended_ = false;
@@ -150,11 +160,8 @@ Result<void> parallel_for(size_t count, const Job& job,
   return {};
 }
 
-Result<void> parallel_ordered(size_t slots, const Job& job,
-                              const std::function<Result<bool>(size_t slot)>& take,
-                              const std::function<Result<void>(size_t slot)>& work,
-                              const std::function<Result<void>(size_t slot)>& commit) {
-  OrderedItems items(slots, job, take, work, commit);
+Result<void> parallel_ordered(size_t slots, const Job& job, const OrderedSteps& steps) {
+  OrderedItems items(slots, job, steps);
   run_in_threads(std::clamp<size_t>(job.jobs, 1, slots), [&] { items.loop(); });
   return items.result();
 }

@@ -15,15 +15,20 @@ namespace snaptool {
 Result<void> parallel_for(size_t count, const Job& job,
                           const std::function<Result<void>(size_t)>& work);
 
-// Three steps for each of many items: `take` fetches the next one into a slot (false: there are no
-// more), `work` is done on it, `commit` hands it on. Takes and commits go in order, never two of a
-// kind at once; works go in parallel. At most `slots` items are under way, from at most job.jobs
-// threads, which are there for the whole time. Stops after the first error or cancellation and
-// returns once no call runs. Errors: that of the item taken first among those that failed;
-// kInterrupted when cancelled.
-Result<void> parallel_ordered(size_t slots, const Job& job,
-                              const std::function<Result<bool>(size_t slot)>& take,
-                              const std::function<Result<void>(size_t slot)>& work,
-                              const std::function<Result<void>(size_t slot)>& commit);
+// The steps for each of many items: `take` fetches the next one into a slot (false: there are no
+// more), `work` is done on it, `commit` hands it on, and `follow`, which may be left out, is done
+// behind that.
+struct OrderedSteps {
+  std::function<Result<bool>(size_t slot)> take;
+  std::function<Result<void>(size_t slot)> work;
+  std::function<Result<void>(size_t slot)> commit;
+  std::function<Result<void>(size_t slot)> follow;
+};
+
+// Does them. Takes and commits go in order, never two of a kind at once; works and follows go in
+// parallel. At most `slots` items are under way, from at most job.jobs threads, which are there for
+// the whole time. Stops after the first error or cancellation and returns once no call runs.
+// Errors: that of the item taken first among those that failed; kInterrupted when cancelled.
+Result<void> parallel_ordered(size_t slots, const Job& job, const OrderedSteps& steps);
 
 }  // namespace snaptool

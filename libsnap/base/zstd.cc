@@ -19,13 +19,13 @@ struct ZstdCompressor::Context {
   ZSTD_CCtx* zstd = ZSTD_createCCtx();
 };
 
-ZstdCompressor::ZstdCompressor(int level) : context_(std::make_unique<Context>()) {
+ZstdCompressor::ZstdCompressor(int level, bool checksum) : context_(std::make_unique<Context>()) {
   if (context_->zstd == nullptr) throw std::bad_alloc();
   const auto set = [this](ZSTD_cParameter parameter, int value) {
     SNAP_CHECK(!ZSTD_isError(ZSTD_CCtx_setParameter(context_->zstd, parameter, value)));
   };
   set(ZSTD_c_compressionLevel, level);
-  set(ZSTD_c_checksumFlag, 1);
+  set(ZSTD_c_checksumFlag, checksum ? 1 : 0);
   set(ZSTD_c_contentSizeFlag, 1);
 }
 
@@ -37,6 +37,14 @@ void ZstdCompressor::compress(std::span<const std::byte> data, RawBytes& out) {
       ZSTD_compress2(context_->zstd, out.data(), out.size(), data.data(), data.size());
   SNAP_CHECK(!ZSTD_isError(size));  // there is room, and nothing else can fail but memory
   out.resize(size);
+}
+
+std::optional<size_t> ZstdCompressor::compress(std::span<const std::byte> data,
+                                               std::span<std::byte> out) {
+  const size_t size =
+      ZSTD_compress2(context_->zstd, out.data(), out.size(), data.data(), data.size());
+  if (ZSTD_isError(size)) return std::nullopt;  // nothing but room can be missing
+  return size;
 }
 
 struct ZstdDecompressor::Context {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "libsnap/base/io_bytes.h"
@@ -15,16 +16,18 @@ inline constexpr int kLeastZstdLevel = 1;
 inline constexpr int kMostZstdLevel = 19;
 inline constexpr int kDefaultZstdLevel = 3;
 
-// Makes one zstd frame (RFC 8878) at a time, with content size and checksum. For one thread.
+// Makes one zstd frame (RFC 8878) at a time, with content size. For one thread.
 class ZstdCompressor {
  public:
-  explicit ZstdCompressor(int level);
+  explicit ZstdCompressor(int level, bool checksum = true);
   ~ZstdCompressor();
   ZstdCompressor(const ZstdCompressor&) = delete;
   ZstdCompressor& operator=(const ZstdCompressor&) = delete;
 
   // `out` becomes the frame. The same for the same data, level and libzstd.
   void compress(std::span<const std::byte> data, RawBytes& out);
+  // The same; returns the frame's length, or nothing when it does not fit `out`.
+  std::optional<size_t> compress(std::span<const std::byte> data, std::span<std::byte> out);
 
  private:
   struct Context;

@@ -35,17 +35,19 @@ class Checker {
         slots_(std::max(1U, job.jobs) * kSlotsPerThread) {}
 
   Result<ChainCheck> run() {
-    SNAP_TRY(parallel_ordered(
-        slots_.size(), job_,
-        [this](size_t i) -> Result<bool> {
-          const auto window = reader_.peek();
-          if (!window) return false;
-          // Where there is something to read, one after the other.
-          const bool behind = base_ == nullptr || *window * kWindowBytes >= base_->size();
-          SNAP_TRY(reader_.next(slots_[i].change, behind ? UINT64_MAX : 1));
-          return true;
-        },
-        [this](size_t i) { return look(slots_[i]); }, [this](size_t i) { return add(slots_[i]); }));
+    SNAP_TRY(parallel_ordered(slots_.size(), job_,
+                              {[this](size_t i) -> Result<bool> {
+                                 const auto window = reader_.peek();
+                                 if (!window) return false;
+                                 // Where there is something to read, one after the other.
+                                 const bool behind =
+                                     base_ == nullptr || *window * kWindowBytes >= base_->size();
+                                 SNAP_TRY(reader_.next(slots_[i].change, behind ? UINT64_MAX : 1));
+                                 return true;
+                               },
+                               [this](size_t i) { return look(slots_[i]); },
+                               [this](size_t i) { return add(slots_[i]); },
+                               {}}));
     return std::move(check_);
   }
 
@@ -247,7 +249,7 @@ Result<void> Apply::write_batch(ChainReader& reader, uint64_t end, const ApplyTa
     return {};
   };
   const auto commit = [](size_t /*i*/) -> Result<void> { return {}; };
-  return parallel_ordered(slots.size(), job, take, work, commit);
+  return parallel_ordered(slots.size(), job, {take, work, commit, {}});
 }
 
 Result<void> Apply::write(const ApplyTarget& target, const ChainCheck& checked,

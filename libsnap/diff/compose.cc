@@ -71,12 +71,14 @@ class Rewriter {
   Result<void> run(ChainReader& reader) {
     reader_ = &reader;
     return parallel_ordered(
-        slots_.size(), job_, [this](size_t i) { return take(slots_[i]); },
-        [this](size_t i) { return rewrite(slots_[i]); },
-        [this](size_t i) -> Result<void> {
-          job_.progress.add(kWindowBytes);
-          return slots_[i].result.extents.empty() ? Result<void>() : writer_.add(slots_[i].result);
-        });
+        slots_.size(), job_,
+        {[this](size_t i) { return take(slots_[i]); },
+         [this](size_t i) { return rewrite(slots_[i]); },
+         [this](size_t i) -> Result<void> {
+           job_.progress.add(kWindowBytes);
+           return slots_[i].result.extents.empty() ? Result<void>() : writer_.add(slots_[i].result);
+         },
+         {}});
   }
 
  protected:

@@ -64,9 +64,11 @@ class Exporter {
   }
 
   Result<void> run() {
-    return parallel_ordered(
-        slots_.size(), job_, [this](size_t i) { return take(slots_[i]); },
-        [this](size_t i) { return look(slots_[i]); }, [this](size_t i) { return add(slots_[i]); });
+    return parallel_ordered(slots_.size(), job_,
+                            {[this](size_t i) { return take(slots_[i]); },
+                             [this](size_t i) { return look(slots_[i]); },
+                             [this](size_t i) { return add(slots_[i]); },
+                             {}});
   }
 
  private:

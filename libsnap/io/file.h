@@ -86,7 +86,8 @@ class File {
   virtual Result<void> write_at(uint64_t offset, std::span<const std::byte> data) = 0;
   // Makes the range read as zeros. Requires and errors as write_at.
   virtual Result<void> zero_at(uint64_t offset, uint64_t length, ZeroMode mode) = 0;
-  // Errors: kIo, kNoSpace; kUnsupported on a block device.
+  // A file may grow while others write to it. Errors: kIo, kNoSpace; kUnsupported on a block
+  // device.
   virtual Result<void> resize(uint64_t size) = 0;
   // Makes everything written to THIS file durable, its size too. Says nothing about other files.
   // Errors: kIo, kNoSpace. A failed flush stays failed: the page cache may have dropped what could

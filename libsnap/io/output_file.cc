@@ -28,44 +28,49 @@ std::string resolve_links(const std::string& path) {
 
 }  // namespace
 
+// Whether what is at the path can become the output. Opens a device: then there is nothing more to
+// do, and it returns true.
+Result<bool> OutputFile::check_path(const std::string& path, uint64_t size,
+                                    const std::vector<const File*>& inputs) {
+  struct stat st {};
+  if (::stat(path_.c_str(), &st) != 0) return false;
+  const FileId id = S_ISBLK(st.st_mode) ? FileId{0, st.st_rdev} : FileId{st.st_dev, st.st_ino};
+  // A loop device or partition may be an input under another name.
+  const auto there = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)
+                         ? PosixFile::open(path_, {Access::kRead, true})
+                         : Error(ErrorCode::kUnsupported, "neither");
+  for (const File* input : inputs) {
+    if (input->id() == id || (there && share_storage(**there, *input))) {
+      return Error(
+          ErrorCode::kInvalidArgument,
+          fmt::format("'{}' is an input: it cannot be the output too; name another file", path));
+    }
+  }
+  if (!replace_) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' exists already (--force replaces it)", path));
+  }
+  if (S_ISREG(st.st_mode)) return false;
+  if (!S_ISBLK(st.st_mode)) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is not a file or block device", path));
+  }
+  SNAP_ASSIGN(file_, PosixFile::open(path_, {.access = Access::kReadWrite}));
+  if (file_->size() < size) {
+    return Error(ErrorCode::kNoSpace,
+                 fmt::format("'{}' has {} bytes, but {} are needed", path, file_->size(), size));
+  }
+  return true;
+}
+
 Result<std::unique_ptr<OutputFile>> OutputFile::create(const std::string& path, uint64_t size,
                                                        const std::vector<const File*>& inputs,
                                                        bool replace) {
   std::unique_ptr<OutputFile> output(new OutputFile);
   output->path_ = resolve_links(path);
   output->replace_ = replace;
-  struct stat st {};
-  const bool exists = ::stat(output->path_.c_str(), &st) == 0;
-  if (exists) {
-    const FileId id = S_ISBLK(st.st_mode) ? FileId{0, st.st_rdev} : FileId{st.st_dev, st.st_ino};
-    // A loop device or partition may be an input under another name.
-    const auto there = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)
-                           ? PosixFile::open(output->path_, {Access::kRead, true})
-                           : Error(ErrorCode::kUnsupported, "neither");
-    for (const File* input : inputs) {
-      if (input->id() == id || (there && share_storage(**there, *input))) {
-        return Error(
-            ErrorCode::kInvalidArgument,
-            fmt::format("'{}' is an input: it cannot be the output too; name another file", path));
-      }
-    }
-    if (!replace) {
-      return Error(ErrorCode::kInvalidArgument,
-                   fmt::format("'{}' exists already (--force replaces it)", path));
-    }
-    if (S_ISBLK(st.st_mode)) {
-      SNAP_ASSIGN(output->file_, PosixFile::open(output->path_, {.access = Access::kReadWrite}));
-      if (output->file_->size() < size) {
-        return Error(ErrorCode::kNoSpace, fmt::format("'{}' has {} bytes, but {} are needed", path,
-                                                      output->file_->size(), size));
-      }
-      return output;
-    }
-    if (!S_ISREG(st.st_mode)) {
-      return Error(ErrorCode::kInvalidArgument,
-                   fmt::format("'{}' is not a file or block device", path));
-    }
-  }
+  SNAP_ASSIGN(const bool is_device, output->check_path(path, size, inputs));
+  if (is_device) return output;
   output->temporary_ = fmt::format("{}.{}.partial", output->path_, ::getpid());
   const int fd =
       ::open(output->temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
@@ -79,8 +84,47 @@ Result<std::unique_ptr<OutputFile>> OutputFile::create(const std::string& path, 
   return output;
 }
 
+Result<std::unique_ptr<OutputFile>> OutputFile::resume(const std::string& path, uint64_t size,
+                                                       const std::vector<const File*>& inputs,
+                                                       bool replace) {
+  std::unique_ptr<OutputFile> output(new OutputFile);
+  output->path_ = resolve_links(path);
+  output->replace_ = replace;
+  output->keep_ = true;
+  SNAP_ASSIGN(const bool is_device, output->check_path(path, size, inputs));
+  if (is_device) return output;
+  output->temporary_ = output->path_ + ".partial";
+  const std::string& name = output->temporary_;
+  struct stat st {};
+  output->resumed_ = ::lstat(name.c_str(), &st) == 0;
+  if (output->resumed_ && !S_ISREG(st.st_mode)) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is not a file: remove it, or name another output", name));
+  }
+  if (!output->resumed_) {
+    const int fd = ::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (fd < 0) return Error::from_errno(errno, fmt::format("cannot create '{}'", path));
+    ::close(fd);
+  }
+  SNAP_ASSIGN(output->file_, PosixFile::open(name, {.access = Access::kReadWrite}));
+  for (const File* input : inputs) {
+    if (input->id() == output->file_->id()) {
+      return Error(ErrorCode::kInvalidArgument,
+                   fmt::format("'{}' is an input: name another output than '{}'", name, path));
+    }
+  }
+  if (output->resumed_ && output->file_->size() != size && !replace) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is there and has {} bytes, not {}: it is of something else "
+                             "(--force writes over it)",
+                             name, output->file_->size(), size));
+  }
+  SNAP_TRY(output->file_->resize(size));
+  return output;
+}
+
 OutputFile::~OutputFile() {
-  if (!committed_ && !temporary_.empty()) ::unlink(temporary_.c_str());
+  if (!committed_ && !keep_ && !temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 Result<bool> OutputFile::clone(const File& source, uint64_t length) {
@@ -93,8 +137,8 @@ Result<bool> OutputFile::clone(const File& source, uint64_t length) {
   return true;
 }
 
-Result<void> OutputFile::commit() {
-  SNAP_TRY(file_->flush());
+Result<void> OutputFile::commit(bool durable) {
+  if (durable) SNAP_TRY(file_->flush());
   if (temporary_.empty()) {
     committed_ = true;
     return {};
@@ -118,7 +162,7 @@ Result<void> OutputFile::commit() {
   }
   if (err != 0) return Error::from_errno(err, fmt::format("cannot name the new file '{}'", path_));
   committed_ = true;
-  return flush_folder_of(path_);
+  return durable ? flush_folder_of(path_) : Result<void>();
 }
 
 }  // namespace snaptool

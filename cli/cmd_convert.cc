@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "cli/command_table.h"
+#include "cli/exit_status.h"
+#include "cli/open_image.h"
+#include "cli/stdio.h"
+#include "formats/convert.h"
+#include "formats/raw/raw_writer.h"
+#include "libsnap/base/arithmetic.h"
+#include "libsnap/copy/copy_image.h"
+#include "libsnap/diff/compare.h"
+#include "libsnap/io/output_file.h"
+#include "libsnap/io/storage.h"
+
+namespace snaptool::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kDefaultSparse = 4 * kKiB;
+constexpr uint64_t kMostSparse = 64 * kMiB;
+
+Error bad(std::string what) { return {ErrorCode::kInvalidArgument, std::move(what)}; }
+
+// What is asked for, and what it is made from.
+struct Task {
+  const FormatDriver* driver = nullptr;  // nullptr: raw
+  std::string path;
+  uint64_t sparse = kDefaultSparse;
+  bool durable = true;
+  OpenImage source;
+  OpenImage base;  // no layers: there is none
+  CreateOptions create;
+  ConvertOptions convert;
+
+  Image* base_image() { return base.layers.empty() ? nullptr : &base.image(); }
+  std::vector<const File*> inputs() const {
+    std::vector<const File*> files;
+    for (const OpenImage* open : {&source, &base}) {
+      for (const auto& file : open->opened) files.push_back(file.get());
+    }
+    return files;
+  }
+};
+
+Result<std::map<std::string, std::string>> settings_of(const Invocation& invocation,
+                                                       const FormatDriver* driver) {
+  std::map<std::string, std::string> settings;
+  for (const std::string& text : invocation.values("option")) {
+    const size_t equals = text.find('=');
+    const std::string name = text.substr(0, equals);
+    std::string known;
+    bool found = false;
+    if (driver != nullptr) {
+      for (const FormatSetting& setting : driver->settings) {
+        known += fmt::format("{}{}", known.empty() ? "" : ", ", setting.name);
+        found = found || setting.name == name;
+      }
+    }
+    if (!found) {
+      return bad(fmt::format("--option {}: {} has {}", text,
+                             driver == nullptr ? "raw" : driver->name,
+                             known.empty() ? "none" : "only: " + known));
+    }
+    if (equals == std::string::npos)
+      return bad(fmt::format("--option {}: {}=VALUE is wanted", text, name));
+    settings[name] = text.substr(equals + 1);
+  }
+  return settings;
+}
+
+// What goes with what.
+Result<void> check_options(const Invocation& invocation, const Task& task) {
+  const bool raw = task.driver == nullptr;
+  if (raw && (invocation.has("compress") || invocation.has("base"))) {
+    return bad("a raw image is neither compressed nor over a base: -O says what to make");
+  }
+  if (!raw && (invocation.has("no-create") || invocation.has("sparse"))) {
+    return bad("-n and -S are for raw images; the others are made anew, of clusters");
+  }
+  if (invocation.has("verify") && invocation.has("salvage")) {
+    return bad(
+        "--salvage makes an image that differs from its source: --verify does not go with it");
+  }
+  return {};
+}
+
+Result<uint64_t> sparse_of(const Invocation& invocation) {
+  SNAP_ASSIGN(const auto given, invocation.size_value("sparse"));
+  const uint64_t sparse = given.value_or(kDefaultSparse);
+  if (sparse != 0 &&
+      (!std::has_single_bit(sparse) || sparse < kSectorSize || sparse > kMostSparse)) {
+    return bad(fmt::format("--sparse {}: 0 or a power of 2 from 512 to 64M is wanted", sparse));
+  }
+  return sparse;
+}
+
+// The base as the new image names it: relative to the folder of that.
+std::string name_of_base(const std::string& base, const std::string& path) {
+  std::error_code failed;
+  const fs::path there = fs::weakly_canonical(base, failed);
+  if (failed || fs::path(base).is_absolute()) return base;
+  const fs::path folder = fs::weakly_canonical(fs::absolute(path).parent_path(), failed);
+  return failed ? base : there.lexically_proximate(folder).string();
+}
+
+Result<void> open_base(const Invocation& invocation, Task& task) {
+  const auto base = invocation.value("base");
+  if (!base) return {};
+  SNAP_ASSIGN(const ImageSpec spec, image_named(invocation, *base, "second-format"));
+  if (!spec.base.is_whole_file() || !spec.stores.empty() || spec.base.format == "split") {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' is not one file, as the base of an image must be", *base));
+  }
+  SNAP_ASSIGN(task.base, open_image(invocation, spec));
+  std::string format = spec.base.format.value_or("raw");
+  if (!spec.base.format) {
+    SNAP_ASSIGN(const FormatDriver* const driver, detect_format(*task.base.opened.front()));
+    if (driver != nullptr) format = driver->name;
+  }
+  task.create.parent = ParentRef{name_of_base(spec.base.path(), task.path), format};
+  task.convert.base = &task.base.image();
+  return {};
+}
+
+Result<Task> task_of(const Invocation& invocation) {
+  Task task;
+  task.path = invocation.operands()[1];
+  task.driver = find_format(invocation.value("output-format").value_or("raw"));
+  SNAP_TRY(check_options(invocation, task));
+  SNAP_ASSIGN(task.create.settings, settings_of(invocation, task.driver));
+  SNAP_ASSIGN(task.sparse, sparse_of(invocation));
+  task.durable = invocation.value("cache") != "unsafe";
+  task.convert.detect_zeros = task.sparse > 0;
+  task.convert.salvage = invocation.has("salvage");
+  task.create.compress = invocation.has("compress");
+  SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
+  SNAP_ASSIGN(task.source, open_image(invocation, spec));
+  SNAP_TRY(open_base(invocation, task));
+  const uint64_t size = task.source.image().size();
+  task.create.size = size;
+  if (task.driver == nullptr || size % task.driver->size_unit == 0) return task;
+  task.create.size = div_round_up(size, task.driver->size_unit) * task.driver->size_unit;
+  invocation.warn(fmt::format("the size, {} bytes, is rounded up to {}: {} counts in units of {}",
+                              size, task.create.size, task.driver->name, task.driver->size_unit));
+  return task;
+}
+
+// Whether the new image, whose file is this, is what it was made from. Errors: kCorruption.
+Result<void> verify(const Invocation& invocation, Task& task, File& file) {
+  // Only lent.
+  std::shared_ptr<File> lent(&file, [](File*) {});
+  std::unique_ptr<Image> image;
+  if (task.driver == nullptr) {
+    image = std::make_unique<RawImage>(file, task.create.size);
+  } else {
+    FormatOptions options;
+    if (Image* const base = task.base_image()) {
+      options.parent = std::shared_ptr<Image>(base, [](Image*) {});
+    }
+    SNAP_ASSIGN(image, task.driver->open(std::move(lent), options));
+  }
+  Progress progress;
+  progress.set_size(image->size());
+  const ProgressReporter reporter("verifying", invocation.progress_style(), progress);
+  const auto differs = [](const Difference& difference) -> Result<void> {
+    return Error(
+        ErrorCode::kCorruption,
+        fmt::format("the new image differs from its source at byte {}", difference.offset));
+  };
+  SNAP_TRY(compare_images(task.source.image(), *image, {}, differs, invocation.job(progress)));
+  return {};
+}
+
+Result<ConvertResult> write_image(const Invocation& invocation, Task& task, ImageWriter& writer) {
+  Progress progress;
+  progress.set_size(task.source.image().size());
+  const ProgressReporter reporter("converting", invocation.progress_style(), progress);
+  return convert_image(task.source.image(), writer, task.convert, invocation.job(progress));
+}
+
+// A new image of a format of the table.
+Result<ConvertResult> make_format(const Invocation& invocation, Task& task) {
+  SNAP_ASSIGN(const auto output,
+              OutputFile::create(task.path, 0, task.inputs(), invocation.has("force")));
+  task.create.in_place = !output->starts_zeroed();
+  SNAP_ASSIGN(const auto writer, task.driver->create(output->file(), task.create));
+  SNAP_ASSIGN(ConvertResult result, write_image(invocation, task, *writer));
+  if (invocation.has("verify")) SNAP_TRY(verify(invocation, task, output->file()));
+  SNAP_TRY(output->commit(task.durable));
+  return result;
+}
+
+std::unique_ptr<ImageWriter> raw_writer(const Task& task, File& file, raw::Before before) {
+  return raw::make_writer(file, before, task.sparse > 0 ? task.sparse : kDefaultSparse);
+}
+
+// A raw image as a new file, or on a device.
+Result<ConvertResult> make_raw(const Invocation& invocation, Task& task) {
+  SNAP_ASSIGN(const auto output, OutputFile::resume(task.path, task.create.size, task.inputs(),
+                                                    invocation.has("force")));
+  if (output->is_resumed()) {
+    invocation.warn(fmt::format("'{}' is there: it is gone on with", output->temporary_name()));
+  }
+  const auto before = output->is_resumed()      ? raw::Before::kPartly
+                      : output->starts_zeroed() ? raw::Before::kZeros
+                                                : raw::Before::kUnknown;
+  const auto writer = raw_writer(task, output->file(), before);
+  auto result = write_image(invocation, task, *writer);
+  if (!result) {
+    const ErrorCode code = result.error().code();
+    if (output->temporary_name().empty()) return result;
+    if (code == ErrorCode::kInterrupted || code == ErrorCode::kNoSpace || output->is_resumed()) {
+      return std::move(result).error().with_note(fmt::format(
+          "'{}' is kept, and the same command goes on with it", output->temporary_name()));
+    }
+    output->do_not_keep();
+    return result;
+  }
+  if (invocation.has("verify")) SNAP_TRY(verify(invocation, task, output->file()));
+  SNAP_TRY(output->commit(task.durable));
+  return result;
+}
+
+// Into a file or device that is there, -n.
+Result<ConvertResult> fill_raw(const Invocation& invocation, Task& task) {
+  SNAP_ASSIGN(const auto file, PosixFile::open(task.path, {.access = Access::kReadWrite}));
+  for (const File* input : task.inputs()) {
+    if (share_storage(*file, *input)) {
+      return bad(fmt::format("'{}' is an input: it cannot be the output, too", task.path));
+    }
+  }
+  if (file->size() < task.create.size) {
+    return Error(ErrorCode::kNoSpace, fmt::format("'{}' has {} bytes, but {} are needed", task.path,
+                                                  file->size(), task.create.size));
+  }
+  const auto writer = raw_writer(task, *file, raw::Before::kUnknown);
+  SNAP_ASSIGN(ConvertResult result, write_image(invocation, task, *writer));
+  if (task.durable) SNAP_TRY(file->flush());
+  if (invocation.has("verify")) SNAP_TRY(verify(invocation, task, *file));
+  return result;
+}
+
+Result<int> stream_raw(const Invocation& invocation, Task& task, const StreamTarget& stream) {
+  if (task.driver != nullptr) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("{} cannot be written to a pipe: name a file", task.driver->name));
+  }
+  Image& image = task.source.image();
+  Progress progress;
+  progress.set_size(image.size());
+  const ProgressReporter reporter("converting", invocation.progress_style(), progress);
+  SNAP_TRY(stream_image(
+      image, 0, image.size(),
+      [&](std::span<const std::byte> bytes) { return write_all(stream.fd(), bytes); },
+      invocation.job(progress)));
+  return kExitDone;
+}
+
+Result<int> report(const Invocation& invocation, const Task& task, const ConvertResult& result) {
+  for (const ByteRange& range : result.unreadable) {
+    invocation.warn(fmt::format("{} bytes at byte {} could not be read: there are zeros",
+                                range.length, range.offset));
+  }
+  nlohmann::ordered_json json = {{"format_version", 1},
+                                 {"filename", task.path},
+                                 {"format", task.driver == nullptr ? "raw" : task.driver->name},
+                                 {"virtual_size", task.create.size},
+                                 {"data_bytes", result.data_bytes},
+                                 {"zero_bytes", result.zero_bytes},
+                                 {"unreadable_bytes", result.unreadable_bytes}};
+  const std::string text = fmt::format(
+      "{}: {} of data{}\n", printable(task.path), format_size(result.data_bytes),
+      result.unreadable_bytes > 0
+          ? fmt::format(", and {} that could not be read", format_size(result.unreadable_bytes))
+          : "");
+  SNAP_TRY(invocation.report(
+      invocation.json() ? json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
+                        : text));
+  return result.unreadable_bytes > 0 ? kExitDamagedInput : kExitDone;
+}
+
+Result<int> run(Invocation& invocation) {
+  SNAP_ASSIGN(Task task, task_of(invocation));
+  SNAP_TRY(check_output_name(task.path));
+  SNAP_ASSIGN(const auto stream, StreamTarget::open(task.path, StreamTarget::Content::kBinary));
+  if (stream) return stream_raw(invocation, task, stream);
+  auto result = task.driver != nullptr        ? make_format(invocation, task)
+                : invocation.has("no-create") ? fill_raw(invocation, task)
+                                              : make_raw(invocation, task);
+  if (!result) return std::move(result).error();
+  return report(invocation, task, *result);
+}
+
+}  // namespace
+
+CommandSpec convert_command() {
+  CommandSpec command;
+  command.name = "convert";
+  command.operands = "IMAGE OUT";
+  command.min_operands = command.max_operands = 2;
+  command.summary = "make an image of another format";
+  command.description =
+      "Writes the content of IMAGE to OUT, in the format that -O names. Zeros become holes. With "
+      "--base, OUT is an overlay: it has only what differs from IMAGE0, and names that as its "
+      "backing file. 'snaptool convert ORIGIN@COW OUT -O qcow2 --base ORIGIN' makes one of a "
+      "snapshot.\n\n"
+      "A new raw image is written as OUT.partial first: if that is interrupted, the same command "
+      "goes on with it. Other formats appear whole or not at all.";
+  command.options = {
+      {'O',
+       "output-format",
+       OptionKind::kValue,
+       "FMT",
+       "raw (the default) or qcow2",
+       ValueHint::kChoices,
+       {"raw", "qcow2"}},
+      {0,
+       "option",
+       OptionKind::kValue,
+       "NAME=VALUE",
+       "a setting of the format (see snaptool-convert(1))",
+       ValueHint::kNone,
+       {},
+       true},
+      {'c',
+       "compress",
+       OptionKind::kFlag,
+       "",
+       "compress each cluster, with zstd unless compression_type says otherwise",
+       ValueHint::kNone,
+       {}},
+      {0,
+       "base",
+       OptionKind::kValue,
+       "IMAGE0",
+       "only what differs from IMAGE0, as an overlay of it",
+       ValueHint::kFile,
+       {}},
+      {'S',
+       "sparse",
+       OptionKind::kValue,
+       "SIZE",
+       "-O raw: SIZE bytes of zeros become a hole (default: 4k); 0: none do",
+       ValueHint::kNone,
+       {}},
+      {'n',
+       "no-create",
+       OptionKind::kFlag,
+       "",
+       "-O raw: write into OUT, which is there",
+       ValueHint::kNone,
+       {}},
+      {'t',
+       "cache",
+       OptionKind::kValue,
+       "MODE",
+       "writeback (the default: OUT is durable when the command is done) or unsafe",
+       ValueHint::kChoices,
+       {"writeback", "unsafe"}},
+      {0,
+       "salvage",
+       OptionKind::kFlag,
+       "",
+       "go on where IMAGE cannot be read: there will be zeros, and exit status 65",
+       ValueHint::kNone,
+       {}},
+      {0,
+       "verify",
+       OptionKind::kFlag,
+       "",
+       "read OUT back and compare it before it gets its name",
+       ValueHint::kNone,
+       {}},
+      {0,
+       "ignore-invalid",
+       OptionKind::kFlag,
+       "",
+       "read what an invalid store still holds",
+       ValueHint::kNone,
+       {}},
+      {0, "force", OptionKind::kFlag, "", "replace OUT if it exists", ValueHint::kNone, {}}};
+  command.shared = "fFLPUjpOg";
+  command.run = run;
+  return command;
+}
+
+}  // namespace snaptool::cli

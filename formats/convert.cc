@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "formats/convert.h"
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <optional>
+
+#include "libsnap/base/arithmetic.h"
+#include "libsnap/base/bytes.h"
+#include "libsnap/base/check.h"
+#include "libsnap/base/parallel.h"
+#include "libsnap/diff/candidates.h"
+
+namespace snaptool {
+namespace {
+
+constexpr size_t kSlotsPerThread = 3;
+constexpr uint64_t kMostBuffers = 64 * kMiB;  // of all slots, of each kind
+constexpr size_t kMostUnreadable = 1000;      // that are listed
+
+// A piece, and what is known of it before it is read.
+struct Slot {
+  WritePiece piece;
+  PageBuffer data;
+  PageBuffer base;
+  std::vector<Candidate> candidates;  // with a base: where the two may differ
+  uint64_t progress = 0;              // bytes
+};
+
+class Converter {
+ public:
+  Converter(Image& source, ImageWriter& writer, const ConvertOptions& options, const Job& job)
+      : source_(source),
+        writer_(writer),
+        options_(options),
+        job_(job),
+        unit_(writer.unit_size()),
+        piece_(writer.piece_size()) {
+    SNAP_CHECK(unit_ > 0 && piece_ % unit_ == 0);
+    if (options.base != nullptr) scan_.emplace(*options.base, source, source.size());
+    const uint64_t most = std::max<uint64_t>(2, kMostBuffers / piece_);
+    slots_.resize(std::min<uint64_t>(std::max(1U, job.jobs) * kSlotsPerThread, most));
+  }
+
+  Result<ConvertResult> run() {
+    SNAP_TRY(parallel_ordered(
+        slots_.size(), job_,
+        {[this](size_t i) { return scan_ ? take_candidates(slots_[i]) : take(slots_[i]); },
+         [this](size_t i) { return fill(slots_[i]); },
+         [this](size_t i) { return writer_.place(slots_[i].piece); },
+         [this](size_t i) { return write(slots_[i]); }}));
+    return std::move(result_);
+  }
+
+ private:
+  // The next piece in which there are data. at_ is where a piece begins, or the end.
+  Result<bool> take(Slot& slot) {
+    while (at_ < source_.size()) {
+      if (job_.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+      SNAP_ASSIGN(const uint64_t zeros, zeros_ahead());
+      if (zeros == 0) {
+        begin(slot, at_);
+        at_ += slot.piece.length;
+        slot.progress = slot.piece.length;
+        return true;
+      }
+      if (writer_.needs_zeros()) SNAP_TRY(writer_.add_zeros(at_, zeros));
+      job_.progress.add(zeros);
+      count(0, zeros);
+      at_ += zeros;
+    }
+    return false;
+  }
+
+  // Bytes from at_ on that are known to be zeros: whole pieces, or all up to the end.
+  Result<uint64_t> zeros_ahead() {
+    const auto extent = source_.extent_at(at_, source_.size() - at_);
+    if (!extent && !options_.salvage) return extent.error();
+    if (!extent || !extent->zero) return 0;
+    const uint64_t end = at_ + extent->length;
+    return end == source_.size() ? extent->length : round_down(end, piece_) - at_;
+  }
+
+  // The same where there is a base: the next piece in which the two may differ.
+  Result<bool> take_candidates(Slot& slot) {
+    slot.candidates.clear();
+    slot.progress = 0;
+    if (!pending_) {
+      SNAP_ASSIGN(pending_, scan_->next(piece_, job_));
+      if (!pending_) return false;
+    }
+    begin(slot, round_down(pending_->offset, piece_));
+    const uint64_t end = slot.piece.offset + piece_;
+    while (pending_ && pending_->offset < end) {
+      Candidate now = *pending_;
+      now.length = std::min(now.length, end - now.offset);
+      slot.candidates.push_back(now);
+      slot.progress += now.length;
+      pending_->offset += now.length;
+      pending_->length -= now.length;
+      if (pending_->length == 0) {
+        SNAP_ASSIGN(pending_, scan_->next(piece_, job_));
+      }
+    }
+    return true;
+  }
+
+  void begin(Slot& slot, uint64_t offset) {
+    if (slot.data == nullptr) slot.data = make_page_buffer(piece_);
+    slot.piece.offset = offset;
+    slot.piece.length = std::min(piece_, source_.size() - offset);
+    slot.piece.data = std::span(slot.data.get(), slot.piece.length);
+    slot.piece.units.assign(div_round_up(slot.piece.length, unit_), UnitKind::kAbsent);
+    slot.piece.extents.clear();
+  }
+
+  Result<void> fill(Slot& slot) {
+    SNAP_TRY(scan_ ? fill_changed(slot) : fill_all(slot.piece));
+    const uint64_t used = slot.piece.length % unit_;
+    if (used != 0) std::memset(slot.piece.data.data() + slot.piece.length, 0, unit_ - used);
+    return writer_.prepare(slot.piece);
+  }
+
+  Result<void> fill_all(WritePiece& piece) {
+    for (uint64_t at = 0; at < piece.length;) {
+      SNAP_ASSIGN(const ImageExtent extent, extent_at(piece.offset + at, piece.length - at));
+      const auto bytes = piece.data.subspan(at, extent.length);
+      if (extent.zero) {
+        std::memset(bytes.data(), 0, bytes.size());
+      } else {
+        SNAP_TRY(read(piece.offset + at, bytes));
+        // All units that have data of it.
+        std::fill(
+            piece.units.begin() + static_cast<ptrdiff_t>(at / unit_),
+            piece.units.begin() + static_cast<ptrdiff_t>(div_round_up(at + extent.length, unit_)),
+            UnitKind::kData);
+      }
+      at += extent.length;
+    }
+    for (size_t i = 0; i < piece.units.size(); ++i) {
+      const bool data = piece.units[i] == UnitKind::kData;
+      const bool zeros = !data || (options_.detect_zeros && is_all_zero(unit_of(piece.data, i)));
+      if (zeros) piece.units[i] = UnitKind::kZero;
+    }
+    return {};
+  }
+
+  Result<void> fill_changed(Slot& slot) {
+    if (slot.base == nullptr) slot.base = make_page_buffer(piece_);
+    WritePiece& piece = slot.piece;
+    const std::span<std::byte> base(slot.base.get(), piece.length);
+    std::vector<bool> wanted(piece.units.size());
+    for (const Candidate& one : slot.candidates) {
+      const uint64_t from = one.offset - piece.offset;
+      for (uint64_t i = from / unit_; i < div_round_up(from + one.length, unit_); ++i) {
+        wanted[i] = true;
+      }
+    }
+    for (size_t i = 0; i < wanted.size();) {
+      size_t end = i + 1;
+      if (wanted[i]) {
+        while (end < wanted.size() && wanted[end]) ++end;
+        SNAP_TRY(compare(piece, base, i * unit_, std::min(end * unit_, piece.length)));
+      }
+      i = end;
+    }
+    return {};
+  }
+
+  // Of bytes [from, to) of the piece, which are whole units.
+  Result<void> compare(WritePiece& piece, std::span<std::byte> base, uint64_t from, uint64_t to) {
+    const auto bytes = piece.data.subspan(from, to - from);
+    SNAP_TRY(read(piece.offset + from, bytes));
+    SNAP_TRY(read_base(piece.offset + from, base.subspan(from, to - from)));
+    for (size_t i = from / unit_; i * unit_ < to; ++i) {
+      const auto mine = unit_of(piece.data, i);
+      if (std::memcmp(mine.data(), unit_of(base, i).data(), mine.size()) == 0) continue;
+      piece.units[i] = is_all_zero(mine) ? UnitKind::kZero : UnitKind::kData;
+    }
+    return {};
+  }
+
+  Result<void> read_base(uint64_t offset, std::span<std::byte> out) {
+    Image& base = *options_.base;
+    const uint64_t left = offset < base.size() ? base.size() - offset : 0;
+    const auto there = out.first(std::min<uint64_t>(out.size(), left));
+    if (!there.empty()) SNAP_TRY(base.read_at(offset, there));
+    std::memset(out.data() + there.size(), 0, out.size() - there.size());
+    return {};
+  }
+
+  std::span<std::byte> unit_of(std::span<std::byte> data, size_t i) const {
+    return data.subspan(i * unit_, std::min(unit_, data.size() - i * unit_));
+  }
+
+  // With salvage, what cannot be told is taken for data.
+  Result<ImageExtent> extent_at(uint64_t offset, uint64_t limit) {
+    auto extent = source_.extent_at(offset, limit);
+    if (extent || !options_.salvage) return extent;
+    return ImageExtent{std::min(limit, unit_ - offset % unit_), false, 0, nullptr, std::nullopt};
+  }
+
+  Result<void> read(uint64_t offset, std::span<std::byte> out) {
+    auto done = source_.read_at(offset, out);
+    if (done || !options_.salvage) return done;
+    // Sector by sector, so that as little as can be is lost.
+    for (uint64_t at = 0; at < out.size();) {
+      const uint64_t length =
+          std::min<uint64_t>(kSectorSize - (offset + at) % kSectorSize, out.size() - at);
+      const auto sector = out.subspan(at, length);
+      if (!source_.read_at(offset + at, sector)) {
+        std::memset(sector.data(), 0, sector.size());
+        add_unreadable(offset + at, length);
+      }
+      at += length;
+    }
+    return {};
+  }
+
+  void add_unreadable(uint64_t offset, uint64_t length) {
+    const std::lock_guard lock(mutex_);
+    result_.unreadable_bytes += length;
+    auto& ranges = result_.unreadable;
+    if (!ranges.empty() && ranges.back().offset + ranges.back().length == offset) {
+      ranges.back().length += length;
+    } else if (ranges.size() < kMostUnreadable) {
+      ranges.push_back({offset, length});
+    }
+  }
+
+  void count(uint64_t data, uint64_t zeros) {
+    const std::lock_guard lock(mutex_);
+    result_.data_bytes += data;
+    result_.zero_bytes += zeros;
+  }
+
+  Result<void> write(Slot& slot) {
+    const WritePiece& piece = slot.piece;
+    SNAP_TRY(writer_.write(slot.piece));
+    uint64_t data = 0;
+    for (size_t i = 0; i < piece.units.size(); ++i) {
+      if (piece.units[i] == UnitKind::kData) data += unit_of(piece.data, i).size();
+    }
+    count(data, slot.progress - std::min(data, slot.progress));
+    job_.progress.add(slot.progress);
+    return {};
+  }
+
+  Image& source_;
+  ImageWriter& writer_;
+  const ConvertOptions& options_;
+  const Job& job_;
+  const uint64_t unit_;
+  const uint64_t piece_;
+  std::optional<CandidateScan> scan_;
+  std::optional<Candidate> pending_;  // the rest of what the scan gave last
+  uint64_t at_ = 0;
+  std::vector<Slot> slots_;
+  std::mutex mutex_;  // guards what follows
+  ConvertResult result_;
+};
+
+}  // namespace
+
+Result<ConvertResult> convert_image(Image& source, ImageWriter& writer,
+                                    const ConvertOptions& options, const Job& job) {
+  SNAP_ASSIGN(ConvertResult result, Converter(source, writer, options, job).run());
+  SNAP_TRY(writer.finish());
+  return result;
+}
+
+}  // namespace snaptool

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "formats/image_writer.h"
+#include "libsnap/io/file.h"
+
+namespace snaptool::raw {
+
+// What a raw target has before the image is written to it.
+enum class Before {
+  kZeros,    // a new file: zeros stay holes
+  kUnknown,  // all of the image is written, zeros too
+  kPartly,   // perhaps a part of the image already: what is there is not written again
+};
+
+// Writes the bytes of an image to where they are in it; `unit` bytes of zeros become a hole.
+// Requires: the file has the size of the image, or more.
+std::unique_ptr<ImageWriter> make_writer(File& file, Before before, uint64_t unit);
+
+}  // namespace snaptool::raw
