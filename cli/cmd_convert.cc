@@ -12,10 +12,13 @@
 #include "cli/stdio.h"
 #include "formats/convert.h"
 #include "formats/raw/raw_writer.h"
+#include "formats/salvage_image.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/copy/copy_image.h"
 #include "libsnap/diff/compare.h"
+#include "libsnap/io/image_file.h"
 #include "libsnap/io/output_file.h"
+#include "libsnap/io/part_file.h"
 #include "libsnap/io/storage.h"
 
 namespace snaptool::cli {
@@ -35,10 +38,18 @@ struct Task {
   uint64_t sparse = kDefaultSparse;
   bool durable = true;
   OpenImage source;
-  OpenImage base;  // no layers: there is none
+  std::unique_ptr<SalvageImage> salvage;
+  std::shared_ptr<File> tail;     // with zeros behind it, up to a size that can be told
+  std::unique_ptr<Image> padded;  // the same
+  OpenImage base;                 // no layers: there is none
   CreateOptions create;
   ConvertOptions convert;
 
+  // What is converted.
+  Image& image() {
+    if (padded) return *padded;
+    return salvage ? static_cast<Image&>(*salvage) : source.image();
+  }
   Image* base_image() { return base.layers.empty() ? nullptr : &base.image(); }
   std::vector<const File*> inputs() const {
     std::vector<const File*> files;
@@ -84,6 +95,9 @@ Result<void> check_options(const Invocation& invocation, const Task& task) {
   if (!raw && (invocation.has("no-create") || invocation.has("sparse"))) {
     return bad("-n and -S are for raw images; the others are made anew, of clusters");
   }
+  if (!raw && task.driver->name != "qcow2" && invocation.has("compress")) {
+    return bad(fmt::format("{} has no compression", task.driver->name));
+  }
   if (invocation.has("verify") && invocation.has("salvage")) {
     return bad(
         "--salvage makes an image that differs from its source: --verify does not go with it");
@@ -107,7 +121,10 @@ std::string name_of_base(const std::string& base, const std::string& path) {
   const fs::path there = fs::weakly_canonical(base, failed);
   if (failed || fs::path(base).is_absolute()) return base;
   const fs::path folder = fs::weakly_canonical(fs::absolute(path).parent_path(), failed);
-  return failed ? base : there.lexically_proximate(folder).string();
+  if (failed) return base;
+  const std::string name = there.lexically_proximate(folder).string();
+  // QEMU would take what is before a colon for a protocol.
+  return name.find(':') < name.find('/') ? "./" + name : name;
 }
 
 Result<void> open_base(const Invocation& invocation, Task& task) {
@@ -129,6 +146,16 @@ Result<void> open_base(const Invocation& invocation, Task& task) {
   return {};
 }
 
+// What is behind the source's end are zeros, also where the base goes on.
+void pad(Task& task) {
+  const auto view = std::make_shared<ImageFile>(task.image(), true);
+  std::vector<PartSegment> segments;
+  if (view->size() > 0) segments.push_back({view->size(), {{view, 0}}, 0});
+  segments.push_back({task.create.size - view->size(), {}, 0});
+  task.tail = std::make_shared<PartFile>(view->name(), std::move(segments));
+  task.padded = std::make_unique<RawImage>(*task.tail, task.create.size);
+}
+
 Result<Task> task_of(const Invocation& invocation) {
   Task task;
   task.path = invocation.operands()[1];
@@ -138,15 +165,26 @@ Result<Task> task_of(const Invocation& invocation) {
   SNAP_ASSIGN(task.sparse, sparse_of(invocation));
   task.durable = invocation.value("cache") != "unsafe";
   task.convert.detect_zeros = task.sparse > 0;
-  task.convert.salvage = invocation.has("salvage");
   task.create.compress = invocation.has("compress");
   SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
   SNAP_ASSIGN(task.source, open_image(invocation, spec));
+  if (invocation.has("salvage")) {
+    task.salvage = std::make_unique<SalvageImage>(task.source.image());
+  }
   SNAP_TRY(open_base(invocation, task));
   const uint64_t size = task.source.image().size();
   task.create.size = size;
+  if (task.driver != nullptr && task.driver->has_parents_size && task.base_image() != nullptr &&
+      task.base_image()->size() != size) {
+    return Error(
+        ErrorCode::kUnsupported,
+        fmt::format("'{}' has {} bytes and its base {}: {} cannot say another size than "
+                    "that of the base",
+                    invocation.operands()[0], size, task.base_image()->size(), task.driver->name));
+  }
   if (task.driver == nullptr || size % task.driver->size_unit == 0) return task;
   task.create.size = div_round_up(size, task.driver->size_unit) * task.driver->size_unit;
+  pad(task);
   invocation.warn(fmt::format("the size, {} bytes, is rounded up to {}: {} counts in units of {}",
                               size, task.create.size, task.driver->name, task.driver->size_unit));
   return task;
@@ -174,15 +212,15 @@ Result<void> verify(const Invocation& invocation, Task& task, File& file) {
         ErrorCode::kCorruption,
         fmt::format("the new image differs from its source at byte {}", difference.offset));
   };
-  SNAP_TRY(compare_images(task.source.image(), *image, {}, differs, invocation.job(progress)));
+  SNAP_TRY(compare_images(task.image(), *image, {}, differs, invocation.job(progress)));
   return {};
 }
 
 Result<ConvertResult> write_image(const Invocation& invocation, Task& task, ImageWriter& writer) {
   Progress progress;
-  progress.set_size(task.source.image().size());
+  progress.set_size(task.image().size());
   const ProgressReporter reporter("converting", invocation.progress_style(), progress);
-  return convert_image(task.source.image(), writer, task.convert, invocation.job(progress));
+  return convert_image(task.image(), writer, task.convert, invocation.job(progress));
 }
 
 // A new image of a format of the table.
@@ -198,7 +236,8 @@ Result<ConvertResult> make_format(const Invocation& invocation, Task& task) {
 }
 
 std::unique_ptr<ImageWriter> raw_writer(const Task& task, File& file, raw::Before before) {
-  return raw::make_writer(file, before, task.sparse > 0 ? task.sparse : kDefaultSparse);
+  return task.sparse > 0 ? raw::make_writer(file, before, raw::Zeros::kHoles, task.sparse)
+                         : raw::make_writer(file, before, raw::Zeros::kAllocated, kDefaultSparse);
 }
 
 // A raw image as a new file, or on a device.
@@ -230,12 +269,14 @@ Result<ConvertResult> make_raw(const Invocation& invocation, Task& task) {
 
 // Into a file or device that is there, -n.
 Result<ConvertResult> fill_raw(const Invocation& invocation, Task& task) {
-  SNAP_ASSIGN(const auto file, PosixFile::open(task.path, {.access = Access::kReadWrite}));
+  // Looked at first: two names of one file would lock each other out.
+  SNAP_ASSIGN(const auto look, PosixFile::open(task.path, {Access::kRead, true}));
   for (const File* input : task.inputs()) {
-    if (share_storage(*file, *input)) {
+    if (share_storage(*look, *input)) {
       return bad(fmt::format("'{}' is an input: it cannot be the output, too", task.path));
     }
   }
+  SNAP_ASSIGN(const auto file, PosixFile::open(task.path, {.access = Access::kReadWrite}));
   if (file->size() < task.create.size) {
     return Error(ErrorCode::kNoSpace, fmt::format("'{}' has {} bytes, but {} are needed", task.path,
                                                   file->size(), task.create.size));
@@ -252,7 +293,7 @@ Result<int> stream_raw(const Invocation& invocation, Task& task, const StreamTar
     return Error(ErrorCode::kUnsupported,
                  fmt::format("{} cannot be written to a pipe: name a file", task.driver->name));
   }
-  Image& image = task.source.image();
+  Image& image = task.image();
   Progress progress;
   progress.set_size(image.size());
   const ProgressReporter reporter("converting", invocation.progress_style(), progress);
@@ -264,7 +305,9 @@ Result<int> stream_raw(const Invocation& invocation, Task& task, const StreamTar
 }
 
 Result<int> report(const Invocation& invocation, const Task& task, const ConvertResult& result) {
-  for (const ByteRange& range : result.unreadable) {
+  const uint64_t lost = task.salvage ? task.salvage->unreadable_bytes() : 0;
+  for (const ByteRange& range :
+       task.salvage ? task.salvage->unreadable() : std::vector<ByteRange>()) {
     invocation.warn(fmt::format("{} bytes at byte {} could not be read: there are zeros",
                                 range.length, range.offset));
   }
@@ -274,16 +317,14 @@ Result<int> report(const Invocation& invocation, const Task& task, const Convert
                                  {"virtual_size", task.create.size},
                                  {"data_bytes", result.data_bytes},
                                  {"zero_bytes", result.zero_bytes},
-                                 {"unreadable_bytes", result.unreadable_bytes}};
+                                 {"unreadable_bytes", lost}};
   const std::string text = fmt::format(
       "{}: {} of data{}\n", printable(task.path), format_size(result.data_bytes),
-      result.unreadable_bytes > 0
-          ? fmt::format(", and {} that could not be read", format_size(result.unreadable_bytes))
-          : "");
+      lost > 0 ? fmt::format(", and {} that could not be read", format_size(lost)) : "");
   SNAP_TRY(invocation.report(
       invocation.json() ? json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
                         : text));
-  return result.unreadable_bytes > 0 ? kExitDamagedInput : kExitDone;
+  return lost > 0 ? kExitDamagedInput : kExitDone;
 }
 
 Result<int> run(Invocation& invocation) {
@@ -318,9 +359,9 @@ CommandSpec convert_command() {
        "output-format",
        OptionKind::kValue,
        "FMT",
-       "raw (the default) or qcow2",
+       "raw (the default), qcow2, or dm-snapshot: a store over the image that --base names",
        ValueHint::kChoices,
-       {"raw", "qcow2"}},
+       {"raw", "qcow2", "dm-snapshot"}},
       {0,
        "option",
        OptionKind::kValue,

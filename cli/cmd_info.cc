@@ -158,8 +158,9 @@ std::string describe_format(const FormatDriver& driver, const FormatFacts& facts
 
 // The format of a file by its magic, or as the user says; nullptr: the image is its bytes.
 Result<const FormatDriver*> format_of(File& file, const std::optional<std::string>& format) {
-  if (format) return find_format(*format);
-  return detect_format(file);
+  if (!format) return detect_format(file);
+  const FormatDriver* const driver = find_format(*format);
+  return driver != nullptr && driver->facts != nullptr ? driver : nullptr;
 }
 
 Result<std::string> describe_raw(const Invocation& invocation, const ImageSpec& spec,

@@ -45,7 +45,7 @@ std::optional<std::string_view> command_for_foreign_word(std::string_view word) 
 
 // What --format takes.
 static std::vector<std::string_view> format_names() {
-  std::vector<std::string_view> names = {"raw", "dm-snapshot"};
+  std::vector<std::string_view> names = {"raw"};
   for (const FormatDriver& driver : format_drivers()) names.push_back(driver.name);
   names.emplace_back("split");
   return names;

@@ -38,6 +38,8 @@ struct FileSpec {
   std::optional<std::string> format;
   // If nothing was said, its magic tells, not only the bytes of the file count: what is only read.
   bool by_magic = false;
+  // --parent and --internal-snapshot are about it.
+  bool is_main = false;
 
   FileSpec() = default;
   explicit FileSpec(const std::string& path) : sources{{path, {}}} {}

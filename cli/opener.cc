@@ -90,7 +90,8 @@ Result<FileSpec> parent_spec(const std::string& path, const ParentRef& parent) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("the parent of '{}' is '{}': only files are followed", path, name));
   }
-  if (parent.format && *parent.format != "raw" && find_format(*parent.format) == nullptr) {
+  const FormatDriver* const driver = parent.format ? find_format(*parent.format) : nullptr;
+  if (parent.format && *parent.format != "raw" && (driver == nullptr || driver->facts == nullptr)) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("the parent of '{}', '{}', has the format '{}', which is not read",
                              path, name, *parent.format));
@@ -170,17 +171,18 @@ Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const
   if (!spec.format && spec.by_magic) {
     SNAP_ASSIGN(driver, detect_format(*file));
   }
-  if (driver == nullptr) return file;
+  if (driver == nullptr || driver->facts == nullptr) return file;
   if (options.access == Access::kReadWrite) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("'{}' is taken for {}, which can only be read", path, driver->name));
   }
-  return open_format(path, std::move(file), *driver, std::move(followed));
+  return open_format(path, std::move(file), *driver, spec.is_main, std::move(followed));
 }
 
 Result<std::shared_ptr<File>> Opener::open_format(const std::string& path,
                                                   std::shared_ptr<File> file,
-                                                  const FormatDriver& driver, Followed followed) {
+                                                  const FormatDriver& driver, bool is_main,
+                                                  Followed followed) {
   constexpr size_t kMostFollowed = 256;
   if (std::find(followed.begin(), followed.end(), file.get()) != followed.end() ||
       followed.size() >= kMostFollowed) {
@@ -194,15 +196,14 @@ Result<std::shared_ptr<File>> Opener::open_format(const std::string& path,
     return Error(ErrorCode::kCorruption,
                  fmt::format("'{}' is marked as corrupt (--ignore-invalid reads it)", path));
   }
-  const bool topmost = followed.empty() && !in_parent_;
-  if (topmost && !facts.parent && invocation_.has("parent")) {
+  if (is_main && !facts.parent && invocation_.has("parent")) {
     return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' has no parent", path));
   }
   FormatOptions options;
-  if (topmost) options.snapshot = invocation_.value("internal-snapshot");
+  if (is_main) options.snapshot = invocation_.value("internal-snapshot");
   followed.push_back(file.get());
   if (facts.parent) {
-    SNAP_ASSIGN(auto parent, open_parent(path, *facts.parent, followed));
+    SNAP_ASSIGN(auto parent, open_parent(path, *facts.parent, is_main, followed));
     options.parent = std::make_shared<FileImage>(std::move(parent));
   }
   SNAP_ASSIGN(auto image, driver.open(std::move(file), options));
@@ -210,19 +211,16 @@ Result<std::shared_ptr<File>> Opener::open_format(const std::string& path,
 }
 
 Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const ParentRef& parent,
-                                                  const Followed& followed) {
+                                                  bool is_main, const Followed& followed) {
   const auto named = invocation_.value("parent");
-  if (named && !in_parent_) {
+  if (named && is_main) {
     SNAP_ASSIGN(ImageSpec spec, parse_image_spec(*named));
     if (!spec.stores.empty()) {
       return Error(ErrorCode::kUnsupported, fmt::format("'{}': a view is no parent here", *named));
     }
     if (parent.format == "raw") spec.base.format = "raw";
     spec.base.by_magic = true;
-    in_parent_ = true;
-    auto file = open(spec.base, kLook);
-    in_parent_ = false;
-    return file;
+    return open(spec.base, kLook);
   }
   const auto base = invocation_.value("base");
   SNAP_ASSIGN(const FileSpec spec, parent_spec(path, parent));
@@ -416,6 +414,7 @@ Result<ImageSpec> image_named(const Invocation& invocation, const std::string& t
   spec.base.format = invocation.value(format_option);
   // An origin is a guest's to write to, its first bytes too.
   spec.base.by_magic = spec.stores.empty();
+  spec.base.is_main = format_option == "format";
   return resolve(invocation, std::move(spec));
 }
 

@@ -49,9 +49,10 @@ class Opener {
                                             const OpenOptions& options, Followed followed = {});
   Result<std::shared_ptr<File>> open_split(const std::string& path, const OpenOptions& options);
   Result<std::shared_ptr<File>> open_format(const std::string& path, std::shared_ptr<File> file,
-                                            const FormatDriver& driver, Followed followed);
+                                            const FormatDriver& driver, bool is_main,
+                                            Followed followed);
   Result<std::shared_ptr<File>> open_parent(const std::string& path, const ParentRef& parent,
-                                            const Followed& followed);
+                                            bool is_main, const Followed& followed);
   Result<std::vector<std::shared_ptr<File>>> open_sources(const FileSpec& spec,
                                                           const OpenOptions& options);
   Result<lvm2::OpenVolumeGroup> group_over(std::vector<std::shared_ptr<File>> devices,
@@ -61,8 +62,7 @@ class Opener {
 
   const Invocation& invocation_;
   std::vector<FileId> written_;
-  bool writes_ = false;     // something will be written
-  bool in_parent_ = false;  // what --parent names is being opened
+  bool writes_ = false;  // something will be written
   std::vector<std::pair<FileId, std::shared_ptr<File>>> open_;
 };
 

@@ -17,7 +17,6 @@ namespace {
 
 constexpr size_t kSlotsPerThread = 3;
 constexpr uint64_t kMostBuffers = 64 * kMiB;  // of all slots, of each kind
-constexpr size_t kMostUnreadable = 1000;      // that are listed
 
 // A piece, and what is known of it before it is read.
 struct Slot {
@@ -75,11 +74,10 @@ class Converter {
 
   // Bytes from at_ on that are known to be zeros: whole pieces, or all up to the end.
   Result<uint64_t> zeros_ahead() {
-    const auto extent = source_.extent_at(at_, source_.size() - at_);
-    if (!extent && !options_.salvage) return extent.error();
-    if (!extent || !extent->zero) return 0;
-    const uint64_t end = at_ + extent->length;
-    return end == source_.size() ? extent->length : round_down(end, piece_) - at_;
+    SNAP_ASSIGN(const ImageExtent extent, source_.extent_at(at_, source_.size() - at_));
+    if (!extent.zero) return 0;
+    const uint64_t end = at_ + extent.length;
+    return end == source_.size() ? extent.length : round_down(end, piece_) - at_;
   }
 
   // The same where there is a base: the next piece in which the two may differ.
@@ -124,12 +122,13 @@ class Converter {
 
   Result<void> fill_all(WritePiece& piece) {
     for (uint64_t at = 0; at < piece.length;) {
-      SNAP_ASSIGN(const ImageExtent extent, extent_at(piece.offset + at, piece.length - at));
+      SNAP_ASSIGN(const ImageExtent extent,
+                  source_.extent_at(piece.offset + at, piece.length - at));
       const auto bytes = piece.data.subspan(at, extent.length);
       if (extent.zero) {
         std::memset(bytes.data(), 0, bytes.size());
       } else {
-        SNAP_TRY(read(piece.offset + at, bytes));
+        SNAP_TRY(source_.read_at(piece.offset + at, bytes));
         // All units that have data of it.
         std::fill(
             piece.units.begin() + static_cast<ptrdiff_t>(at / unit_),
@@ -171,7 +170,7 @@ class Converter {
   // Of bytes [from, to) of the piece, which are whole units.
   Result<void> compare(WritePiece& piece, std::span<std::byte> base, uint64_t from, uint64_t to) {
     const auto bytes = piece.data.subspan(from, to - from);
-    SNAP_TRY(read(piece.offset + from, bytes));
+    SNAP_TRY(source_.read_at(piece.offset + from, bytes));
     SNAP_TRY(read_base(piece.offset + from, base.subspan(from, to - from)));
     for (size_t i = from / unit_; i * unit_ < to; ++i) {
       const auto mine = unit_of(piece.data, i);
@@ -192,41 +191,6 @@ class Converter {
 
   std::span<std::byte> unit_of(std::span<std::byte> data, size_t i) const {
     return data.subspan(i * unit_, std::min(unit_, data.size() - i * unit_));
-  }
-
-  // With salvage, what cannot be told is taken for data.
-  Result<ImageExtent> extent_at(uint64_t offset, uint64_t limit) {
-    auto extent = source_.extent_at(offset, limit);
-    if (extent || !options_.salvage) return extent;
-    return ImageExtent{std::min(limit, unit_ - offset % unit_), false, 0, nullptr, std::nullopt};
-  }
-
-  Result<void> read(uint64_t offset, std::span<std::byte> out) {
-    auto done = source_.read_at(offset, out);
-    if (done || !options_.salvage) return done;
-    // Sector by sector, so that as little as can be is lost.
-    for (uint64_t at = 0; at < out.size();) {
-      const uint64_t length =
-          std::min<uint64_t>(kSectorSize - (offset + at) % kSectorSize, out.size() - at);
-      const auto sector = out.subspan(at, length);
-      if (!source_.read_at(offset + at, sector)) {
-        std::memset(sector.data(), 0, sector.size());
-        add_unreadable(offset + at, length);
-      }
-      at += length;
-    }
-    return {};
-  }
-
-  void add_unreadable(uint64_t offset, uint64_t length) {
-    const std::lock_guard lock(mutex_);
-    result_.unreadable_bytes += length;
-    auto& ranges = result_.unreadable;
-    if (!ranges.empty() && ranges.back().offset + ranges.back().length == offset) {
-      ranges.back().length += length;
-    } else if (ranges.size() < kMostUnreadable) {
-      ranges.push_back({offset, length});
-    }
   }
 
   void count(uint64_t data, uint64_t zeros) {

@@ -12,15 +12,11 @@ struct ConvertOptions {
   Image* base = nullptr;
   // Units that are all zeros become zeros; else only what the source knows to be.
   bool detect_zeros = true;
-  // Units that cannot be read become zeros.
-  bool salvage = false;
 };
 
 struct ConvertResult {
   uint64_t data_bytes = 0;
-  uint64_t zero_bytes = 0;            // that were written as such, or not at all
-  std::vector<ByteRange> unreadable;  // with salvage: the first of them
-  uint64_t unreadable_bytes = 0;
+  uint64_t zero_bytes = 0;  // that were written as such, or not at all
 };
 
 // Hands an image to a writer, from job.jobs threads: read, looked at for zeros and compressed in

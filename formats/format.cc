@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "formats/dm_snapshot/store_writer.h"
 #include "formats/qcow2/qcow2_image.h"
 #include "formats/qcow2/qcow2_writer.h"
 
@@ -11,8 +12,10 @@ namespace snaptool {
 
 std::span<const FormatDriver> format_drivers() {
   static constexpr std::array kDrivers = {
+      FormatDriver{"dm-snapshot", nullptr, nullptr, dm_snapshot::open_image,
+                   dm_snapshot::create_image, dm_snapshot::kSettings, kSectorSize, true},
       FormatDriver{"qcow2", qcow2::has_magic, qcow2::read_facts, qcow2::open_image,
-                   qcow2::create_image, qcow2::kSettings, kSectorSize},
+                   qcow2::create_image, qcow2::kSettings, kSectorSize, false},
   };
   return kDrivers;
 }
@@ -29,7 +32,7 @@ Result<const FormatDriver*> detect_format(File& file) {
   const auto head = std::span(bytes).first(std::min<uint64_t>(bytes.size(), file.size()));
   SNAP_TRY(file.read_at(0, head));
   for (const FormatDriver& driver : format_drivers()) {
-    if (driver.probe(head)) return &driver;
+    if (driver.probe != nullptr && driver.probe(head)) return &driver;
   }
   return nullptr;
 }

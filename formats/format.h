@@ -72,9 +72,11 @@ struct FormatSetting {
 
 struct FormatDriver {
   std::string_view name;  // as QEMU calls it, where it does
-  // Whether a file begins so; nullptr: it has no magic. Looks at the first kProbeBytes at most.
+  // Whether a file begins so; nullptr: it is not told by its magic. Looks at the first kProbeBytes
+  // at most.
   bool (*probe)(std::span<const std::byte> head);
-  // Errors: kCorruption; kUnsupported for what is not read of it; kIo.
+  // Errors: kCorruption; kUnsupported for what is not read of it; kIo. nullptr: a file of it alone
+  // is no image.
   Result<FormatFacts> (*facts)(File& file);
   // Errors: as facts; kNotFound for a snapshot that is not there; kWrongBase when it needs a parent
   // that was not given.
@@ -83,7 +85,8 @@ struct FormatDriver {
   // for settings; kUnsupported.
   Result<std::unique_ptr<ImageWriter>> (*create)(File& file, const CreateOptions& options);
   std::span<const FormatSetting> settings;
-  uint64_t size_unit;  // bytes; others sizes cannot be told by the format
+  uint64_t size_unit;     // bytes; others sizes cannot be told by the format
+  bool has_parents_size;  // an image of it is as large as what it is over
 };
 
 inline constexpr size_t kProbeBytes = 512;

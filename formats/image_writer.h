@@ -31,6 +31,18 @@ struct WritePiece {
     std::span<const std::byte> bytes;
   };
   std::vector<Extent> extents;
+  // One more; what continues the last one in the file and in memory becomes a part of it.
+  void add_extent(uint64_t file_offset, std::span<const std::byte> bytes) {
+    if (!extents.empty()) {
+      Extent& last = extents.back();
+      if (last.file_offset + last.bytes.size() == file_offset &&
+          last.bytes.data() + last.bytes.size() == bytes.data()) {
+        last.bytes = {last.bytes.data(), last.bytes.size() + bytes.size()};
+        return;
+      }
+    }
+    extents.push_back({file_offset, bytes});
+  }
   RawBytes packed;            // compressed units, one behind the other
   std::vector<size_t> sizes;  // of each unit in `packed`; 0: it is stored as it is
 };

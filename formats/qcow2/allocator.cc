@@ -10,8 +10,9 @@
 namespace snaptool::qcow2 {
 namespace {
 
-// A file grows by so much at once, and is cut at the end.
-constexpr uint64_t kGrowth = 64 * kMiB;
+// A file grows by as much as it has, within these, and is cut at the end.
+constexpr uint64_t kLeastGrowth = kMiB;
+constexpr uint64_t kMostGrowth = 64 * kMiB;
 
 }  // namespace
 
@@ -22,11 +23,11 @@ Allocator::Allocator(File& file, unsigned cluster_bits) : file_(file), cluster_b
 
 Result<void> Allocator::grow(uint64_t clusters) {
   const auto end = checked_mul(clusters, cluster_size());
-  if (!end || *end > kMaxFileSize - kGrowth) {
+  if (!end || *end > kMaxFileSize - kMostGrowth) {
     return Error(ErrorCode::kNoSpace, "the image would be larger than any file");
   }
   if (*end <= file_.size()) return {};
-  auto grown = file_.resize(div_round_up(*end, kGrowth) * kGrowth);
+  auto grown = file_.resize(*end + std::clamp(*end, kLeastGrowth, kMostGrowth));
   if (grown || grown.error().code() != ErrorCode::kUnsupported) return grown;
   return Error(ErrorCode::kNoSpace, "the image does not fit the device");
 }

@@ -235,11 +235,13 @@ Result<void> check_l1(const Header& header) {
 
 static void append_extension(std::vector<std::byte>& bytes, uint32_t type,
                              std::string_view content) {
-  const size_t at = bytes.size();
-  bytes.resize(at + 8 + (content.size() + 7) / 8 * 8);
-  store_be(bytes.data() + at, type);
-  store_be(bytes.data() + at + 4, static_cast<uint32_t>(content.size()));
-  std::copy(content.begin(), content.end(), reinterpret_cast<char*>(bytes.data() + at + 8));
+  std::array<std::byte, 8> head{};
+  store_be(head.data(), type);
+  store_be(head.data() + 4, static_cast<uint32_t>(content.size()));
+  bytes.insert(bytes.end(), head.begin(), head.end());
+  const auto data = std::as_bytes(std::span(content));
+  bytes.insert(bytes.end(), data.begin(), data.end());
+  bytes.resize((bytes.size() + 7) / 8 * 8);
 }
 
 std::vector<std::byte> encode_header(const Header& header, uint64_t refcounts_offset,

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstring>
 
+#include "formats/early_writeback.h"
 #include "formats/qcow2/allocator.h"
 #include "formats/qcow2/layout.h"
 #include "libsnap/base/arithmetic.h"
@@ -45,6 +46,7 @@ class Qcow2Writer : public ImageWriter {
         header_(std::move(header)),
         compress_(options.compress),
         in_place_(options.in_place),
+        writeback_(file),
         allocator_(file, header_.cluster_bits),
         l1_(header_.l1_entries),
         l2_(header_.cluster_size()) {}
@@ -83,19 +85,14 @@ class Qcow2Writer : public ImageWriter {
   Result<void> write(WritePiece& piece) override {
     for (const WritePiece::Extent& extent : piece.extents) {
       SNAP_TRY(file_.write_at(extent.file_offset, extent.bytes));
+      writeback_.wrote(extent.file_offset, extent.bytes.size());
     }
     return {};
   }
 
   Result<void> finish() override {
     SNAP_TRY(end_l2());
-    const uint64_t l1_clusters =
-        std::max<uint64_t>(1, div_round_up(8 * l1_.size(), header_.cluster_size()));
-    SNAP_ASSIGN(header_.l1_offset, allocator_.take_clusters(l1_clusters));
-    RawBytes table(l1_clusters * header_.cluster_size());
-    std::fill(table.begin(), table.end(), std::byte{0});
-    for (size_t i = 0; i < l1_.size(); ++i) store_be(table.data() + 8 * i, l1_[i]);
-    SNAP_TRY(file_.write_at(header_.l1_offset, table));
+    SNAP_TRY(write_l1());
     SNAP_ASSIGN(const Allocator::Table refcounts, allocator_.finish());
     // Without a header, it is no image; with it, all is there.
     if (in_place_) SNAP_TRY(file_.flush());
@@ -103,6 +100,16 @@ class Qcow2Writer : public ImageWriter {
   }
 
  private:
+  Result<void> write_l1() {
+    if (l1_.empty()) return {};
+    const uint64_t clusters = div_round_up(8 * l1_.size(), header_.cluster_size());
+    SNAP_ASSIGN(header_.l1_offset, allocator_.take_clusters(clusters));
+    RawBytes table(clusters * header_.cluster_size());
+    std::fill(table.begin(), table.end(), std::byte{0});
+    for (size_t i = 0; i < l1_.size(); ++i) store_be(table.data() + 8 * i, l1_[i]);
+    return file_.write_at(header_.l1_offset, table);
+  }
+
   Result<void> place_cluster(WritePiece& piece, size_t i) {
     const uint64_t guest = piece.offset + i * header_.cluster_size();
     switch (piece.units[i]) {
@@ -115,15 +122,15 @@ class Qcow2Writer : public ImageWriter {
     }
     if (compress_ && piece.sizes[i] > 0) return place_compressed(piece, i, guest);
     SNAP_ASSIGN(const uint64_t host, allocator_.take_clusters(1));
-    add_extent(piece, host,
-               {piece.data.data() + i * header_.cluster_size(), header_.cluster_size()});
+    piece.add_extent(host,
+                     {piece.data.data() + i * header_.cluster_size(), header_.cluster_size()});
     return set_entry(guest, host | kCopiedFlag, 0);
   }
 
   Result<void> place_compressed(WritePiece& piece, size_t i, uint64_t guest) {
     const size_t size = piece.sizes[i];
     SNAP_ASSIGN(const uint64_t host, allocator_.take_bytes(size));
-    add_extent(piece, host, std::span(piece.packed).subspan(packed_, size));
+    piece.add_extent(host, std::span(piece.packed).subspan(packed_, size));
     packed_ += size;
     return set_entry(guest, encode_compressed(header_, host, size), 0);
   }
@@ -145,23 +152,11 @@ class Qcow2Writer : public ImageWriter {
     }
     for (size_t k = 0; k < count; ++k) {
       if ((bitmap >> k & 1U) == 0) continue;
-      add_extent(piece, host + k * unit_size(),
-                 {piece.data.data() + (first + k) * unit_size(), unit_size()});
+      piece.add_extent(host + k * unit_size(),
+                       {piece.data.data() + (first + k) * unit_size(), unit_size()});
     }
     return set_entry(piece.offset + first * unit_size(), host == 0 ? 0 : host | kCopiedFlag,
                      bitmap);
-  }
-
-  static void add_extent(WritePiece& piece, uint64_t host, std::span<const std::byte> bytes) {
-    if (!piece.extents.empty()) {
-      WritePiece::Extent& last = piece.extents.back();
-      if (last.file_offset + last.bytes.size() == host &&
-          last.bytes.data() + last.bytes.size() == bytes.data()) {
-        last.bytes = {last.bytes.data(), last.bytes.size() + bytes.size()};
-        return;
-      }
-    }
-    piece.extents.push_back({host, bytes});
   }
 
   Result<void> set_entry(uint64_t guest, uint64_t entry, uint64_t bitmap) {
@@ -192,6 +187,7 @@ class Qcow2Writer : public ImageWriter {
   Header header_;
   bool compress_;
   bool in_place_;
+  EarlyWriteback writeback_;
   IdlePool<Compressor> compressors_;
   Allocator allocator_;
   std::vector<uint64_t> l1_;
@@ -213,7 +209,7 @@ Result<Header> header_for(const CreateOptions& options) {
   header.compression = options.compress ? Compression::kZstd : Compression::kZlib;
   for (const auto& [name, value] : options.settings) {
     if (name == "cluster_size") {
-      SNAP_ASSIGN(const uint64_t size, parse_size(value));
+      const uint64_t size = parse_size(value).value_or(0);
       if (!std::has_single_bit(size) || size < (1U << kLeastClusterBits) ||
           size > (1U << kMostClusterBits)) {
         return bad_setting(

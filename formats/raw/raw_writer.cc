@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "formats/early_writeback.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/copy/buffer_pool.h"
 
@@ -14,11 +15,14 @@ constexpr uint64_t kLeastPiece = 256 * kKiB;
 
 class RawWriter : public ImageWriter {
  public:
-  RawWriter(File& file, Before before, uint64_t unit) : file_(file), before_(before), unit_(unit) {}
+  RawWriter(File& file, Before before, Zeros zeros, uint64_t unit)
+      : file_(file), before_(before), zeros_(zeros), unit_(unit), writeback_(file) {}
 
   uint64_t unit_size() const override { return unit_; }
   uint64_t piece_size() const override { return div_round_up(kLeastPiece, unit_) * unit_; }
-  bool needs_zeros() const override { return before_ != Before::kZeros; }
+  bool needs_zeros() const override {
+    return before_ != Before::kZeros || zeros_ == Zeros::kAllocated;
+  }
   Result<void> add_zeros(uint64_t offset, uint64_t length) override { return zero(offset, length); }
   Result<void> place(WritePiece& /*piece*/) override { return {}; }
 
@@ -46,7 +50,9 @@ class RawWriter : public ImageWriter {
       SNAP_ASSIGN(const bool there, is_there(offset, data));
       if (there) return {};
     }
-    return file_.write_at(offset, data);
+    SNAP_TRY(file_.write_at(offset, data));
+    writeback_.wrote(offset, data.size());
+    return {};
   }
 
   Result<bool> is_there(uint64_t offset, std::span<const std::byte> data) {
@@ -63,6 +69,7 @@ class RawWriter : public ImageWriter {
   }
 
   Result<void> zero(uint64_t offset, uint64_t length) {
+    if (zeros_ == Zeros::kAllocated) return file_.zero_at(offset, length, ZeroMode::kKeep);
     while (length > 0) {
       SNAP_ASSIGN(const FileExtent extent, file_.extent_at(offset, length));
       if (!extent.hole) SNAP_TRY(file_.zero_at(offset, extent.length, ZeroMode::kPunch));
@@ -74,14 +81,16 @@ class RawWriter : public ImageWriter {
 
   File& file_;
   Before before_;
+  Zeros zeros_;
   uint64_t unit_;
+  EarlyWriteback writeback_;
   BufferPool buffers_;
 };
 
 }  // namespace
 
-std::unique_ptr<ImageWriter> make_writer(File& file, Before before, uint64_t unit) {
-  return std::make_unique<RawWriter>(file, before, unit);
+std::unique_ptr<ImageWriter> make_writer(File& file, Before before, Zeros zeros, uint64_t unit) {
+  return std::make_unique<RawWriter>(file, before, zeros, unit);
 }
 
 }  // namespace snaptool::raw

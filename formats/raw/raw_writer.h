@@ -13,8 +13,11 @@ enum class Before {
   kPartly,   // perhaps a part of the image already: what is there is not written again
 };
 
-// Writes the bytes of an image to where they are in it; `unit` bytes of zeros become a hole.
+// What becomes of zeros.
+enum class Zeros { kHoles, kAllocated };
+
+// Writes the bytes of an image to where they are in it; `unit` is what zeros are told by.
 // Requires: the file has the size of the image, or more.
-std::unique_ptr<ImageWriter> make_writer(File& file, Before before, uint64_t unit);
+std::unique_ptr<ImageWriter> make_writer(File& file, Before before, Zeros zeros, uint64_t unit);
 
 }  // namespace snaptool::raw

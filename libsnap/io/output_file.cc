@@ -80,7 +80,8 @@ Result<std::unique_ptr<OutputFile>> OutputFile::create(const std::string& path, 
     return Error::from_errno(err, fmt::format("cannot create '{}'", path));
   }
   SNAP_ASSIGN(output->file_, PosixFile::adopt(fd, path, Access::kReadWrite));
-  SNAP_TRY(output->file_->resize(size));
+  // A file that is cut to nothing is written out by ext4 when it is closed (auto_da_alloc).
+  if (size > 0) SNAP_TRY(output->file_->resize(size));
   return output;
 }
 
@@ -96,30 +97,32 @@ Result<std::unique_ptr<OutputFile>> OutputFile::resume(const std::string& path, 
   output->temporary_ = output->path_ + ".partial";
   const std::string& name = output->temporary_;
   struct stat st {};
-  output->resumed_ = ::lstat(name.c_str(), &st) == 0;
-  if (output->resumed_ && !S_ISREG(st.st_mode)) {
+  const bool there = ::lstat(name.c_str(), &st) == 0;
+  if (there && !S_ISREG(st.st_mode)) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is not a file: remove it, or name another output", name));
   }
-  if (!output->resumed_) {
+  for (const File* input : inputs) {
+    if (there && input->id() == FileId{st.st_dev, st.st_ino}) {
+      return Error(ErrorCode::kInvalidArgument,
+                   fmt::format("'{}' is an input: name another output than '{}'", name, path));
+    }
+  }
+  // One without a byte is what a crash left at once.
+  output->resumed_ = there && st.st_size > 0;
+  if (!there) {
     const int fd = ::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (fd < 0) return Error::from_errno(errno, fmt::format("cannot create '{}'", path));
     ::close(fd);
   }
   SNAP_ASSIGN(output->file_, PosixFile::open(name, {.access = Access::kReadWrite}));
-  for (const File* input : inputs) {
-    if (input->id() == output->file_->id()) {
-      return Error(ErrorCode::kInvalidArgument,
-                   fmt::format("'{}' is an input: name another output than '{}'", name, path));
-    }
-  }
   if (output->resumed_ && output->file_->size() != size && !replace) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is there and has {} bytes, not {}: it is of something else "
                              "(--force writes over it)",
                              name, output->file_->size(), size));
   }
-  SNAP_TRY(output->file_->resize(size));
+  if (output->file_->size() != size) SNAP_TRY(output->file_->resize(size));
   return output;
 }
 

@@ -45,6 +45,8 @@ class ContractTest(ScratchTest):
             return [f"{origin}@{cow}"]
         if command == "diff":
             return [f"{origin}@{cow}", f"{origin}@{cow}"]
+        if command == "convert":
+            return [f"{origin}@{cow}", self.scratch / f"converted-{next(self.numbers)}"]
         if command in ("merge", "repair"):
             return ["--dry-run", origin, cow]
         if command == "restore":
@@ -114,7 +116,7 @@ class EveryCommand(ContractTest):
     def test_there_are_the_commands_of_the_contract(self):
         self.assertEqual(set(commands()), {
             "info", "status", "verify", "repair", "map", "read", "dump", "restore", "create", "resize", "write", "write-origin", "discard",
-            "batch", "merge", "undo", "diff", "hash", "export", "apply", "diff-verify", "compose", "invert"})
+            "batch", "merge", "undo", "diff", "hash", "export", "convert", "apply", "diff-verify", "compose", "invert"})
 
     def test_help_and_version(self):
         for command in commands():
