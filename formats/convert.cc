@@ -16,7 +16,7 @@ namespace snaptool {
 namespace {
 
 constexpr size_t kSlotsPerThread = 3;
-constexpr uint64_t kMostBuffers = 64 * kMiB;  // of all slots, of each kind
+constexpr uint64_t kMostBuffers = 32 * kMiB;  // of all slots, of each kind
 
 // A piece, and what is known of it before it is read.
 struct Slot {

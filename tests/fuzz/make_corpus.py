@@ -2,9 +2,13 @@
 """Makes the seeds of the fuzzers: python3 make_corpus.py FOLDER (the folder `corpus` beside this file)."""
 
 import hashlib
+import random
 import struct
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+from qcow2_maker import Qcow2, feature_names, random_image  # noqa: E402
 
 
 def store(entries, chunk=512, valid=1, version=1, chunks=None, magic=0x70416e53):
@@ -187,6 +191,23 @@ def diffs():
     }
 
 
+def qcow2():
+    """The first byte: with a parent (1), of the snapshot "one" (2); see qcow2_fuzz.cc."""
+    rng = random.Random(1)
+    seeds = {f"random-{n}": bytes([n % 2]) + random_image(rng, cluster_bits=9 + n % 3, most=12_000).build()
+             for n in range(6)}
+    overlay = random_image(rng, cluster_bits=9, most=8000, backing="parent.raw", backing_format="raw")
+    overlay.snapshot("1", "one")
+    overlay.bitmap("changed", 12)
+    seeds["overlay"] = b"\3" + overlay.build()
+    subclusters = Qcow2(40_000, cluster_bits=14, extended=True, backing="parent.raw")
+    subclusters.subclusters(0, [(None, 0, b"s")[i % 3] for i in range(32)])
+    seeds["subclusters"] = b"\1" + subclusters.build()
+    unknown = Qcow2(4096, cluster_bits=9, incompatible=1 << 9, extensions=[feature_names((0, 9, "colour"))])
+    seeds["unknown-feature"] = b"\0" + unknown.build()
+    return seeds
+
+
 def main():
     folder = Path(sys.argv[1])
     plain = [(2, 2), (0, 3), (5, 4)]
@@ -225,6 +246,9 @@ def main():
     (folder / "diff").mkdir(parents=True, exist_ok=True)
     for name, data in diffs().items():
         (folder / "diff" / name).write_bytes(data)
+    (folder / "qcow2").mkdir(parents=True, exist_ok=True)
+    for name, data in qcow2().items():
+        (folder / "qcow2" / name).write_bytes(data)
     (folder / "disk").mkdir(parents=True, exist_ok=True)
     for name, data in disks().items():
         (folder / "disk" / name).write_bytes(data)
