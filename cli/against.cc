@@ -4,17 +4,15 @@
 #include <fmt/format.h>
 
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "libsnap/diff/content_hash.h"
 #include "libsnap/diff/manifest.h"
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // What is not as the manifest says: ranges, in order, joined where they touch.
 class Mismatches {
@@ -99,7 +97,7 @@ Result<int> verify_against(Invocation& invocation) {
                        {"size_differs", size_differs},
                        {"bytes", mismatches.bytes()},
                        {"ranges", std::move(ranges)}};
-    SNAP_TRY(invocation.report(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+    SNAP_TRY(invocation.report(json.text()));
   } else {
     std::string text;
     for (const ByteRange& range : mismatches.ranges()) {

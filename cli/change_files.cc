@@ -7,8 +7,8 @@
 #include <array>
 #include <charconv>
 #include <cstring>
-#include <nlohmann/json.hpp>
 
+#include "cli/json.h"
 #include "formats/rbd/rbd_diff.h"
 #include "libsnap/base/zstd.h"
 #include "libsnap/diff/snapdiff.h"
@@ -133,15 +133,15 @@ Result<void> report_changes(const Invocation& invocation, uint64_t target_size,
                             const ChangeEnd& end) {
   const ChangeTotals& totals = end.totals;
   if (invocation.json()) {
-    nlohmann::ordered_json json = {{"format_version", 1},
-                                   {"size", target_size},
-                                   {"records", totals.records},
-                                   {"data_bytes", totals.data_bytes},
-                                   {"zero_bytes", totals.zero_bytes},
-                                   {"discard_bytes", totals.discard_bytes},
-                                   {"length", end.length}};
+    Json json = {{"format_version", 1},
+                 {"size", target_size},
+                 {"records", totals.records},
+                 {"data_bytes", totals.data_bytes},
+                 {"zero_bytes", totals.zero_bytes},
+                 {"discard_bytes", totals.discard_bytes},
+                 {"length", end.length}};
     if (end.child_id) json["child_id"] = id_text(*end.child_id);
-    return invocation.report(json.dump(2) + "\n");
+    return invocation.report(json.text());
   }
   std::string text = fmt::format("wrote {} of changes ({} data, {} zeros) as {} ({} bytes)\n",
                                  format_size(totals.bytes()), format_size(totals.data_bytes),

@@ -3,11 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "cli/change_files.h"
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "cli/stdio.h"
 #include "cli/writing.h"
@@ -20,8 +20,6 @@
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kJournalEnding = ".snaptool-journal";
 constexpr std::string_view kSpoolEnding = ".snaptool-spool";
@@ -183,7 +181,7 @@ Result<void> report(const Invocation& invocation, const Diffs& diffs, const Chai
                  {"bytes", checked.bytes},
                  {"already_applied", nothing_to_do}};
     if (id) json["child_id"] = id_text(*id);
-    return invocation.report(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    return invocation.report(json.text());
   }
   const std::string what =
       diffs.files.size() == 1 ? "the diff" : fmt::format("{} diffs", diffs.files.size());

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <fstream>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "cli/script.h"
 #include "cli/stdio.h"
@@ -20,7 +20,6 @@
 namespace snaptool::cli {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using Verb = ScriptCommand::Verb;
 
 // "NAME=COW[,store=P|PO|N][,chunk-size=SIZE]"
@@ -280,7 +279,7 @@ Result<void> Runner::run_command(const ScriptCommand& command) {
 Result<void> Runner::finish() {
   if (!invocation_.json()) return {};
   const Json json = {{"format_version", 1}, {"results", std::move(results_)}};
-  return invocation_.report(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  return invocation_.report(json.text());
 }
 
 Result<int> run(Invocation& invocation) {

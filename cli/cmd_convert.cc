@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <bit>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "cli/stdio.h"
 #include "formats/convert.h"
@@ -311,19 +311,17 @@ Result<int> report(const Invocation& invocation, const Task& task, const Convert
     invocation.warn(fmt::format("{} bytes at byte {} could not be read: there are zeros",
                                 range.length, range.offset));
   }
-  nlohmann::ordered_json json = {{"format_version", 1},
-                                 {"filename", task.path},
-                                 {"format", task.driver == nullptr ? "raw" : task.driver->name},
-                                 {"virtual_size", task.create.size},
-                                 {"data_bytes", result.data_bytes},
-                                 {"zero_bytes", result.zero_bytes},
-                                 {"unreadable_bytes", lost}};
+  Json json = {{"format_version", 1},
+               {"filename", task.path},
+               {"format", task.driver == nullptr ? "raw" : task.driver->name},
+               {"virtual_size", task.create.size},
+               {"data_bytes", result.data_bytes},
+               {"zero_bytes", result.zero_bytes},
+               {"unreadable_bytes", lost}};
   const std::string text = fmt::format(
       "{}: {} of data{}\n", printable(task.path), format_size(result.data_bytes),
       lost > 0 ? fmt::format(", and {} that could not be read", format_size(lost)) : "");
-  SNAP_TRY(invocation.report(
-      invocation.json() ? json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
-                        : text));
+  SNAP_TRY(invocation.report(invocation.json() ? json.text() : text));
   return lost > 0 ? kExitDamagedInput : kExitDone;
 }
 

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
-#include <nlohmann/json.hpp>
 
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "cli/writing.h"
 #include "libsnap/base/arithmetic.h"
@@ -16,8 +16,6 @@
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // --size: bytes, or a percentage of the origin. Nothing when it was not given.
 Result<std::optional<uint64_t>> wanted_size(const Invocation& invocation, uint64_t origin_size) {
@@ -122,8 +120,7 @@ Result<int> run(Invocation& invocation) {
   if (measure) {
     SNAP_TRY(invocation.report(
         invocation.json()
-            ? Json{{"format_version", 1}, {"chunk_size", chunk}, {"size", plan.enough}}.dump(2) +
-                  "\n"
+            ? Json{{"format_version", 1}, {"chunk_size", chunk}, {"size", plan.enough}}.text()
             : fmt::format("{}\n", plan.enough)));
     return kExitDone;
   }
@@ -144,7 +141,7 @@ Result<int> run(Invocation& invocation) {
     const Json json = {{"format_version", 1},     {"cow", path},
                        {"chunk_size", chunk},     {"size", size},
                        {"room_chunks", capacity}, {"origin_chunks", plan.origin_chunks}};
-    SNAP_TRY(invocation.report(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+    SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
   }
   SNAP_TRY(invocation.report(fmt::format(

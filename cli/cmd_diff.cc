@@ -6,6 +6,7 @@
 #include "cli/command_table.h"
 #include "cli/disk_tree.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "cli/report.h"
 #include "libsnap/base/arithmetic.h"
@@ -234,7 +235,7 @@ std::vector<ByteRange> ranges_within(const std::vector<Storage>& image,
 }
 
 Result<std::vector<ReportRegion>> regions_of(const Invocation& invocation, const OpenImage& open) {
-  nlohmann::ordered_json unused;
+  Json unused;
   SNAP_ASSIGN(const DiskTree tree, describe_disk(invocation, {open.files.front()}, unused));
   std::vector<ReportRegion> regions;
   for (const Region& region : tree.regions) {

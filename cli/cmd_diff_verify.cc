@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "cli/change_files.h"
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "libsnap/diff/apply.h"
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 Result<int> run(Invocation& invocation) {
   const std::string& path = invocation.operands().front();
@@ -59,7 +56,7 @@ Result<int> run(Invocation& invocation) {
       json["image"] = invocation.operands()[1];
       json["already_applied"] = applied;
     }
-    SNAP_TRY(invocation.report(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+    SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
   }
   std::string text = fmt::format("'{}' is whole: {} of changes\n", changes->name(),

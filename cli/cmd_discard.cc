@@ -2,18 +2,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "cli/writing.h"
 #include "libsnap/snap/snapshot.h"
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // What is passed down changes the origin, which then has to be open for writing.
 struct Opened {
@@ -40,7 +38,7 @@ Result<Opened> open_passing_down(const Invocation& invocation, const ImageSpec& 
 Result<int> report_discard(const Invocation& invocation, uint64_t offset, uint64_t length) {
   SNAP_TRY(invocation.report(
       invocation.json()
-          ? Json{{"format_version", 1}, {"offset", offset}, {"bytes", length}}.dump(2) + "\n"
+          ? Json{{"format_version", 1}, {"offset", offset}, {"bytes", length}}.text()
           : fmt::format("discarded {} bytes at byte {} of the snapshot\n", length, offset)));
   return kExitDone;
 }

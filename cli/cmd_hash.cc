@@ -2,10 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "cli/text_output.h"
 #include "libsnap/diff/content_hash.h"
@@ -13,8 +13,6 @@
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 Result<std::vector<HashAlgorithm>> algorithms_of(const Invocation& invocation) {
   std::vector<HashAlgorithm> algorithms;
@@ -50,7 +48,7 @@ Result<void> write_whole(const Invocation& invocation, Image& image, const std::
   if (invocation.json()) {
     Json json = {{"format_version", 1}, {"filename", name}, {"size", image.size()}};
     json.update(sums_json(algorithms, sums));
-    return out.write(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    return out.write(json.text());
   }
   for (size_t i = 0; i < sums.size(); ++i) {
     SNAP_TRY(out.write(manifest_line(algorithms[i], sums[i], name, sums.size() > 1)));
@@ -67,7 +65,7 @@ Result<void> write_blocks(const Invocation& invocation, Image& image, const std:
                        {"filename", name},
                        {"size", image.size()},
                        {"block_size", block_size}};
-    std::string text = head.dump(-1, ' ', false, Json::error_handler_t::replace);
+    std::string text = head.line();
     text.pop_back();
     SNAP_TRY(out.write(text + ",\n\"blocks\": ["));
   } else {
@@ -82,7 +80,7 @@ Result<void> write_blocks(const Invocation& invocation, Image& image, const std:
         row.update(sums_json(algorithms, block.sums));
         const std::string separator = any ? ",\n " : "\n ";
         any = true;
-        return out.write(separator + row.dump());
+        return out.write(separator + row.line());
       },
       job));
   return json ? out.write(any ? "\n]}\n" : "]}\n") : Result<void>();

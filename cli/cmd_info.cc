@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 
 #include "cli/change_files.h"
 #include "cli/command_table.h"
 #include "cli/disk_tree.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "cli/stdio.h"
 #include "formats/rbd/rbd_diff.h"
@@ -18,8 +18,6 @@
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // What a diff says of itself; of a snapdiff, header and end are read, of rbd's all.
 Result<std::string> describe_changes(ChangeFile& changes, Json& json) {
@@ -247,8 +245,7 @@ Result<int> run(Invocation& invocation) {
   SNAP_ASSIGN(const std::string about, is_file ? describe_file(invocation, spec, json)
                                                : describe_view(invocation, spec, json));
   const std::string text = fmt::format("{:<16}{}\n", "image:", printable(operand)) + about;
-  SNAP_TRY(invocation.report(
-      invocation.json() ? json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n" : text));
+  SNAP_TRY(invocation.report(invocation.json() ? json.text() : text));
   return kExitDone;
 }
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/map_writers.h"
 #include "cli/open_image.h"
 #include "cli/text_output.h"
@@ -50,15 +49,13 @@ class Rows {
     if (row_.length == 0) return {};
     std::string text;
     if (json_) {
-      nlohmann::ordered_json row = {
-          {"start", start_},     {"length", row_.length},
-          {"depth", row_.depth}, {"present", !row_.zero || row_.depth == 0},
-          {"zero", row_.zero},   {"data", !row_.zero}};
+      Json row = {{"start", start_},     {"length", row_.length},
+                  {"depth", row_.depth}, {"present", !row_.zero || row_.depth == 0},
+                  {"zero", row_.zero},   {"data", !row_.zero}};
       if (row_.file_offset) row["offset"] = *row_.file_offset;
       if (!row_.file_offset && !row_.zero) row["compressed"] = true;
       row["filename"] = row_.file->name();
-      text = (any_ ? ",\n " : "\n ") +
-             row.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+      text = (any_ ? ",\n " : "\n ") + row.line();
     } else if (!row_.zero) {
       text = fmt::format("{:<16} {:<16} {:<16} {}\n", fmt::format("{:#x}", start_),
                          fmt::format("{:#x}", row_.length),

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <nlohmann/json.hpp>
 
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "cli/stdio.h"
 #include "cli/writing.h"
@@ -21,8 +21,6 @@
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // The stores below the one that is merged: what it is merged into.
 ImageSpec origin_of(const ImageSpec& spec) {
@@ -77,7 +75,7 @@ Result<void> report_merge(const Invocation& invocation, const ImageSpec& spec, c
             {{"old_chunk", entry.old_chunk}, {"new_chunk", entry.new_chunk}, {"cause", cause}});
       }
     }
-    return invocation.report(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    return invocation.report(json.text());
   }
   if (merge.report().count(DefectCode::kNoStore) > 0) {
     return invocation.report(

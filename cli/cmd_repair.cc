@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/findings.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "cli/writing.h"
 #include "libsnap/io/output_file.h"
@@ -13,8 +12,6 @@
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::string plural(uint64_t count, std::string_view what) {
   return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
@@ -77,7 +74,7 @@ Result<void> print(const Invocation& invocation, const Salvage& salvage, const R
                  {"beyond_end", salvage.taken_beyond()},
                  {"least_size", report.size}};
     add_findings(json, report.dropped);
-    return invocation.report(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    return invocation.report(json.text());
   }
   uint64_t dropped = 0;
   for (const uint64_t count : report.dropped.counts) dropped += count;

@@ -2,18 +2,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/opener.h"
 #include "libsnap/snap/create.h"
 #include "libsnap/snap/persistent_store.h"
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 Result<int> run(Invocation& invocation) {
   SNAP_ASSIGN(const FileSpec spec, cow_operand(invocation, invocation.operands().front()));
@@ -27,9 +25,9 @@ Result<int> run(Invocation& invocation) {
                                                  only_minimum && invocation.force_share()}));
   SNAP_ASSIGN(const uint64_t minimum, minimum_store_size(*cow, invocation.cancel()));
   if (only_minimum) {
-    SNAP_TRY(invocation.report(
-        invocation.json() ? Json{{"format_version", 1}, {"minimum", minimum}}.dump(2) + "\n"
-                          : fmt::format("{}\n", minimum)));
+    SNAP_TRY(invocation.report(invocation.json()
+                                   ? Json{{"format_version", 1}, {"minimum", minimum}}.text()
+                                   : fmt::format("{}\n", minimum)));
     return kExitDone;
   }
   if (invocation.force_share()) {
@@ -57,7 +55,7 @@ Result<int> run(Invocation& invocation) {
   }
   if (invocation.json()) {
     const Json json = {{"format_version", 1}, {"size_before", before}, {"size", size}};
-    SNAP_TRY(invocation.report(json.dump(2) + "\n"));
+    SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
   }
   SNAP_TRY(

@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "cli/change_files.h"
 #include "cli/command_table.h"
 #include "cli/data_source.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "libsnap/io/output_file.h"
 #include "libsnap/snap/restore.h"
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 Result<uint64_t> restore(const Invocation& invocation, DataSource& source,
                          const std::function<Result<RestoreTarget>(const DumpHeader&)>& target) {
@@ -82,7 +79,7 @@ Result<int> run(Invocation& invocation) {
   if (!exceptions) return exceptions.error();
   if (invocation.json()) {
     const Json json = {{"format_version", 1}, {"cow", path}, {"exceptions", *exceptions}};
-    SNAP_TRY(invocation.report(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+    SNAP_TRY(invocation.report(json.text()));
   } else {
     SNAP_TRY(invocation.report(
         fmt::format("'{}' has {} exception{}\n", path, *exceptions, *exceptions == 1 ? "" : "s")));

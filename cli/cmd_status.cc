@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "libsnap/snap/persistent_store.h"
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // Counts the runs of a store while its metadata are read.
 Result<uint64_t> read_and_count_runs(PersistentStore& store, const Cancel& cancel) {
@@ -71,7 +68,7 @@ Result<int> run(Invocation& invocation) {
       json["exceptions"] = store.exceptions();
       json["runs"] = runs;
     }
-    SNAP_TRY(invocation.report(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+    SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
   }
   if (invocation.has("table")) {

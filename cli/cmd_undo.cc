@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "cli/stdio.h"
 #include "libsnap/snap/undo.h"
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 Result<void> report_undo(const Invocation& invocation, const ImageSpec& spec, const Undo& undo,
                          bool dry_run) {
@@ -23,7 +20,7 @@ Result<void> report_undo(const Invocation& invocation, const ImageSpec& spec, co
                        {"dry_run", dry_run},
                        {"exceptions", undo.exceptions()},
                        {"bytes", undo.bytes()}};
-    return invocation.report(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    return invocation.report(json.text());
   }
   return invocation.report(fmt::format(
       "{} {} exceptions to '{}', and {} to '{}'\n", dry_run ? "would give back" : "gave back",

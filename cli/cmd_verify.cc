@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "cli/against.h"
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/findings.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "libsnap/snap/verify_data.h"
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::string_view result_name(Severity worst) {
   return worst == Severity::kNote ? "sound" : severity_name(worst);
@@ -74,7 +71,7 @@ Result<int> run(Invocation& invocation) {
     json["exceptions"] = report.exceptions;
     json["areas"] = report.areas;
     json["runs"] = report.runs;
-    SNAP_TRY(invocation.report(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+    SNAP_TRY(invocation.report(json.text()));
   } else {
     SNAP_TRY(invocation.report(human(report, cow.name())));
   }

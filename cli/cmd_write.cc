@@ -2,10 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "cli/stdio.h"
 #include "cli/writing.h"
@@ -13,8 +13,6 @@
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // Calls with the pieces of `data`, cut at the chunks' borders, that are not what the view has.
 Result<void> for_unequal(
@@ -120,7 +118,7 @@ Result<int> run(Invocation& invocation) {
                        {"bytes", *written},
                        {"bytes_skipped", skipped},
                        {"exceptions_added", added}};
-    SNAP_TRY(invocation.report(json.dump(2) + "\n"));
+    SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
   }
   SNAP_TRY(invocation.report(fmt::format(

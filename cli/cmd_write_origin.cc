@@ -2,18 +2,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/json.h"
 #include "cli/open_image.h"
 #include "cli/writing.h"
 #include "libsnap/snap/origin.h"
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // A pipe is read in pieces of this size: each is kept for by the snapshots before it is written.
 constexpr uint64_t kPipePiece = 8 * kMiB;
@@ -139,7 +137,7 @@ Result<int> run(Invocation& invocation) {
                        {"offset", request.offset},
                        {"bytes", *written},
                        {"invalidated", invalid}};
-    SNAP_TRY(invocation.report(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+    SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
   }
   SNAP_TRY(invocation.report(

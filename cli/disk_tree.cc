@@ -3,8 +3,7 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
+#include "cli/json.h"
 #include "cli/opener.h"
 #include "cli/stdio.h"
 #include "formats/lvm2/physical_volume.h"
@@ -12,8 +11,6 @@
 #include "libsnap/snap/persistent_store.h"
 
 namespace snaptool::cli {
-
-using Json = nlohmann::ordered_json;
 
 // What is known of a store without its origin.
 Result<Json> describe_store(File& file, const Cancel& cancel) {
@@ -52,21 +49,21 @@ std::string store_text(const Json& store, const std::string& name) {
     text += fmt::format("{:<16}{}\n", fmt::format("{}:", key), value);
   };
   if (store.contains("chunk_size_sectors")) {
-    const auto chunk = store["chunk_size_sectors"].get<uint64_t>() * kSectorSize;
-    row("valid", store["valid"].get<bool>() ? "yes" : "no (overflowed, or a write failed)");
+    const auto chunk = store.at("chunk_size_sectors").number() * kSectorSize;
+    row("valid", store.at("valid").is_true() ? "yes" : "no (overflowed, or a write failed)");
     row("chunk size", fmt::format("{} ({} bytes)", format_size(chunk), chunk));
     if (store.contains("exceptions")) {
-      const auto count = store["exceptions"].get<uint64_t>();
+      const auto count = store.at("exceptions").number();
       row("exceptions", fmt::format("{} ({} of data)", count, format_size(count * chunk)));
-      const auto allocated = store["allocated_sectors"].get<uint64_t>();
-      const auto total = store["total_sectors"].get<uint64_t>();
+      const auto allocated = store.at("allocated_sectors").number();
+      const auto total = store.at("total_sectors").number();
       row("fill", fmt::format("{:.2f}% ({} of {} sectors, {} of them metadata)",
                               100.0 * static_cast<double>(allocated) / static_cast<double>(total),
-                              allocated, total, store["metadata_sectors"].get<uint64_t>()));
+                              allocated, total, store.at("metadata_sectors").number()));
     }
   }
   if (store.contains("problem")) {
-    row("problem", store["problem"].get<std::string>());
+    row("problem", store.at("problem").string());
     text += fmt::format("'snaptool verify {}' says more\n", name);
   } else {
     text +=
@@ -242,7 +239,7 @@ class Describer {
       }
     }
     line(depth, fmt::format("#{}/{:<14} snapshot, COW of {}, chunks of {}, {}{}", group.name,
-                            snapshot.name, format_size(json["cow_size"].get<uint64_t>()),
+                            snapshot.name, format_size(json.at("cow_size").number()),
                             format_size(snapshot.chunk_sectors * kSectorSize), state,
                             snapshot.merging ? ", being merged into its origin" : ""));
     list.push_back(std::move(json));
@@ -250,10 +247,11 @@ class Describer {
   }
 
   static std::string state_of(const Json& store) {
-    if (store.contains("valid") && !store["valid"].get<bool>()) return "Invalid";
-    if (store.contains("problem")) return store["problem"].get<std::string>();
-    return fmt::format("{:.2f}% full", 100.0 * store["allocated_sectors"].get<double>() /
-                                           store["total_sectors"].get<double>());
+    if (store.contains("valid") && !store.at("valid").is_true()) return "Invalid";
+    if (store.contains("problem")) return store.at("problem").string();
+    return fmt::format("{:.2f}% full",
+                       100.0 * static_cast<double>(store.at("allocated_sectors").number()) /
+                           static_cast<double>(store.at("total_sectors").number()));
   }
 
   const Cancel& cancel_;

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "cli/invocation.h"
+#include "cli/json.h"
 #include "libsnap/io/file.h"
 
 namespace snaptool::cli {
@@ -27,12 +27,11 @@ struct DiskTree {
 // Describes a file, or several that are PVs of one volume group. What is damaged is said in its
 // place. Adds to `json`. Errors: kIo; kInterrupted.
 Result<DiskTree> describe_disk(const Invocation& invocation,
-                               const std::vector<std::shared_ptr<File>>& files,
-                               nlohmann::ordered_json& json);
+                               const std::vector<std::shared_ptr<File>>& files, Json& json);
 
 // What is known of a store without its origin, and lines of it for a person, under "image:" and
 // such.
-Result<nlohmann::ordered_json> describe_store(File& file, const Cancel& cancel);
-std::string store_text(const nlohmann::ordered_json& store, const std::string& name);
+Result<Json> describe_store(File& file, const Cancel& cancel);
+std::string store_text(const Json& store, const std::string& name);
 
 }  // namespace snaptool::cli

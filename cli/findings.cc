@@ -3,12 +3,8 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // A number from an entry that is known to be corrupt is a hex string.
 Json chunk_number(std::optional<uint64_t> chunk, bool corrupt) {

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "cli/json.h"
 #include "cli/signals.h"
 #include "cli/stdio.h"
 #include "libsnap/base/units.h"
@@ -85,11 +85,11 @@ void ProgressReporter::show(bool last) {
       return;
     }
     case ProgressStyle::Kind::kJsonl: {
-      const nlohmann::ordered_json row = {{"description", description_},
-                                          {"transferred", done},
-                                          {"size", size},
-                                          {"elapsed", elapsed()}};
-      const std::string text = row.dump() + "\n";
+      const Json row = {{"description", description_},
+                        {"transferred", done},
+                        {"size", size},
+                        {"elapsed", elapsed()}};
+      const std::string text = row.line() + "\n";
       // Whoever asked for it may have stopped reading: the work goes on.
       auto ignored = write_all(style_.fd, std::as_bytes(std::span(text)));
       static_cast<void>(ignored);

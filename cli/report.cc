@@ -6,16 +6,11 @@
 
 #include <cstdlib>
 #include <ctime>
-#include <nlohmann/json.hpp>
+
+#include "cli/json.h"
 
 namespace snaptool::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-std::string dumped(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
 
 Json image_json(const ReportImage& image) {
   Json json = {{"filename", image.name}, {"size", image.size}};
@@ -50,7 +45,7 @@ class JsonReport : public ReportWriter {
                  {"image2", image_json(head.after)},
                  {"granularity", head.granularity},
                  {"strict", head.strict}};
-    std::string text = dumped(json);
+    std::string text = json.line();
     text.pop_back();  // the object goes on
     return out_.write(text + ",\n\"ranges\": [");
   }
@@ -65,7 +60,7 @@ class JsonReport : public ReportWriter {
       json["hex_offset"] = range.hex_offset;
     const std::string separator = any_ ? ",\n " : "\n ";
     any_ = true;
-    return out_.write(separator + dumped(json));
+    return out_.write(separator + json.line());
   }
 
   Result<void> finish(const ReportTail& tail) override {
@@ -79,7 +74,7 @@ class JsonReport : public ReportWriter {
                  {"hole_bytes", summary.hole_bytes},
                  {"sizes_differ", summary.sizes_differ}};
     if (tail.chunk_size) json["chunk_size"] = *tail.chunk_size;
-    return out_.write(std::string(any_ ? "\n" : "") + "],\n\"summary\": " + dumped(json) + "}\n");
+    return out_.write(std::string(any_ ? "\n" : "") + "],\n\"summary\": " + json.line() + "}\n");
   }
 
  private:
