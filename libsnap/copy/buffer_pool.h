@@ -11,16 +11,18 @@
 
 namespace snaptool {
 
-// Buffers of kIoPiece bytes, handed from task to task so that their pages are faulted in once.
+// Buffers of one size, handed from task to task so that their pages are faulted in once.
 class BufferPool {
  public:
+  explicit BufferPool(size_t size = kIoPiece) : size_(size) {}
+
   class Lease {
    public:
     explicit Lease(BufferPool& pool) : pool_(pool), buffer_(pool.take()) {}
     ~Lease() { pool_.give_back(std::move(buffer_)); }
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
-    std::span<std::byte> bytes() { return {buffer_.get(), kIoPiece}; }
+    std::span<std::byte> bytes() { return {buffer_.get(), pool_.size_}; }
 
    private:
     BufferPool& pool_;
@@ -30,7 +32,7 @@ class BufferPool {
  private:
   PageBuffer take() {
     const std::lock_guard lock(mutex_);
-    if (free_.empty()) return make_page_buffer(kIoPiece);
+    if (free_.empty()) return make_page_buffer(size_);
     auto buffer = std::move(free_.back());
     free_.pop_back();
     return buffer;
@@ -40,6 +42,7 @@ class BufferPool {
     free_.push_back(std::move(buffer));
   }
 
+  size_t size_;
   std::mutex mutex_;
   std::vector<PageBuffer> free_;  // guarded by mutex_
 };

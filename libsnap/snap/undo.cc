@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
@@ -49,7 +50,7 @@ Result<void> check_part(File& origin, File& cow, const Part& part, std::span<std
   SNAP_TRY(origin.read_at(part.target, now));
   const auto same = [&](uint64_t at, std::span<const std::byte> other) {
     const uint64_t sector = std::min(kSectorSize, length - at);
-    return std::equal(&now[at], &now[at] + sector, &other[at]);
+    return std::memcmp(&now[at], &other[at], sector) == 0;
   };
   // The COW is read only where the origin is not the old one: elsewhere it may be unreadable.
   uint64_t begin = 0;
@@ -83,7 +84,7 @@ Result<void> check_bytes(File& origin, File& cow, const UndoJournal& journal,
     starts.push_back(total);
     total += range.length;
   }
-  BufferPool buffers;
+  BufferPool buffers(std::min(kIoPiece, batch.data_bytes));
   return parallel_for(batch.piece_count(), job, [&](size_t piece) -> Result<void> {
     BufferPool::Lease old_lease(buffers);
     BufferPool::Lease now_lease(buffers);

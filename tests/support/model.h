@@ -14,6 +14,11 @@ namespace snaptool::test {
 
 using Bytes = std::vector<std::byte>;
 
+// The standard library compares std::byte one by one, and the crash tests do little else.
+inline bool operator==(const Bytes& a, const Bytes& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
+
 // A naive dm-snapshot: whole images in vectors, written out byte by byte after
 // libsnap/snap/FORMAT.md. It shares no code with the library, so that the library is checked
 // against the format and not against itself.
