@@ -54,11 +54,16 @@ Result<void> ByteOutput::write(std::span<const std::byte> bytes) {
   return {};
 }
 
-Result<void> ByteOutput::commit() {
+Result<File*> ByteOutput::written() {
   SNAP_TRY(write_buffer());
-  if (!file_) return {};
+  if (!file_) return nullptr;
   SNAP_TRY(file_->file().resize(at_));
-  return file_->commit();
+  return &file_->file();
+}
+
+Result<void> ByteOutput::commit(bool durable) {
+  SNAP_ASSIGN(const File* const file, written());
+  return file != nullptr ? file_->commit(durable) : Result<void>();
 }
 
 }  // namespace snaptool::cli

@@ -20,8 +20,10 @@ class ByteOutput {
                                  const std::vector<const File*>& inputs, bool replace);
   // They may wait in a buffer until commit.
   Result<void> write(std::span<const std::byte> bytes);
+  // The file with all that was written, to be read back; nullptr: it went to a stream.
+  Result<File*> written();
   // Without it, no new file is left.
-  Result<void> commit();
+  Result<void> commit(bool durable = true);
   bool is_file() const { return file_ != nullptr; }
 
  private:

@@ -5,6 +5,7 @@
 #include <bit>
 #include <filesystem>
 
+#include "cli/byte_output.h"
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
@@ -288,11 +289,30 @@ Result<ConvertResult> fill_raw(const Invocation& invocation, Task& task) {
   return result;
 }
 
-Result<int> stream_raw(const Invocation& invocation, Task& task, const StreamTarget& stream) {
-  if (task.driver != nullptr) {
-    return Error(ErrorCode::kUnsupported,
-                 fmt::format("{} cannot be written to a pipe: name a file", task.driver->name));
+Result<void> check_stream(const Invocation& invocation) {
+  return invocation.has("verify") ? bad("--verify: a pipe cannot be read back") : Result<void>();
+}
+
+// A format that is written front to back, into a file or a pipe.
+Result<ConvertResult> make_stream(const Invocation& invocation, Task& task) {
+  SNAP_ASSIGN(auto output, ByteOutput::open(task.path, StreamTarget::Content::kBinary,
+                                            task.inputs(), invocation.has("force")));
+  if (!output.is_file()) SNAP_TRY(check_stream(invocation));
+  const ByteSink sink = [&](std::span<const std::byte> bytes) { return output.write(bytes); };
+  SNAP_ASSIGN(const auto writer, task.driver->stream(sink, task.create));
+  SNAP_ASSIGN(ConvertResult result, write_image(invocation, task, *writer));
+  if (invocation.has("verify")) {
+    SNAP_ASSIGN(File* const file, output.written());
+    SNAP_TRY(verify(invocation, task, *file));
   }
+  SNAP_TRY(output.commit(task.durable));
+  return result;
+}
+
+// All bytes of a raw image, holes as zeros.
+Result<ConvertResult> stream_raw(const Invocation& invocation, Task& task,
+                                 const StreamTarget& stream) {
+  SNAP_TRY(check_stream(invocation));
   Image& image = task.image();
   Progress progress;
   progress.set_size(image.size());
@@ -301,7 +321,21 @@ Result<int> stream_raw(const Invocation& invocation, Task& task, const StreamTar
       image, 0, image.size(),
       [&](std::span<const std::byte> bytes) { return write_all(stream.fd(), bytes); },
       invocation.job(progress)));
-  return kExitDone;
+  return ConvertResult{image.size(), 0};
+}
+
+Result<ConvertResult> convert(const Invocation& invocation, Task& task) {
+  if (task.driver != nullptr && task.driver->stream != nullptr) {
+    return make_stream(invocation, task);
+  }
+  SNAP_ASSIGN(const auto stream, StreamTarget::open(task.path, StreamTarget::Content::kBinary));
+  if (stream && task.driver != nullptr) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("{} cannot be written to a pipe: name a file", task.driver->name));
+  }
+  if (stream) return stream_raw(invocation, task, stream);
+  if (task.driver != nullptr) return make_format(invocation, task);
+  return invocation.has("no-create") ? fill_raw(invocation, task) : make_raw(invocation, task);
 }
 
 Result<int> report(const Invocation& invocation, const Task& task, const ConvertResult& result) {
@@ -311,30 +345,27 @@ Result<int> report(const Invocation& invocation, const Task& task, const Convert
     invocation.warn(fmt::format("{} bytes at byte {} could not be read: there are zeros",
                                 range.length, range.offset));
   }
-  Json json = {{"format_version", 1},
-               {"filename", task.path},
-               {"format", task.driver == nullptr ? "raw" : task.driver->name},
-               {"virtual_size", task.create.size},
-               {"data_bytes", result.data_bytes},
-               {"zero_bytes", result.zero_bytes},
-               {"unreadable_bytes", lost}};
+  const int status = lost > 0 ? kExitDamagedInput : kExitDone;
+  if (task.path == "-") return status;  // standard output is the image itself
+  const Json json = {{"format_version", 1},
+                     {"filename", task.path},
+                     {"format", task.driver == nullptr ? "raw" : task.driver->name},
+                     {"virtual_size", task.create.size},
+                     {"data_bytes", result.data_bytes},
+                     {"zero_bytes", result.zero_bytes},
+                     {"unreadable_bytes", lost}};
   const std::string text = fmt::format(
       "{}: {} of data{}\n", printable(task.path), format_size(result.data_bytes),
       lost > 0 ? fmt::format(", and {} that could not be read", format_size(lost)) : "");
   SNAP_TRY(invocation.report(invocation.json() ? json.text() : text));
-  return lost > 0 ? kExitDamagedInput : kExitDone;
+  return status;
 }
 
 Result<int> run(Invocation& invocation) {
   SNAP_ASSIGN(Task task, task_of(invocation));
   SNAP_TRY(check_output_name(task.path));
-  SNAP_ASSIGN(const auto stream, StreamTarget::open(task.path, StreamTarget::Content::kBinary));
-  if (stream) return stream_raw(invocation, task, stream);
-  auto result = task.driver != nullptr        ? make_format(invocation, task)
-                : invocation.has("no-create") ? fill_raw(invocation, task)
-                                              : make_raw(invocation, task);
-  if (!result) return std::move(result).error();
-  return report(invocation, task, *result);
+  SNAP_ASSIGN(const ConvertResult result, convert(invocation, task));
+  return report(invocation, task, result);
 }
 
 }  // namespace
@@ -357,9 +388,10 @@ CommandSpec convert_command() {
        "output-format",
        OptionKind::kValue,
        "FMT",
-       "raw (the default), qcow2, or dm-snapshot: a store over the image that --base names",
+       "raw (the default), qcow2, rbd (Ceph's whole images), or dm-snapshot: a store over the "
+       "image that --base names",
        ValueHint::kChoices,
-       {"raw", "qcow2", "dm-snapshot"}},
+       {"raw", "qcow2", "rbd", "dm-snapshot"}},
       {0,
        "option",
        OptionKind::kValue,

@@ -106,11 +106,15 @@ std::string size_text(std::string_view what, uint64_t size) {
 void describe_snapshots(const FormatFacts& facts, Json& json, std::string& text) {
   json["snapshots"] = Json::array();
   for (const FormatFacts::Snapshot& one : facts.snapshots) {
-    const auto time = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time_t{one.seconds}));
-    json["snapshots"].push_back(
-        {{"id", one.id}, {"name", one.name}, {"virtual_size", one.size}, {"date", time}});
-    text += fmt::format("{:<16}{} '{}', {}, {}\n", "snapshot:", printable(one.id),
-                        printable(one.name), format_size(one.size), time);
+    Json snapshot = {{"id", one.id}, {"name", one.name}, {"virtual_size", one.size}};
+    std::string date;
+    if (one.seconds) {
+      date = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time_t{*one.seconds}));
+      snapshot["date"] = date;
+    }
+    json["snapshots"].push_back(std::move(snapshot));
+    text += fmt::format("{:<16}{} '{}', {}{}{}\n", "snapshot:", printable(one.id),
+                        printable(one.name), format_size(one.size), date.empty() ? "" : ", ", date);
   }
   json["bitmaps"] = Json::array();
   for (const FormatFacts::Bitmap& one : facts.bitmaps) {
@@ -143,7 +147,11 @@ std::string describe_format(const FormatDriver& driver, const FormatFacts& facts
           json[key] = one;
           std::string label = key;
           std::replace(label.begin(), label.end(), '_', ' ');
-          text += fmt::format("{:<16}{}\n", label + ":", one);
+          if constexpr (std::is_same_v<std::decay_t<decltype(one)>, std::string>) {
+            text += fmt::format("{:<16}{}\n", printable(label) + ":", printable(one));
+          } else {
+            text += fmt::format("{:<16}{}\n", label + ":", one);
+          }
         },
         value);
   }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "formats/image_writer.h"
+#include "libsnap/diff/change_stream.h"
 #include "libsnap/io/image.h"
 
 namespace snaptool {
@@ -30,8 +31,8 @@ struct FormatFacts {
   struct Snapshot {
     std::string id;
     std::string name;
-    uint64_t size = 0;     // bytes
-    uint32_t seconds = 0;  // since 1970
+    uint64_t size = 0;                // bytes
+    std::optional<uint32_t> seconds;  // since 1970, if it says
   };
   struct Bitmap {
     std::string name;
@@ -84,6 +85,8 @@ struct FormatDriver {
   // Makes an image of a file that is empty; nullptr: that cannot be done. Errors: kInvalidArgument
   // for settings; kUnsupported.
   Result<std::unique_ptr<ImageWriter>> (*create)(File& file, const CreateOptions& options);
+  // The same, front to back, so that it can go through a pipe; nullptr: that cannot be done.
+  Result<std::unique_ptr<ImageWriter>> (*stream)(ByteSink sink, const CreateOptions& options);
   std::span<const FormatSetting> settings;
   uint64_t size_unit;     // bytes; others sizes cannot be told by the format
   bool has_parents_size;  // an image of it is as large as what it is over

@@ -14,10 +14,6 @@
 namespace snaptool::rbd {
 namespace {
 
-constexpr std::string_view kBanner1 = "rbd diff v1\n";
-constexpr std::string_view kBanner2 = "rbd diff v2\n";
-constexpr uint64_t kMostName = 4096;
-
 void add_number(std::vector<std::byte>& bytes, uint64_t value) {
   bytes.resize(bytes.size() + 8);
   store_le(bytes.data() + bytes.size() - 8, value);

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "libsnap/diff/change_stream.h"
 
@@ -10,6 +11,10 @@ namespace snaptool::rbd {
 
 // Ceph's diff streams ("rbd export-diff"), versions 1 and 2; formats/rbd/FORMAT.md has their bytes.
 // They have no sums and no ids, only names of snapshots.
+
+inline constexpr std::string_view kBanner1 = "rbd diff v1\n";
+inline constexpr std::string_view kBanner2 = "rbd diff v2\n";
+inline constexpr uint64_t kMostName = 4096;  // bytes
 
 // 0 when that is not how one begins; else its version. Looks at the first 12 bytes.
 int version_of(std::span<const std::byte> head);
@@ -24,6 +29,10 @@ class Writer : public ChangeWriter {
   void prepare(ChangeRecord& record, std::span<const std::byte> data) override;
   // One record for each extent.
   Result<void> add(ChangeRecord& record) override;
+  // Bytes of the image that are no record's.
+  Result<void> add_data(uint64_t offset, std::span<const std::byte> data) {
+    return put_range('w', offset, data, data.size());
+  }
   Result<void> finish(ChangeEnd& end) override;
 
  private:

@@ -191,8 +191,36 @@ def diffs():
     }
 
 
+def rbd_record(tag, content=b""):
+    return tag + struct.pack("<Q", len(content)) + content
+
+
+def rbd_diff(before, name, size, ranges):
+    named = [rbd_record(tag, struct.pack("<I", len(text)) + text) for tag, text in ((b"f", before), (b"t", name)) if text]
+    records = [rbd_record(b"z", struct.pack("<QQ", offset, data)) if isinstance(data, int) else
+               rbd_record(b"w", struct.pack("<QQ", offset, len(data)) + data) for offset, data in ranges]
+    return b"rbd diff v2\n" + b"".join([*named, rbd_record(b"s", struct.pack("<Q", size)), *records]) + b"e"
+
+
+def rbd_image(diffs, more=b""):
+    properties = b"".join(rbd_record(tag, struct.pack("<Q", value)) for tag, value in
+                          ((b"O", 22), (b"T", 61), (b"U", 1 << 22), (b"C", 1)))
+    return (b"rbd image v2\n" + properties + more + b"E" + b"rbd image diffs v2\n" + struct.pack("<Q", len(diffs))
+            + b"".join(diffs))
+
+
+def rbd():
+    """The first byte: 4, and the snapshot "one" (2); see image_fuzz.cc."""
+    one = rbd_image([rbd_diff(b"", b"", 9000, [(100, b"abc" * 40), (4096, 200), (8000, b"x" * 1000)])])
+    two = rbd_image([rbd_diff(b"", b"one", 9000, [(0, b"abc" * 400)]), rbd_diff(b"one", b"two", 5000, [(100, 50), (4000, b"q" * 900)]),
+                     rbd_diff(b"two", b"", 12000, [(6000, b"m" * 10)])],
+                    rbd_record(b"M", b"\3\0\0\0key\5\0\0\0value") + rbd_record(b"X", b"unknown"))
+    return {"rbd": b"\4" + one, "rbd-snapshots": b"\4" + two, "rbd-one": b"\6" + two, "rbd-cut": b"\4" + two[:300],
+            "rbd-empty": b"\4" + rbd_image([rbd_diff(b"", b"", 0, [])])}
+
+
 def qcow2():
-    """The first byte: with a parent (1), of the snapshot "one" (2); see qcow2_fuzz.cc."""
+    """The first byte: with a parent (1), of the snapshot "one" (2); see image_fuzz.cc."""
     rng = random.Random(1)
     seeds = {f"random-{n}": bytes([n % 2]) + random_image(rng, cluster_bits=9 + n % 3, most=12_000).build()
              for n in range(6)}
@@ -246,9 +274,9 @@ def main():
     (folder / "diff").mkdir(parents=True, exist_ok=True)
     for name, data in diffs().items():
         (folder / "diff" / name).write_bytes(data)
-    (folder / "qcow2").mkdir(parents=True, exist_ok=True)
-    for name, data in qcow2().items():
-        (folder / "qcow2" / name).write_bytes(data)
+    (folder / "image").mkdir(parents=True, exist_ok=True)
+    for name, data in {**qcow2(), **rbd()}.items():
+        (folder / "image" / name).write_bytes(data)
     (folder / "disk").mkdir(parents=True, exist_ok=True)
     for name, data in disks().items():
         (folder / "disk" / name).write_bytes(data)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as a qcow2 image: nothing crashes, is read out of bounds or takes more memory than an
-// image of its clusters needs; extents cover what they say, and what they call zeros reads as such.
+// Any bytes as an image of a format of the table: nothing crashes, is read out of bounds or takes
+// more memory than its tables need; extents cover what they say, and what they call zeros reads as
+// such.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -46,8 +47,7 @@ void read_from(Image& image, uint64_t offset) {
   }
 }
 
-void try_image(const Bytes& bytes, bool with_parent, bool of_snapshot) {
-  const FormatDriver& driver = *find_format("qcow2");
+void try_image(const FormatDriver& driver, const Bytes& bytes, bool with_parent, bool of_snapshot) {
   const auto file = std::make_shared<MemoryFile>("image", bytes.size());
   require(file->write_at(0, bytes).has_value());
   const auto facts = driver.facts(*file);
@@ -74,8 +74,9 @@ void try_image(const Bytes& bytes, bool with_parent, bool of_snapshot) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace snaptool::test;
   if (size < 1 || size > 256 * 1024) return 0;
-  // Byte 0: bit 0, with a parent; bit 1, the snapshot "one".
+  // Byte 0: bit 0, with a parent; bit 1, the snapshot "one"; bit 2, of rbd, else qcow2.
   const auto* const start = reinterpret_cast<const std::byte*>(data) + 1;
-  try_image(Bytes(start, start + (size - 1)), (data[0] & 1U) != 0, (data[0] & 2U) != 0);
+  try_image(*snaptool::find_format((data[0] & 4U) != 0 ? "rbd" : "qcow2"),
+            Bytes(start, start + (size - 1)), (data[0] & 1U) != 0, (data[0] & 2U) != 0);
   return 0;
 }
