@@ -148,9 +148,9 @@ std::string describe_format(const FormatDriver& driver, const FormatFacts& facts
           std::string label = key;
           std::replace(label.begin(), label.end(), '_', ' ');
           if constexpr (std::is_same_v<std::decay_t<decltype(one)>, std::string>) {
-            text += fmt::format("{:<16}{}\n", printable(label) + ":", printable(one));
+            text += fmt::format("{:<15} {}\n", printable(label) + ":", printable(one));
           } else {
-            text += fmt::format("{:<16}{}\n", label + ":", one);
+            text += fmt::format("{:<15} {}\n", label + ":", one);
           }
         },
         value);

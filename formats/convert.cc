@@ -35,7 +35,8 @@ class Converter {
         options_(options),
         job_(job),
         unit_(writer.unit_size()),
-        piece_(writer.piece_size()) {
+        piece_(writer.piece_size()),
+        mark_(options.base != nullptr ? writer.mark_size() : 0) {
     SNAP_CHECK(unit_ > 0 && piece_ % unit_ == 0);
     if (options.base != nullptr) scan_.emplace(*options.base, source, source.size());
     const uint64_t most = std::max<uint64_t>(2, kMostBuffers / piece_);
@@ -111,6 +112,7 @@ class Converter {
     slot.piece.data = std::span(slot.data.get(), slot.piece.length);
     slot.piece.units.assign(div_round_up(slot.piece.length, unit_), UnitKind::kAbsent);
     slot.piece.extents.clear();
+    if (mark_ > 0) slot.piece.marks.assign(div_round_up(slot.piece.length, mark_), false);
   }
 
   Result<void> fill(Slot& slot) {
@@ -176,8 +178,18 @@ class Converter {
       const auto mine = unit_of(piece.data, i);
       if (std::memcmp(mine.data(), unit_of(base, i).data(), mine.size()) == 0) continue;
       piece.units[i] = is_all_zero(mine) ? UnitKind::kZero : UnitKind::kData;
+      if (mark_ > 0) mark(piece, base, i * unit_, i * unit_ + mine.size());
     }
     return {};
+  }
+
+  // What differs of bytes [from, to) of the piece, of which something does.
+  void mark(WritePiece& piece, std::span<const std::byte> base, uint64_t from, uint64_t to) const {
+    for (uint64_t at = from; at < to;) {
+      const uint64_t end = std::min(round_down(at, mark_) + mark_, to);
+      if (std::memcmp(&piece.data[at], &base[at], end - at) != 0) piece.marks[at / mark_] = true;
+      at = end;
+    }
   }
 
   Result<void> read_base(uint64_t offset, std::span<std::byte> out) {
@@ -217,6 +229,7 @@ class Converter {
   const Job& job_;
   const uint64_t unit_;
   const uint64_t piece_;
+  const uint64_t mark_;  // bytes; 0: there are none
   std::optional<CandidateScan> scan_;
   std::optional<Candidate> pending_;  // the rest of what the scan gave last
   uint64_t at_ = 0;

@@ -24,6 +24,7 @@ struct WritePiece {
   uint64_t length = 0;        // bytes
   std::span<std::byte> data;  // as long; in memory, zeros go on to the end of the last unit
   std::vector<UnitKind> units;
+  std::vector<bool> marks;  // of each mark_size() bytes: whether they are not as in the base
 
   // The writer's own: what is written, and where in the file.
   struct Extent {
@@ -61,6 +62,10 @@ class ImageWriter {
   virtual uint64_t unit_size() const = 0;
   // Of a piece: a multiple of the unit.
   virtual uint64_t piece_size() const = 0;
+
+  // Over a base: bytes of which the writer wants to know whether they were changed, a power of 2;
+  // 0: none.
+  virtual uint64_t mark_size() const { return 0; }
 
   virtual Result<void> prepare(WritePiece& /*piece*/) { return {}; }
   virtual Result<void> place(WritePiece& piece) = 0;

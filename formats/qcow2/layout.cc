@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cstring>
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/endian.h"
@@ -31,6 +33,10 @@ constexpr uint32_t kBackingFormat = 0xe2792aca;
 constexpr uint32_t kFeatureNames = 0x6803f857;
 constexpr uint32_t kBitmaps = 0x23852875;
 constexpr size_t kFeatureNameSize = 48;
+
+constexpr size_t kBitmapEntry = 24;  // bytes, in front of its name
+constexpr uint32_t kBitmapInUse = 1U << 0U;
+constexpr uint32_t kBitmapAutomatic = 1U << 1U;
 
 constexpr uint64_t kCompressedFlag = uint64_t{1} << 62U;
 constexpr uint64_t kOffsetMask = 0x00fffffffffffe00;
@@ -263,6 +269,15 @@ std::vector<std::byte> encode_header(const Header& header, uint64_t refcounts_of
   put(100, static_cast<uint32_t>(kLength));
   bytes[104] = std::byte{zstd};
   if (header.backing_format) append_extension(bytes, kBackingFormat, *header.backing_format);
+  if (header.bitmaps > 0) {
+    std::array<std::byte, 24> directory{};
+    store_be(directory.data(), header.bitmaps);
+    store_be(directory.data() + 8, header.bitmap_directory_size);
+    store_be(directory.data() + 16, header.bitmap_directory_offset);
+    append_extension(bytes, kBitmaps,
+                     {reinterpret_cast<const char*>(directory.data()), directory.size()});
+    put(88, kBitmapsBit);
+  }
   append_extension(bytes, kEndExtension, {});
   if (!header.backing_name.empty()) {
     put(8, uint64_t{bytes.size()});
@@ -339,9 +354,22 @@ std::optional<SnapshotEntry> take_snapshot(std::span<const std::byte>& bytes, ui
   return entry;
 }
 
+std::vector<std::byte> encode_bitmap(const BitmapEntry& entry) {
+  std::vector<std::byte> bytes(div_round_up(kBitmapEntry + entry.name.size(), 8) * 8);
+  const auto put = [&](size_t at, auto value) { store_be(bytes.data() + at, value); };
+  put(0, entry.table_offset);
+  put(8, entry.table_entries);
+  put(12, (entry.in_use ? kBitmapInUse : 0) | (entry.automatic ? kBitmapAutomatic : 0));
+  bytes[16] = std::byte{1};  // changes are marked
+  bytes[17] = static_cast<std::byte>(std::countr_zero(entry.granularity));
+  put(18, static_cast<uint16_t>(entry.name.size()));
+  std::memcpy(bytes.data() + kBitmapEntry, entry.name.data(), entry.name.size());
+  return bytes;
+}
+
 Result<std::vector<BitmapEntry>> parse_bitmaps(std::span<const std::byte> directory,
                                                uint32_t count) {
-  constexpr size_t kFixed = 24;
+  constexpr size_t kFixed = kBitmapEntry;
   std::vector<BitmapEntry> bitmaps;
   for (uint32_t i = 0; i < count; ++i) {
     if (directory.size() < kFixed) return damaged("the directory of bitmaps is too short");
@@ -354,7 +382,9 @@ Result<std::vector<BitmapEntry>> parse_bitmaps(std::span<const std::byte> direct
       return damaged(fmt::format("entry {} of the directory of bitmaps is impossible", i));
     }
     bitmaps.push_back({text_of(directory.subspan(kFixed + extra_length, name_length)),
-                       uint64_t{1} << granularity_bits, (flags & 1U) != 0, (flags & 2U) != 0});
+                       uint64_t{1} << granularity_bits, (flags & kBitmapInUse) != 0,
+                       (flags & kBitmapAutomatic) != 0, load_be<uint64_t>(directory.data()),
+                       load_be<uint32_t>(directory.data() + 8)});
     directory = directory.subspan(std::min<uint64_t>(directory.size(), (length + 7) / 8 * 8));
   }
   return bitmaps;

@@ -119,7 +119,11 @@ struct BitmapEntry {
   uint64_t granularity = 0;
   bool in_use = false;  // it was not saved: what it says is not to be trusted
   bool automatic = false;
+  uint64_t table_offset = 0;
+  uint32_t table_entries = 0;
 };
+// An entry of the directory.
+std::vector<std::byte> encode_bitmap(const BitmapEntry& entry);
 // Errors: kCorruption.
 Result<std::vector<BitmapEntry>> parse_bitmaps(std::span<const std::byte> directory,
                                                uint32_t count);

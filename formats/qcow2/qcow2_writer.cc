@@ -9,6 +9,7 @@
 
 #include "formats/early_writeback.h"
 #include "formats/qcow2/allocator.h"
+#include "formats/qcow2/bitmap_writer.h"
 #include "formats/qcow2/layout.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
@@ -41,6 +42,7 @@ class Compressor {
 
 class Qcow2Writer : public ImageWriter {
  public:
+  // Requires: set_bitmap, if at all, before anything else.
   Qcow2Writer(File& file, Header header, const CreateOptions& options)
       : file_(file),
         header_(std::move(header)),
@@ -51,7 +53,15 @@ class Qcow2Writer : public ImageWriter {
         l1_(header_.l1_entries),
         l2_(header_.cluster_size()) {}
 
+  Result<void> set_bitmap(const std::string& name, unsigned granularity_bits) {
+    SNAP_ASSIGN(bitmap_, BitmapWriter::create(file_, allocator_, header_.cluster_bits, name,
+                                              granularity_bits, header_.size));
+    header_.bitmaps = 1;
+    return {};
+  }
+
   uint64_t unit_size() const override { return header_.unit_size(); }
+  uint64_t mark_size() const override { return bitmap_ ? bitmap_->granularity() : 0; }
   uint64_t piece_size() const override { return std::max(kLeastPiece, header_.cluster_size()); }
 
   Result<void> prepare(WritePiece& piece) override {
@@ -79,6 +89,9 @@ class Qcow2Writer : public ImageWriter {
     for (size_t i = 0; i < piece.units.size(); i += in_cluster) {
       SNAP_TRY(header_.extended_l2 ? place_subclusters(piece, i) : place_cluster(piece, i));
     }
+    for (size_t i = 0; i < piece.marks.size(); ++i) {
+      if (piece.marks[i]) SNAP_TRY(bitmap_->set(piece.offset + i * mark_size()));
+    }
     return {};
   }
 
@@ -93,6 +106,11 @@ class Qcow2Writer : public ImageWriter {
   Result<void> finish() override {
     SNAP_TRY(end_l2());
     SNAP_TRY(write_l1());
+    if (bitmap_) {
+      SNAP_ASSIGN(const BitmapWriter::Directory directory, bitmap_->finish());
+      header_.bitmap_directory_offset = directory.offset;
+      header_.bitmap_directory_size = directory.size;
+    }
     SNAP_ASSIGN(const Allocator::Table refcounts, allocator_.finish());
     // Without a header, it is no image; with it, all is there.
     if (in_place_) SNAP_TRY(file_.flush());
@@ -190,6 +208,7 @@ class Qcow2Writer : public ImageWriter {
   EarlyWriteback writeback_;
   IdlePool<Compressor> compressors_;
   Allocator allocator_;
+  std::unique_ptr<BitmapWriter> bitmap_;
   std::vector<uint64_t> l1_;
   RawBytes l2_;                       // the table that is being filled
   std::optional<uint64_t> l2_index_;  // its place in the L1 table
@@ -203,19 +222,25 @@ Result<bool> switch_of(std::string_view name, const std::string& value) {
   return bad_setting(fmt::format("{}={}: on or off is wanted", name, value));
 }
 
+// A power of 2 from 1 << least to 1 << most; returns its logarithm.
+Result<unsigned> power_of(std::string_view name, const std::string& value, unsigned least,
+                          unsigned most) {
+  const uint64_t size = parse_size(value).value_or(0);
+  if (std::has_single_bit(size) && size >= uint64_t{1} << least && size <= uint64_t{1} << most) {
+    return static_cast<unsigned>(std::countr_zero(size));
+  }
+  return bad_setting(fmt::format("{}={}: a power of 2 from {} to {} is wanted", name, value,
+                                 format_size(uint64_t{1} << least),
+                                 format_size(uint64_t{1} << most)));
+}
+
 Result<Header> header_for(const CreateOptions& options) {
   Header header;
   header.size = options.size;
   header.compression = options.compress ? Compression::kZstd : Compression::kZlib;
   for (const auto& [name, value] : options.settings) {
     if (name == "cluster_size") {
-      const uint64_t size = parse_size(value).value_or(0);
-      if (!std::has_single_bit(size) || size < (1U << kLeastClusterBits) ||
-          size > (1U << kMostClusterBits)) {
-        return bad_setting(
-            fmt::format("cluster_size={}: a power of 2 from 512 to 2M is wanted", value));
-      }
-      header.cluster_bits = static_cast<unsigned>(std::countr_zero(size));
+      SNAP_ASSIGN(header.cluster_bits, power_of(name, value, kLeastClusterBits, kMostClusterBits));
     } else if (name == "compression_type") {
       if (value != "zlib" && value != "zstd") {
         return bad_setting(fmt::format("compression_type={}: zlib or zstd is wanted", value));
@@ -245,14 +270,45 @@ Result<Header> header_for(const CreateOptions& options) {
   return header;
 }
 
+struct BitmapWish {
+  std::string name;
+  unsigned granularity_bits = 12;
+};
+
+Result<std::optional<BitmapWish>> bitmap_for(const CreateOptions& options) {
+  constexpr size_t kMostName = 1023;  // QEMU's
+  const auto name = options.settings.find("bitmap");
+  const auto granularity = options.settings.find("bitmap_granularity");
+  if (name == options.settings.end()) {
+    if (granularity == options.settings.end()) return std::nullopt;
+    return bad_setting("bitmap_granularity is of a bitmap: bitmap=NAME makes one");
+  }
+  if (name->second.empty() || name->second.size() > kMostName) {
+    return bad_setting("bitmap: a name of 1 to 1023 bytes is wanted");
+  }
+  if (!options.parent)
+    return bad_setting("bitmap marks what is not as in the base: --base names it");
+  BitmapWish wish;
+  wish.name = name->second;
+  if (granularity != options.settings.end()) {
+    SNAP_ASSIGN(wish.granularity_bits, power_of(granularity->first, granularity->second,
+                                                kLeastGranularityBits, kMostGranularityBits));
+  }
+  return std::optional(std::move(wish));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ImageWriter>> create_image(File& file, const CreateOptions& options) {
   SNAP_CHECK(options.size % kSectorSize == 0);
   SNAP_ASSIGN(Header header, header_for(options));
+  SNAP_ASSIGN(const auto bitmap, bitmap_for(options));
+  header.bitmaps = bitmap ? 1 : 0;
   // That it fits is found out before anything is written.
   SNAP_TRY(check_encodes(header));
-  return std::make_unique<Qcow2Writer>(file, std::move(header), options);
+  auto writer = std::make_unique<Qcow2Writer>(file, std::move(header), options);
+  if (bitmap) SNAP_TRY(writer->set_bitmap(bitmap->name, bitmap->granularity_bits));
+  return writer;
 }
 
 }  // namespace snaptool::qcow2

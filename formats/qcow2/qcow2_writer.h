@@ -11,6 +11,9 @@ inline constexpr std::array kSettings = {
     FormatSetting{"cluster_size", "512 to 2M (default: 64k)"},
     FormatSetting{"compression_type", "zlib or zstd, of what is compressed (default: zstd)"},
     FormatSetting{"extended_l2", "on or off: a cluster has 32 subclusters, which are told apart"},
+    FormatSetting{"bitmap",
+                  "of an overlay: a persistent bitmap of that name marks what it changed"},
+    FormatSetting{"bitmap_granularity", "of that, 512 to 2G (default: 4k)"},
 };
 
 // Makes an image of version 3, in one pass: data and tables as they come, then the L1 table and the

@@ -462,6 +462,91 @@ class Overlays(ConvertTest):
         self.assertEqual(self.left("out"), [])
 
 
+class Bitmaps(ConvertTest):
+    """The bitmap of what an overlay changed, as QEMU gives it to a program that makes backups."""
+
+    def setUp(self):
+        super().setUp()
+        need(self, "qemu-nbd")
+
+    def marked(self, path, name, size):
+        """The ranges that QEMU calls dirty."""
+        socket = self.scratch / "socket"
+        self.qemu("qemu-nbd", "--fork", "-r", "-B", name, "-k", socket, "-f", "qcow2", path)
+        rows = json.loads(self.qemu("qemu-img", "map", "--output=json", "--image-opts",
+                                    f"driver=nbd,server.type=unix,server.path={socket},"
+                                    f"x-dirty-bitmap=qemu:dirty-bitmap:{name}"))
+        # What is dirty is told as having no data.
+        return [(row["start"], min(row["start"] + row["length"], size)) for row in rows if not row["data"]]
+
+    def expected(self, before, after, granularity):
+        before = before[:len(after)].ljust(len(after), b"\0")
+        ranges = []
+        for start in range(0, len(after), granularity):
+            end = min(start + granularity, len(after))
+            if before[start:end] == after[start:end]:
+                continue
+            if ranges and ranges[-1][1] == start:
+                ranges[-1] = (ranges[-1][0], end)
+            else:
+                ranges.append((start, end))
+        return ranges
+
+    def test_marks_what_changed(self):
+        before = self.rng.randbytes(5 * MIB + 300 * SECTOR)
+        modes = [(512, "plain"), (65536, "plain"), (65536, "extended"), (65536, "zstd"), (2 * MIB, "plain")]
+        for n, granularity in enumerate((512, None, 4096, 65536, MIB, 64 * MIB, 2 << 30)):
+            cluster, mode = modes[n % len(modes)]
+            with self.subTest(granularity=granularity, cluster_size=cluster, mode=mode):
+                size = self.rng.choice((len(before), len(before) - 100 * SECTOR, len(before) + 100 * SECTOR))
+                after = self.changed(before, size)
+                raw, base, out = self.file_of("disk.raw", after), self.file_of("base.raw", before), self.scratch / "out"
+                out.unlink(missing_ok=True)
+                asked = [] if granularity is None else ["--option", f"bitmap_granularity={granularity}"]
+                self.convert("-O", "qcow2", *self.settings(cluster, mode), "--option", "bitmap=changed", *asked, "--base",
+                             base, raw, out)
+                self.check_made(out, after)
+                listed, = self.qemu_info(out)["format-specific"]["data"]["bitmaps"]
+                self.assertEqual(listed, {"flags": [], "name": "changed", "granularity": granularity or 4096})
+                self.assertEqual(self.marked(out, "changed", size), self.expected(before, after, granularity or 4096))
+
+    def test_more_than_one_cluster_of_it(self):
+        """With clusters of 512 bytes, one of the bitmap is for 2 MiB of the image: some have no bit."""
+        before = bytes(20 * MIB)
+        after = bytearray(before)
+        for at in (0, 3 * MIB + 511, 7 * MIB, 7 * MIB + 512, len(before) - 1):
+            after[at] = 1
+        raw, base, out = self.file_of("disk.raw", after), self.file_of("base.raw", before, holes=True), self.scratch / "out"
+        self.convert("-O", "qcow2", "--option", "cluster_size=512", "--option", "bitmap=changed", "--option",
+                     "bitmap_granularity=512", "--base", base, raw, out)
+        self.check_made(out, bytes(after))
+        self.assertEqual(self.marked(out, "changed", len(after)), self.expected(before, after, 512))
+
+    def test_nothing_changed(self):
+        content = self.content_of("text")
+        raw, base, out = self.file_of("disk.raw", content), self.file_of("base.raw", content), self.scratch / "out"
+        self.convert("-O", "qcow2", "--option", "bitmap=none", "--base", base, raw, out)
+        self.check_made(out, content)
+        self.assertEqual(self.marked(out, "none", len(content)), [])
+
+    def test_refused(self):
+        raw, out = self.file_of("disk.raw", bytes(MIB)), self.scratch / "out"
+        base = self.file_of("base.raw", bytes(MIB))
+        over = ["--base", base]
+        for status, options in ((64, ["bitmap=a"]), (64, [*over, "bitmap="]), (64, [*over, "bitmap=" + "a" * 1024]),
+                                (64, [*over, "bitmap_granularity=4k"]),
+                                *((64, [*over, "bitmap=a", f"bitmap_granularity={wrong}"])
+                                  for wrong in ("0", "256", "600", "4G", "x", ""))):
+            with self.subTest(options=options):
+                settings = [word for one in options if one not in over for word in ("--option", one)]
+                self.convert("-O", "qcow2", *(over if over[0] in options else []), *settings, raw, out, status=status)
+                self.assertFalse(out.exists())
+        for path in (raw, base):
+            os.truncate(path, 4 << 40)
+        self.convert("-O", "qcow2", "--option", "bitmap=a", "--option", "bitmap_granularity=512", *over, raw, out, status=63)
+        self.assertFalse(out.exists())
+
+
 class Raw(ConvertTest):
     def allocated(self, path):
         os.sync()
