@@ -147,13 +147,13 @@ std::string describe_format(const FormatDriver& driver, const FormatFacts& facts
           json[key] = one;
           std::string label = key;
           std::replace(label.begin(), label.end(), '_', ' ');
-          if constexpr (std::is_same_v<std::decay_t<decltype(one)>, std::string>) {
-            text += fmt::format("{:<15} {}\n", printable(label) + ":", printable(one));
-          } else {
-            text += fmt::format("{:<15} {}\n", label + ":", one);
-          }
+          text += fmt::format("{:<15} {}\n", label + ":", one);
         },
         value);
+  }
+  for (const auto& [key, value] : facts.metadata) {
+    json["metadata"][key] = value;
+    text += fmt::format("{:<15} '{}': {}\n", "metadata:", printable(key), printable(value));
   }
   describe_snapshots(facts, json, text);
   for (const std::string& warning : facts.warnings) {

@@ -46,6 +46,7 @@ struct FormatFacts {
   std::vector<std::string> warnings;  // what can be got round
   // What else there is to say, by the names that qemu-img has for it.
   std::vector<std::pair<std::string, std::variant<std::string, uint64_t, bool>>> details;
+  std::vector<std::pair<std::string, std::string>> metadata;  // what its owner noted, by their keys
   std::vector<Snapshot> snapshots;
   std::vector<Bitmap> bitmaps;
 };

@@ -39,6 +39,11 @@ Result<Record> RecordFile::record_at(uint64_t at, char last) const {
   if (record.length > there - bytes.size()) {
     return damaged(at, "a record that passes the end of the file: it was cut");
   }
+  if (record.tag == 'p' && record.length == kSaidOfProtection) {
+    std::array<std::byte, 1> next{};
+    SNAP_TRY(file_.read_at(record.content + 1, next));
+    if (next[0] != std::byte{0}) record.length = 1;
+  }
   return record;
 }
 
@@ -48,13 +53,13 @@ Result<uint64_t> RecordFile::number_at(uint64_t at) const {
   return load_le<uint64_t>(bytes.data());
 }
 
-Result<std::string> RecordFile::text_in(const Record& record, uint64_t at) const {
+Result<std::string> RecordFile::text_in(const Record& record, uint64_t at, uint64_t most) const {
   constexpr uint64_t kLengthBytes = 4;
   if (record.end() - at < kLengthBytes) return damaged(at, "a record of a wrong length");
   std::array<std::byte, kLengthBytes> bytes{};
   SNAP_TRY(file_.read_at(at, bytes));
   const auto length = load_le<uint32_t>(bytes.data());
-  if (length > kMostName) return damaged(at, "a name of more than 4096 bytes");
+  if (length > most) return damaged(at, fmt::format("a text of more than {} bytes", most));
   if (length > record.end() - at - kLengthBytes) return damaged(at, "a record of a wrong length");
   std::string text(length, 0);
   SNAP_TRY(file_.read_at(at + kLengthBytes, std::as_writable_bytes(std::span(text))));
@@ -113,7 +118,7 @@ Result<DiffIndex> DiffIndex::read(File& file, uint64_t at) {
 }
 
 Result<void> DiffIndex::read_name(const Record& record, uint64_t at, std::string& name) {
-  SNAP_ASSIGN(name, records_.text_in(record, record.content));
+  SNAP_ASSIGN(name, records_.text_in(record, record.content, kMostName));
   if (record.length == 4 + name.size() && !name.empty()) return {};
   return records_.damaged(at, "a record of a wrong length");
 }

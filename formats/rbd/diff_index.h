@@ -29,8 +29,9 @@ class RecordFile {
   // `last`: the tag that has no length.
   Result<Record> record_at(uint64_t at, char last) const;
   Result<uint64_t> number_at(uint64_t at) const;
-  // Length (4), text. Requires: the record is there. Errors: also when it does not fit into it.
-  Result<std::string> text_in(const Record& record, uint64_t at) const;
+  // Length (4), text of at most `most` bytes. Requires: the record is there. Errors: also when it
+  // does not fit into it.
+  Result<std::string> text_in(const Record& record, uint64_t at, uint64_t most) const;
   Result<void> expect(uint64_t at, std::string_view banner) const;
   Error damaged(uint64_t at, std::string_view what) const;
   File& file() const { return file_; }

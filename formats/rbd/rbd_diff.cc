@@ -150,12 +150,22 @@ Result<void> Reader::skip(uint64_t length) {
   return {};
 }
 
+Result<void> Reader::skip_protection(uint64_t length) {
+  if (length != kSaidOfProtection) return skip(length);
+  std::array<std::byte, 2> bytes{};
+  SNAP_TRY(read_exactly(bytes));
+  if (bytes[1] == std::byte{0}) return skip(length - bytes.size());
+  next_tag_ = static_cast<char>(bytes[1]);
+  return {};
+}
+
 // Reads one tag with what belongs to it, but for a range's data.
 Result<void> Reader::read_tag() {
-  tag_position_ = input_.position();
+  tag_position_ = input_.position() - (next_tag_ ? 1 : 0);
   std::array<std::byte, 1> byte{};
-  SNAP_TRY(read_exactly(byte));
-  const char tag = static_cast<char>(byte[0]);
+  if (!next_tag_) SNAP_TRY(read_exactly(byte));
+  const char tag = next_tag_.value_or(static_cast<char>(byte[0]));
+  next_tag_.reset();
   if (tag == 'e') return check_end();
   std::optional<uint64_t> length;
   if (version_ == 2) {
@@ -177,6 +187,8 @@ Result<void> Reader::read_tag() {
     return read_range(tag, length);
   } else if (!length) {
     return damaged("a tag that there is not");
+  } else if (tag == 'p') {
+    return skip_protection(*length);
   } else {
     return skip(*length);
   }

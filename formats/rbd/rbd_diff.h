@@ -14,6 +14,8 @@ namespace snaptool::rbd {
 
 inline constexpr std::string_view kBanner1 = "rbd diff v1\n";
 inline constexpr std::string_view kBanner2 = "rbd diff v2\n";
+// Of a record 'p', which has one byte, Ceph says that it has eight. Where it has, they are zeros.
+inline constexpr uint64_t kSaidOfProtection = 8;
 inline constexpr uint64_t kMostName = 4096;  // bytes
 
 // 0 when that is not how one begins; else its version. Looks at the first 12 bytes.
@@ -71,6 +73,7 @@ class Reader : public ChangeReader {
   Result<uint64_t> read_number();
   Result<std::string> read_name();
   Result<void> skip(uint64_t length);
+  Result<void> skip_protection(uint64_t length);
   Result<void> read_tag();
   Result<void> read_range(char tag, std::optional<uint64_t> length);
   Result<void> check_end();
@@ -81,6 +84,7 @@ class Reader : public ChangeReader {
   ChangeHeader header_;
   ChangeEnd end_;
   std::optional<Range> range_;
+  std::optional<char> next_tag_;  // that was read already
   bool has_size_ = false;
   bool ended_ = false;
   uint64_t ranges_end_ = 0;  // where the last range ends

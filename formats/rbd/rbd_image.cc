@@ -19,6 +19,7 @@ constexpr std::string_view kDiffsBanner = "rbd image diffs v2\n";
 constexpr char kLastTag = 'E';
 constexpr uint64_t kMostDiffs = 256;
 constexpr size_t kMostMeta = 1000;
+constexpr uint64_t kMostValue = 16 * kKiB;
 constexpr uint64_t kDefaultOrder = 22;
 constexpr uint64_t kLeastOrder = 12;
 constexpr uint64_t kMostOrder = 25;
@@ -43,10 +44,10 @@ Result<uint64_t> read_properties(const RecordFile& records, FormatFacts& facts) 
       facts.details.emplace_back(name, value);
     } else if (record.tag == 'M') {
       if (++meta > kMostMeta) return records.damaged(at, "more than 1000 properties");
-      SNAP_ASSIGN(const std::string key, records.text_in(record, record.content));
+      SNAP_ASSIGN(const std::string key, records.text_in(record, record.content, kMostName));
       SNAP_ASSIGN(const std::string value,
-                  records.text_in(record, record.content + 4 + key.size()));
-      facts.details.emplace_back("meta_" + key, value);
+                  records.text_in(record, record.content + 4 + key.size(), kMostValue));
+      facts.metadata.emplace_back(key, value);
     }
     at = record.end();
     if (record.tag == kLastTag) return at;
@@ -75,6 +76,9 @@ Result<Diffs> read_diffs(const RecordFile& records, uint64_t at) {
   for (uint64_t i = 0; i < count; ++i) {
     SNAP_ASSIGN(DiffIndex diff, DiffIndex::read(records.file(), at));
     const std::string before = i == 0 ? "" : found.diffs.back().to_name();
+    if (i > 0 && before.empty()) {
+      return records.damaged(at, "a diff follows one that leads to no snapshot");
+    }
     if (diff.from_name() != before) {
       return records.damaged(at,
                              fmt::format("a diff from snapshot '{}' follows one that leads to '{}'",

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Moves an image to a Ceph cluster by our rbd diffs, and back by Ceph's own: run on its own, with ceph-mon and ceph-osd.
+"""Moves images to a Ceph cluster by our rbd streams, and back by Ceph's: run on its own, with ceph-mon and ceph-osd.
 
 The cluster is of one monitor and one OSD in memory, in a folder that goes away with it. Run it as
     SNAPTOOL=build/cli/snaptool python3 tests/cli/ceph_cluster.py
 """
 
+import json
 import os
 import random
 import socket
@@ -15,7 +16,7 @@ import uuid
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-from harness import ScratchTest, main, need, run, sha256_of_file  # noqa: E402
+from harness import SNAPTOOL, ScratchTest, main, need, run, sha256_of_file  # noqa: E402
 
 MIB = 1 << 20
 
@@ -92,6 +93,15 @@ enable experimental unrecoverable data corrupting features = memstore
     def rbd(self, *command):
         return self.tool("rbd", "-c", self.conf, *command)
 
+    def rbd_from(self, arguments, *command):
+        """Has rbd read what snaptool, with these arguments, writes to standard output."""
+        with subprocess.Popen([SNAPTOOL, *map(str, arguments)], stdout=subprocess.PIPE) as writer:
+            done = subprocess.run(["rbd", "-c", str(self.conf), *command], stdin=writer.stdout, capture_output=True,
+                                  text=True, check=False, timeout=120)
+            writer.stdout.close()
+        if writer.returncode != 0 or done.returncode != 0:
+            raise RuntimeError(f"{arguments}: {writer.returncode}; {command}: {done.stdout}{done.stderr}")
+
     def start(self, *command):
         self.processes.append(subprocess.Popen([*command, "-c", str(self.conf), "-f"], stdout=subprocess.DEVNULL,
                                                stderr=subprocess.DEVNULL))
@@ -141,6 +151,49 @@ class ToAClusterAndBack(ScratchTest):
         done = run("apply", self.scratch / "to s1", self.scratch / "to s2", self.scratch / "restored")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(sha256_of_file(self.scratch / "restored"), sha256_of_file(states[2]))
+
+    def test_whole_images(self):
+        """Through a pipe to the cluster; and back, with a snapshot that was made there."""
+        need(self, "ceph-mon", "ceph-osd", "rbd")
+        cluster = Cluster(self.scratch)
+        self.addCleanup(cluster.stop)
+        rng = random.Random(int(os.environ.get("SNAPTOOL_SEED", "1")))
+        before, after, whole, out = (self.scratch / name for name in ("before.img", "after.img", "whole", "out.img"))
+        content = bytearray(20 * MIB + 1234)
+        content[:5 * MIB] = rng.randbytes(5 * MIB)
+        for _ in range(50):
+            at = rng.randrange(len(content) - 5000)
+            content[at:at + 5000] = rng.randbytes(5000)
+        before.write_bytes(content)
+        cluster.rbd_from(["convert", before, "-", "-O", "rbd"], "import", "--no-progress", "--export-format", "2", "-",
+                         "rbd/whole")
+        cluster.rbd("export", "--no-progress", "rbd/whole", out)
+        self.assertEqual(sha256_of_file(out), sha256_of_file(before))
+        cluster.rbd("snap", "create", "rbd/whole@one")
+        for _ in range(20):
+            at = rng.randrange(len(content) - 70000)
+            content[at:at + 65536] = rng.randbytes(65536) if rng.random() < 0.7 else bytes(65536)
+        content += rng.randbytes(MIB)
+        after.write_bytes(content)
+        diff = self.scratch / "diff.rbd"
+        done = run("export", after, "--base", before, "-O", "rbd", "--from-snap", "one", "-o", diff)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        cluster.rbd("import-diff", "--no-progress", diff, "rbd/whole")
+        cluster.rbd("image-meta", "set", "rbd/whole", "colour", "blue")
+        cluster.rbd("export", "--no-progress", "--export-format", "2", "rbd/whole", whole)
+        for name, options, path in (("rbd/whole", [], after),
+                                    ("rbd/whole@one", ["--internal-snapshot", "one"], before)):
+            out.unlink()
+            cluster.rbd("export", "--no-progress", name, out)
+            self.assertEqual(sha256_of_file(out), sha256_of_file(path))
+            ours = self.scratch / "ours.img"
+            done = run("read", "--force", *options, whole, "-o", ours)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(sha256_of_file(ours), sha256_of_file(path))
+        info = json.loads(run("info", "--output=json", whole).stdout)
+        self.assertEqual((info["format"], info["virtual_size"], info["metadata"]["colour"]), ("rbd", len(content), "blue"))
+        self.assertEqual([(one["name"], one["virtual_size"]) for one in info["snapshots"]],
+                         [("one", before.stat().st_size)])
 
 
 if __name__ == "__main__":

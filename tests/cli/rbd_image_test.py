@@ -195,6 +195,35 @@ class Written(RbdTest):
         self.check_written(out.read_bytes(), content)
 
 
+class OfCeph(RbdTest):
+    """What Ceph wrote itself; tests/data/rbd/image.txt has what it says of it."""
+
+    def setUp(self):
+        super().setUp()
+        self.folder = Path(__file__).resolve().parent.parent / "data" / "rbd"
+        self.sums = dict(line.split() for line in (self.folder / "image.txt").read_text().splitlines()[-3:])
+
+    def test_its_image(self):
+        image = self.folder / "image.rbd"
+        for name, options in (("one", ["--internal-snapshot", "one"]), ("two", ["--internal-snapshot", "2"]), ("now", [])):
+            done = run("read", *options, image, binary=True)
+            self.sound(done, (0,))
+            self.assertEqual(sha256(done.stdout), self.sums[name], name)
+        info = self.info(image)
+        self.assertEqual((info["order"], info["metadata"]), (12, {"owner": "the lab"}))
+        self.assertEqual([(one["name"], one["virtual_size"]) for one in info["snapshots"]], [("one", 70000), ("two", 40000)])
+
+    def test_its_diffs(self):
+        """Of version 2, cut out of the image: as many as there are of them make a state."""
+        start, *rest = (self.folder / "image.rbd").read_bytes().split(b"rbd diff v2\n")
+        self.assertTrue(start)
+        chain = []
+        for name, diff in zip(("one", "two", "now"), rest, strict=True):
+            chain.append(self.file_of(f"diff-{name}", b"rbd diff v2\n" + diff))
+            self.sound(run("apply", "-q", *chain, "-o", self.scratch / name), (0,))
+            self.assertEqual(sha256_of_file(self.scratch / name), self.sums[name], name)
+
+
 class Read(RbdTest):
     def check_states(self, path, states):
         """Each whole, by its name or id; where the data are, of one."""
@@ -261,13 +290,13 @@ class Read(RbdTest):
         path = self.image_of(image)
         info = self.info(path)
         expected = {"format": "rbd", "virtual_size": 70_001, "order": 21, "features": 61, "stripe_unit": 1 << 21,
-                    "stripe_count": 1, "meta_colour": "gr\u00fcn", "meta_conf_rbd_cache": "false", "meta_empty": ""}
+                    "stripe_count": 1, "metadata": {"colour": "gr\u00fcn", "conf_rbd_cache": "false", "empty": ""}}
         self.assertEqual({name: info.get(name) for name in expected}, expected)
         self.assertEqual(info["snapshots"], [{"id": "1", "name": "one", "virtual_size": 5000},
                                              {"id": "2", "name": "zw\u00f6lf", "virtual_size": 0}])
         words = run("info", path).stdout
         for line in ("format: +rbd", "virtual size: .*70001 bytes.*", "order: +21", "features: +61",
-                     "stripe unit: +2097152", "stripe count: +1", "meta colour: +gr\u00fcn", "snapshot: +1 'one', .*",
+                     "stripe unit: +2097152", "stripe count: +1", "metadata: +'colour': gr\u00fcn", "snapshot: +1 'one', .*",
                      "snapshot: +2 'zw\u00f6lf', .*"):
             self.assertRegex(words, f"(?m)^{line}$")
 
@@ -286,7 +315,7 @@ class Read(RbdTest):
         self.assertNotRegex(done.stdout, "[\x00-\x09\x0b-\x1f]")
         info = json.loads(done.stdout)
         self.assertEqual(info["snapshots"][0]["name"], "name" + bad.decode())
-        self.assertEqual(info["meta_key" + bad.decode()], "value" + bad.decode())
+        self.assertEqual(info["metadata"]["key" + bad.decode()], "value" + bad.decode())
         image.diffs[1][0] = record(b"f", text(b"other" + bad))
         self.fails_soon((65,), "read", self.image_of(image))
 

@@ -138,6 +138,31 @@ class HandOver(ScratchTest):
                 self.assertEqual(run("verify", self.path(origin), self.path(cow)).returncode, 0)
                 count_hand_over()
 
+    def test_the_kernel_reads_and_merges_what_convert_made(self):
+        sectors = 4096 + 3
+        steps, cases = [], []
+        for chunk in (1, 8, 128):
+            origin, cow = f"origin-c{chunk}", f"cow-c{chunk}"
+            content = self.rng.randbytes(sectors * 512)
+            view = bytearray(content)
+            for _ in range(300):  # with chunks of 512 bytes, more than an area
+                at = self.rng.randrange(sectors) * 512
+                view[at:at + 700] = self.rng.randbytes(len(view[at:at + 700]))
+            self.make_file(origin, sectors * 512, content)
+            self.make_file("view", sectors * 512, view)
+            done = run("convert", "-q", "-O", "dm-snapshot", "--option", f"chunk_size={chunk}s", "--base", self.path(origin),
+                       self.path("view"), self.path(cow))
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            cases.append((chunk, hashlib.sha256(view).hexdigest()))
+            steps += [{"do": what, "origin": origin, "cow": cow, "chunk": chunk} for what in ("view", "merge")]
+        results = run_in_guest(self.scratch, steps)
+        for n, (chunk, view) in enumerate(cases):
+            with self.subTest(chunk=chunk):
+                seen, merged = results[2 * n:2 * n + 2]
+                self.assertEqual((seen["view"], merged["view_after"], merged["origin"]), (view, view, view))
+                self.assert_empty(merged["status"])
+                count_hand_over()
+
     def make_pair(self, name, chunk, chunks, exceptions):
         """An origin and a hand-made store over it; returns the SHA-256 of the view by the plain rule."""
         view = random_pair(self.rng, self.path(f"origin-{name}"), self.path(f"cow-{name}"), chunk, chunks * chunk,
