@@ -43,6 +43,7 @@ struct Task {
   std::shared_ptr<File> tail;     // with zeros behind it, up to a size that can be told
   std::unique_ptr<Image> padded;  // the same
   OpenImage base;                 // no layers: there is none
+  bool streamed = false;          // OUT is a pipe, or standard output
   CreateOptions create;
   ConvertOptions convert;
 
@@ -96,6 +97,12 @@ Result<void> check_options(const Invocation& invocation, const Task& task) {
   if (!raw && (invocation.has("no-create") || invocation.has("sparse"))) {
     return bad("-n and -S are for raw images; the others are made anew, of clusters");
   }
+  if (!raw && task.driver->create == nullptr && invocation.has("base")) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("{} has no base within a file: 'snaptool export' writes what differs "
+                             "from one",
+                             task.driver->name));
+  }
   if (!raw && task.driver->name != "qcow2" && invocation.has("compress")) {
     return bad(fmt::format("{} has no compression", task.driver->name));
   }
@@ -141,6 +148,13 @@ Result<void> open_base(const Invocation& invocation, Task& task) {
   if (!spec.base.format) {
     SNAP_ASSIGN(const FormatDriver* const driver, detect_format(*task.base.opened.front()));
     if (driver != nullptr) format = driver->name;
+  }
+  const FormatDriver* const below = find_format(format);
+  if (below != nullptr && (task.driver->has_parents_size || !below->can_be_parent)) {
+    return Error(
+        ErrorCode::kUnsupported,
+        fmt::format("'{}' is of {}, which cannot be the base of {} (-F raw takes its bytes)", *base,
+                    format, task.driver->name));
   }
   task.create.parent = ParentRef{name_of_base(spec.base.path(), task.path), format};
   task.convert.base = &task.base.image();
@@ -199,7 +213,7 @@ Result<void> verify(const Invocation& invocation, Task& task, File& file) {
   if (task.driver == nullptr) {
     image = std::make_unique<RawImage>(file, task.create.size);
   } else {
-    FormatOptions options;
+    FormatOptions options{invocation.cancel()};
     if (Image* const base = task.base_image()) {
       options.parent = std::shared_ptr<Image>(base, [](Image*) {});
     }
@@ -295,23 +309,28 @@ Result<void> check_stream(const Invocation& invocation) {
 
 // A format that is written front to back, into a file or a pipe.
 Result<ConvertResult> make_stream(const Invocation& invocation, Task& task) {
-  SNAP_ASSIGN(auto output, ByteOutput::open(task.path, StreamTarget::Content::kBinary,
-                                            task.inputs(), invocation.has("force")));
-  if (!output.is_file()) SNAP_TRY(check_stream(invocation));
-  const ByteSink sink = [&](std::span<const std::byte> bytes) { return output.write(bytes); };
+  // What is wrong with the settings is told before a pipe waits for its reader.
+  std::optional<ByteOutput> output;
+  const ByteSink sink = [&](std::span<const std::byte> bytes) { return output->write(bytes); };
   SNAP_ASSIGN(const auto writer, task.driver->stream(sink, task.create));
+  SNAP_ASSIGN(auto opened, ByteOutput::open(task.path, StreamTarget::Content::kBinary,
+                                            task.inputs(), invocation.has("force")));
+  output.emplace(std::move(opened));
+  task.streamed = !output->is_file();
+  if (task.streamed) SNAP_TRY(check_stream(invocation));
   SNAP_ASSIGN(ConvertResult result, write_image(invocation, task, *writer));
   if (invocation.has("verify")) {
-    SNAP_ASSIGN(File* const file, output.written());
+    SNAP_ASSIGN(File* const file, output->written());
     SNAP_TRY(verify(invocation, task, *file));
   }
-  SNAP_TRY(output.commit(task.durable));
+  SNAP_TRY(output->commit(task.durable));
   return result;
 }
 
 // All bytes of a raw image, holes as zeros.
 Result<ConvertResult> stream_raw(const Invocation& invocation, Task& task,
                                  const StreamTarget& stream) {
+  task.streamed = true;
   SNAP_TRY(check_stream(invocation));
   Image& image = task.image();
   Progress progress;
@@ -321,7 +340,7 @@ Result<ConvertResult> stream_raw(const Invocation& invocation, Task& task,
       image, 0, image.size(),
       [&](std::span<const std::byte> bytes) { return write_all(stream.fd(), bytes); },
       invocation.job(progress)));
-  return ConvertResult{image.size(), 0};
+  return ConvertResult();  // nobody is told
 }
 
 Result<ConvertResult> convert(const Invocation& invocation, Task& task) {
@@ -346,7 +365,7 @@ Result<int> report(const Invocation& invocation, const Task& task, const Convert
                                 range.length, range.offset));
   }
   const int status = lost > 0 ? kExitDamagedInput : kExitDone;
-  if (task.path == "-") return status;  // standard output is the image itself
+  if (task.streamed) return status;  // standard output may be the image itself
   const Json json = {{"format_version", 1},
                      {"filename", task.path},
                      {"format", task.driver == nullptr ? "raw" : task.driver->name},

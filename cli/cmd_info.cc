@@ -209,7 +209,7 @@ Result<std::string> describe_file(const Invocation& invocation, const ImageSpec&
     }
     SNAP_ASSIGN(const FormatDriver* const driver, format_of(*file, spec.base.format));
     if (driver != nullptr) {
-      SNAP_ASSIGN(const FormatFacts facts, driver->facts(*file));
+      SNAP_ASSIGN(const FormatFacts facts, driver->facts(*file, invocation.cancel()));
       text = describe_format(*driver, facts, json) + size_text("file size:", file->size());
       json["file_size"] = file->size();
       const bool may_open =

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "libsnap/base/check.h"
+
 namespace snaptool::cli {
 
 struct Json::Node {
@@ -84,7 +86,10 @@ Json& Json::operator[](std::string_view key) {
   return members.emplace_back(key, Json()).second;
 }
 
-void Json::push_back(Json value) { node_->members.emplace_back(std::string(), std::move(value)); }
+void Json::push_back(Json value) {
+  SNAP_CHECK(node_->scalar.is_array());
+  node_->members.emplace_back(std::string(), std::move(value));
+}
 
 void Json::update(const Json& members) {
   for (const auto& [key, value] : members.node_->members) (*this)[key] = value;
@@ -97,9 +102,10 @@ bool Json::contains(std::string_view key) const {
 
 const Json& Json::at(std::string_view key) const {
   const auto& members = node_->members;
-  return std::find_if(members.begin(), members.end(),
-                      [&](const auto& member) { return member.first == key; })
-      ->second;
+  const auto found = std::find_if(members.begin(), members.end(),
+                                  [&](const auto& member) { return member.first == key; });
+  SNAP_CHECK(found != members.end());
+  return found->second;
 }
 
 bool Json::is_true() const { return node_->scalar.get<bool>(); }

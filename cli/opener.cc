@@ -91,7 +91,7 @@ Result<FileSpec> parent_spec(const std::string& path, const ParentRef& parent) {
                  fmt::format("the parent of '{}' is '{}': only files are followed", path, name));
   }
   const FormatDriver* const driver = parent.format ? find_format(*parent.format) : nullptr;
-  if (parent.format && *parent.format != "raw" && (driver == nullptr || driver->facts == nullptr)) {
+  if (parent.format && *parent.format != "raw" && (driver == nullptr || !driver->can_be_parent)) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("the parent of '{}', '{}', has the format '{}', which is not read",
                              path, name, *parent.format));
@@ -190,7 +190,7 @@ Result<std::shared_ptr<File>> Opener::open_format(const std::string& path,
         ErrorCode::kCorruption,
         fmt::format("the way from parent to parent comes back to '{}', or does not end", path));
   }
-  SNAP_ASSIGN(const FormatFacts facts, driver.facts(*file));
+  SNAP_ASSIGN(const FormatFacts facts, driver.facts(*file, invocation_.cancel()));
   for (const std::string& warning : facts.warnings) invocation_.warn(warning);
   if (facts.corrupt && !invocation_.has("ignore-invalid")) {
     return Error(ErrorCode::kCorruption,
@@ -199,7 +199,7 @@ Result<std::shared_ptr<File>> Opener::open_format(const std::string& path,
   if (is_main && !facts.parent && invocation_.has("parent")) {
     return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' has no parent", path));
   }
-  FormatOptions options;
+  FormatOptions options{invocation_.cancel()};
   if (is_main) options.snapshot = invocation_.value("internal-snapshot");
   followed.push_back(file.get());
   if (facts.parent) {

@@ -14,11 +14,12 @@ namespace snaptool {
 std::span<const FormatDriver> format_drivers() {
   static constexpr std::array kDrivers = {
       FormatDriver{"dm-snapshot", nullptr, nullptr, dm_snapshot::open_image,
-                   dm_snapshot::create_image, nullptr, dm_snapshot::kSettings, kSectorSize, true},
+                   dm_snapshot::create_image, nullptr, dm_snapshot::kSettings, kSectorSize, false,
+                   true},
       FormatDriver{"qcow2", qcow2::has_magic, qcow2::read_facts, qcow2::open_image,
-                   qcow2::create_image, nullptr, qcow2::kSettings, kSectorSize, false},
+                   qcow2::create_image, nullptr, qcow2::kSettings, kSectorSize, true, false},
       FormatDriver{"rbd", rbd::has_image_magic, rbd::read_image_facts, rbd::open_image, nullptr,
-                   rbd::stream_image, rbd::kImageSettings, 1, false},
+                   rbd::stream_image, rbd::kImageSettings, 1, false, false},
   };
   return kDrivers;
 }

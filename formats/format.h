@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "formats/image_writer.h"
+#include "libsnap/base/progress.h"
 #include "libsnap/diff/change_stream.h"
 #include "libsnap/io/image.h"
 
@@ -53,8 +54,9 @@ struct FormatFacts {
 
 // How an image is opened to be read.
 struct FormatOptions {
-  std::shared_ptr<Image> parent;        // nullptr: none was named
-  std::optional<std::string> snapshot;  // of those within the image, by its id or name
+  const Cancel& cancel;
+  std::shared_ptr<Image> parent = nullptr;   // none was named
+  std::optional<std::string> snapshot = {};  // of those within the image, by its id or name
 };
 
 // How a new image is made.
@@ -77,9 +79,9 @@ struct FormatDriver {
   // Whether a file begins so; nullptr: it is not told by its magic. Looks at the first kProbeBytes
   // at most.
   bool (*probe)(std::span<const std::byte> head);
-  // Errors: kCorruption; kUnsupported for what is not read of it; kIo. nullptr: a file of it alone
-  // is no image.
-  Result<FormatFacts> (*facts)(File& file);
+  // Errors: kCorruption; kUnsupported for what is not read of it; kIo; kInterrupted. nullptr: a
+  // file of it alone is no image.
+  Result<FormatFacts> (*facts)(File& file, const Cancel& cancel);
   // Errors: as facts; kNotFound for a snapshot that is not there; kWrongBase when it needs a parent
   // that was not given.
   Result<std::unique_ptr<Image>> (*open)(std::shared_ptr<File> file, const FormatOptions& options);
@@ -90,6 +92,7 @@ struct FormatDriver {
   Result<std::unique_ptr<ImageWriter>> (*stream)(ByteSink sink, const CreateOptions& options);
   std::span<const FormatSetting> settings;
   uint64_t size_unit;     // bytes; others sizes cannot be told by the format
+  bool can_be_parent;     // other images may name one of it as what they are over
   bool has_parents_size;  // an image of it is as large as what it is over
 };
 

@@ -24,6 +24,7 @@ Result<std::unique_ptr<BitmapWriter>> BitmapWriter::create(File& file, Allocator
                                                            uint64_t image_size) {
   const uint64_t bits = div_round_up(image_size, uint64_t{1} << granularity_bits);
   const uint64_t bytes = div_round_up(bits, kBitsPerByte);
+  if (bytes == 0) return Error(ErrorCode::kUnsupported, "QEMU reads no bitmap of an empty image");
   if (bytes > kMostBitmapBytes) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("a bitmap of {} bytes is too large: bitmap_granularity={} is too fine "
@@ -68,12 +69,10 @@ Result<BitmapWriter::Directory> BitmapWriter::finish() {
   BitmapEntry entry;
   entry.name = name_;
   entry.granularity = granularity();
-  if (!table_.empty()) {
-    IoBytes table(8 * table_.size());
-    for (size_t i = 0; i < table_.size(); ++i) store_be(table.data() + 8 * i, table_[i]);
-    SNAP_ASSIGN(entry.table_offset, write_clusters(table));
-    entry.table_entries = static_cast<uint32_t>(table_.size());
-  }
+  IoBytes table(8 * table_.size());
+  for (size_t i = 0; i < table_.size(); ++i) store_be(table.data() + 8 * i, table_[i]);
+  SNAP_ASSIGN(entry.table_offset, write_clusters(table));
+  entry.table_entries = static_cast<uint32_t>(table_.size());
   const auto directory = encode_bitmap(entry);
   SNAP_ASSIGN(const uint64_t at, write_clusters(directory));
   return Directory{at, directory.size()};

@@ -369,19 +369,18 @@ std::vector<std::byte> encode_bitmap(const BitmapEntry& entry) {
 
 Result<std::vector<BitmapEntry>> parse_bitmaps(std::span<const std::byte> directory,
                                                uint32_t count) {
-  constexpr size_t kFixed = kBitmapEntry;
   std::vector<BitmapEntry> bitmaps;
   for (uint32_t i = 0; i < count; ++i) {
-    if (directory.size() < kFixed) return damaged("the directory of bitmaps is too short");
+    if (directory.size() < kBitmapEntry) return damaged("the directory of bitmaps is too short");
     const auto flags = load_be<uint32_t>(directory.data() + 12);
     const auto granularity_bits = static_cast<unsigned>(directory[17]);
     const auto name_length = load_be<uint16_t>(directory.data() + 18);
     const auto extra_length = load_be<uint32_t>(directory.data() + 20);
-    const uint64_t length = kFixed + uint64_t{extra_length} + name_length;
+    const uint64_t length = kBitmapEntry + uint64_t{extra_length} + name_length;
     if (length > directory.size() || granularity_bits > 31) {
       return damaged(fmt::format("entry {} of the directory of bitmaps is impossible", i));
     }
-    bitmaps.push_back({text_of(directory.subspan(kFixed + extra_length, name_length)),
+    bitmaps.push_back({text_of(directory.subspan(kBitmapEntry + extra_length, name_length)),
                        uint64_t{1} << granularity_bits, (flags & kBitmapInUse) != 0,
                        (flags & kBitmapAutomatic) != 0, load_be<uint64_t>(directory.data()),
                        load_be<uint32_t>(directory.data() + 8)});

@@ -307,7 +307,7 @@ Result<Header> header_of_snapshot(File& file, Header header, const std::string& 
 
 }  // namespace
 
-Result<FormatFacts> read_facts(File& file) {
+Result<FormatFacts> read_facts(File& file, const Cancel& /*cancel*/) {
   auto header = read_header(file);
   if (!header) return in_file(std::move(header).error(), file);
   FormatFacts facts;

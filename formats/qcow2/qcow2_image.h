@@ -10,7 +10,7 @@ namespace snaptool::qcow2 {
 // them.
 
 // Reads the header, the table of snapshots and the directory of bitmaps. Errors: as FormatDriver's.
-Result<FormatFacts> read_facts(File& file);
+Result<FormatFacts> read_facts(File& file, const Cancel& cancel);
 
 // The image, or a snapshot within it. Its tables are read as they are needed, so that damage is an
 // error where it matters only. Errors: as FormatDriver's.

@@ -42,7 +42,6 @@ class Compressor {
 
 class Qcow2Writer : public ImageWriter {
  public:
-  // Requires: set_bitmap, if at all, before anything else.
   Qcow2Writer(File& file, Header header, const CreateOptions& options)
       : file_(file),
         header_(std::move(header)),
@@ -53,10 +52,10 @@ class Qcow2Writer : public ImageWriter {
         l1_(header_.l1_entries),
         l2_(header_.cluster_size()) {}
 
+  // Before anything is written. Requires: the header counts it.
   Result<void> set_bitmap(const std::string& name, unsigned granularity_bits) {
     SNAP_ASSIGN(bitmap_, BitmapWriter::create(file_, allocator_, header_.cluster_bits, name,
                                               granularity_bits, header_.size));
-    header_.bitmaps = 1;
     return {};
   }
 

@@ -33,6 +33,7 @@ Result<Record> RecordFile::record_at(uint64_t at, char last) const {
   record.tag = static_cast<char>(head[0]);
   record.content = at + kTagBytes;
   if (record.tag == last) return record;
+  if (record.tag == 0) return damaged(at, "a tag that there is not");
   if (head.size() < bytes.size()) return damaged(at, "the file ends within a record: it was cut");
   record.content = at + bytes.size();
   record.length = load_le<uint64_t>(&head[kTagBytes]);
@@ -76,14 +77,16 @@ Result<void> RecordFile::expect(uint64_t at, std::string_view banner) const {
   return damaged(at, fmt::format("'{}' is missing", banner.substr(0, banner.size() - 1)));
 }
 
-Result<DiffIndex> DiffIndex::read(File& file, uint64_t at) {
+Result<DiffIndex> DiffIndex::read(File& file, uint64_t at, const Cancel& cancel) {
   DiffIndex diff(file);
   SNAP_TRY(diff.records_.expect(at, kBanner2));
   at += kBanner2.size();
   bool has_size = false;
   uint64_t ranges_end = 0;
   while (true) {
+    if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
     SNAP_ASSIGN(const Record record, diff.records_.record_at(at, kLastTag));
+    diff.keep({ranges_end, at});
     if (record.tag == kLastTag) {
       diff.end_ = record.end();
       break;
@@ -106,10 +109,7 @@ Result<DiffIndex> DiffIndex::read(File& file, uint64_t at) {
         return Error(ErrorCode::kUnsupported,
                      fmt::format("'{}' at byte {}: the ranges do not ascend", file.name(), at));
       }
-      if (range) {
-        ranges_end = range->end();
-        diff.keep({range->offset, at});
-      }
+      if (range) ranges_end = range->end();
     }
     at = record.end();
   }
@@ -144,12 +144,12 @@ Result<std::optional<DiffIndex::Range>> DiffIndex::range_of(const Record& record
 }
 
 void DiffIndex::keep(const Place& place) {
-  if (ranges_++ % step_ != 0) return;
+  if (records_seen_++ % step_ != 0) return;
   if (places_.size() == kMostPlaces) {
     for (size_t i = 0; i < kMostPlaces / 2; ++i) places_[i] = places_[2 * i];
     places_.resize(kMostPlaces / 2);
     step_ *= 2;
-    if ((ranges_ - 1) % step_ != 0) return;
+    if ((records_seen_ - 1) % step_ != 0) return;
   }
   places_.push_back(place);
 }
@@ -158,7 +158,7 @@ DiffIndex::Place DiffIndex::place_before(uint64_t offset) const {
   const auto after =
       std::upper_bound(places_.begin(), places_.end(), offset,
                        [](uint64_t wanted, const Place& place) { return wanted < place.offset; });
-  Place best = after == places_.begin() ? places_.front() : *std::prev(after);
+  Place best = *std::prev(after);  // the first one is of byte 0
   const std::lock_guard lock(recent_->mutex);
   for (const Place& place : recent_->places) {
     if (place.offset > best.offset && place.offset <= offset) best = place;
@@ -172,18 +172,16 @@ void DiffIndex::remember(const Place& place) {
 }
 
 Result<std::optional<DiffIndex::Range>> DiffIndex::find(uint64_t offset) {
-  std::optional<Range> none;
-  if (places_.empty()) return none;
   uint64_t at = place_before(offset).position;
   while (true) {
     SNAP_ASSIGN(const Record record, records_.record_at(at, kLastTag));
-    if (record.tag == kLastTag) return none;
+    std::optional<Range> range;
     if (record.tag == 'w' || record.tag == 'z') {
-      SNAP_ASSIGN(const auto range, range_of(record, at));
-      if (range && range->end() > offset) {
-        if (range->offset <= offset) remember({range->offset, at});
-        return range;
-      }
+      SNAP_ASSIGN(range, range_of(record, at));
+    }
+    if (record.tag == kLastTag || (range && range->end() > offset)) {
+      remember({range ? std::min(range->offset, offset) : offset, at});
+      return range;
     }
     at = record.end();
   }

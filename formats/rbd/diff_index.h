@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "libsnap/base/progress.h"
 #include "libsnap/io/file.h"
 
 namespace snaptool::rbd {
@@ -53,8 +54,8 @@ class DiffIndex {
   };
 
   // Walks the diff that begins at `at`, and keeps every so-many-th place. Errors: kCorruption;
-  // kUnsupported where ranges do not ascend; kIo.
-  static Result<DiffIndex> read(File& file, uint64_t at);
+  // kUnsupported where ranges do not ascend; kIo; kInterrupted.
+  static Result<DiffIndex> read(File& file, uint64_t at, const Cancel& cancel);
 
   uint64_t size() const { return size_; }  // of the image then
   uint64_t end() const { return end_; }    // of the diff, in the file
@@ -65,7 +66,8 @@ class DiffIndex {
   Result<std::optional<Range>> find(uint64_t offset);
 
  private:
-  // Where a range of the image begins, and its record in the file.
+  // A record, and where the ranges before it end in the image: who wants what is behind that can
+  // begin here.
   struct Place {
     uint64_t offset = 0;
     uint64_t position = 0;
@@ -84,8 +86,8 @@ class DiffIndex {
   std::string from_name_;
   std::string to_name_;
   std::vector<Place> places_;  // ascending
-  uint64_t step_ = 1;          // every step_-th range has a place
-  uint64_t ranges_ = 0;
+  uint64_t step_ = 1;          // every step_-th record has a place
+  uint64_t records_seen_ = 0;
 
   // Where threads were last: those who read on need not walk again.
   struct Recent {

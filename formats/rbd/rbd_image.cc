@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <set>
 
 #include "formats/rbd/diff_index.h"
 #include "formats/rbd/rbd_diff.h"
+#include "libsnap/base/check.h"
 #include "libsnap/base/endian.h"
 
 namespace snaptool::rbd {
@@ -30,6 +32,7 @@ constexpr uint64_t kFeatures = 1 | 4 | 8 | 16 | 32;
 Result<uint64_t> read_properties(const RecordFile& records, FormatFacts& facts) {
   SNAP_TRY(records.expect(0, kImageBanner));
   uint64_t at = kImageBanner.size();
+  std::set<char> known;
   size_t meta = 0;
   while (true) {
     SNAP_ASSIGN(const Record record, records.record_at(at, kLastTag));
@@ -39,6 +42,8 @@ Result<uint64_t> read_properties(const RecordFile& records, FormatFacts& facts) 
                        : record.tag == 'C' ? "stripe_count"
                                            : nullptr;
     if (name != nullptr) {
+      if (!known.insert(record.tag).second)
+        return records.damaged(at, "a property that is said twice");
       if (record.length != 8) return records.damaged(at, "a record of a wrong length");
       SNAP_ASSIGN(const uint64_t value, records.number_at(record.content));
       facts.details.emplace_back(name, value);
@@ -55,12 +60,8 @@ Result<uint64_t> read_properties(const RecordFile& records, FormatFacts& facts) 
 }
 
 // An image as its diffs, the oldest first; each is up to a snapshot, the last up to now.
-struct Diffs {
-  std::vector<DiffIndex> diffs;
-  uint64_t end = 0;  // in the file
-};
-
-Result<Diffs> read_diffs(const RecordFile& records, uint64_t at) {
+Result<std::vector<DiffIndex>> read_diffs(const RecordFile& records, uint64_t at,
+                                          const Cancel& cancel) {
   SNAP_TRY(records.expect(at, kDiffsBanner));
   at += kDiffsBanner.size();
   if (records.file().size() - at < 8) return records.damaged(at, "the file ends here: it was cut");
@@ -72,10 +73,10 @@ Result<Diffs> read_diffs(const RecordFile& records, uint64_t at) {
                              kMostDiffs - 1));
   }
   at += 8;
-  Diffs found;
+  std::vector<DiffIndex> diffs;
   for (uint64_t i = 0; i < count; ++i) {
-    SNAP_ASSIGN(DiffIndex diff, DiffIndex::read(records.file(), at));
-    const std::string before = i == 0 ? "" : found.diffs.back().to_name();
+    SNAP_ASSIGN(DiffIndex diff, DiffIndex::read(records.file(), at, cancel));
+    const std::string before = i == 0 ? "" : diffs.back().to_name();
     if (i > 0 && before.empty()) {
       return records.damaged(at, "a diff follows one that leads to no snapshot");
     }
@@ -85,10 +86,10 @@ Result<Diffs> read_diffs(const RecordFile& records, uint64_t at) {
                                          diff.from_name(), before));
     }
     at = diff.end();
-    found.diffs.push_back(std::move(diff));
+    diffs.push_back(std::move(diff));
   }
-  found.end = at;
-  return found;
+  if (records.expect(at, kBanner2)) return records.damaged(at, "more diffs than are announced");
+  return diffs;
 }
 
 class DiffsImage : public Image {
@@ -116,7 +117,6 @@ class DiffsImage : public Image {
         continue;
       }
       extent.length = std::min(extent.length, range->end() - offset);
-      extent.zero = !range->data;
       if (range->data) {
         extent.file_offset = range->file_offset + (offset - range->offset);
         return extent;
@@ -242,17 +242,21 @@ bool has_image_magic(std::span<const std::byte> head) {
          std::memcmp(head.data(), kImageBanner.data(), kImageBanner.size()) == 0;
 }
 
-Result<FormatFacts> read_image_facts(File& file) {
+Result<FormatFacts> read_image_facts(File& file, const Cancel& cancel) {
   const RecordFile records(file);
   FormatFacts facts;
   SNAP_ASSIGN(const uint64_t at, read_properties(records, facts));
-  SNAP_ASSIGN(const Diffs found, read_diffs(records, at));
-  facts.size = found.diffs.back().size();
-  for (size_t i = 0; i + 1 < found.diffs.size(); ++i) {
+  SNAP_ASSIGN(const auto diffs, read_diffs(records, at, cancel));
+  facts.size = diffs.back().size();
+  if (diffs.back().end() < file.size()) {
+    facts.warnings.push_back(fmt::format("'{}' has {} bytes behind its end", file.name(),
+                                         file.size() - diffs.back().end()));
+  }
+  for (size_t i = 0; i + 1 < diffs.size(); ++i) {
     FormatFacts::Snapshot snapshot;
     snapshot.id = std::to_string(i + 1);
-    snapshot.name = found.diffs[i].to_name();
-    snapshot.size = found.diffs[i].size();
+    snapshot.name = diffs[i].to_name();
+    snapshot.size = diffs[i].size();
     facts.snapshots.push_back(std::move(snapshot));
   }
   return facts;
@@ -263,15 +267,16 @@ Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file,
   const RecordFile records(*file);
   FormatFacts facts;
   SNAP_ASSIGN(const uint64_t at, read_properties(records, facts));
-  SNAP_ASSIGN(Diffs found, read_diffs(records, at));
+  SNAP_ASSIGN(auto diffs, read_diffs(records, at, options.cancel));
   if (options.snapshot) {
-    SNAP_ASSIGN(const size_t count, find_snapshot(found.diffs, *options.snapshot, file->name()));
-    while (found.diffs.size() > count) found.diffs.pop_back();
+    SNAP_ASSIGN(const size_t count, find_snapshot(diffs, *options.snapshot, file->name()));
+    while (diffs.size() > count) diffs.pop_back();
   }
-  return std::make_unique<DiffsImage>(std::move(file), std::move(found.diffs));
+  return std::make_unique<DiffsImage>(std::move(file), std::move(diffs));
 }
 
 Result<std::unique_ptr<ImageWriter>> stream_image(ByteSink sink, const CreateOptions& options) {
+  SNAP_CHECK(!options.parent);
   uint64_t order = kDefaultOrder;
   if (const auto given = options.settings.find("order"); given != options.settings.end()) {
     const std::string& text = given->second;
@@ -281,11 +286,6 @@ Result<std::unique_ptr<ImageWriter>> stream_image(ByteSink sink, const CreateOpt
       return Error(ErrorCode::kInvalidArgument,
                    fmt::format("order={}: a number from 12 to 25 is wanted", text));
     }
-  }
-  if (options.parent) {
-    return Error(ErrorCode::kUnsupported,
-                 "an image of rbd has no base within a file; 'snaptool export -O rbd' writes what "
-                 "differs from one");
   }
   return std::make_unique<StreamWriter>(sink, image_head(order), options.size);
 }

@@ -17,14 +17,14 @@ inline constexpr std::array kImageSettings = {
 bool has_image_magic(std::span<const std::byte> head);
 
 // Walks all records, but for their data. Errors: as FormatDriver's.
-Result<FormatFacts> read_image_facts(File& file);
+Result<FormatFacts> read_image_facts(File& file, const Cancel& cancel);
 
 // The image, or a snapshot of it. Memory does not grow with it: of the records of each diff, places
 // to look from are known. Errors: as FormatDriver's.
 Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file, const FormatOptions& options);
 
 // Makes one without snapshots, front to back. What is cut has no end, and is known by that.
-// Errors: kInvalidArgument for options.
+// Requires: there is no parent. Errors: kInvalidArgument for options.
 Result<std::unique_ptr<ImageWriter>> stream_image(ByteSink sink, const CreateOptions& options);
 
 }  // namespace snaptool::rbd

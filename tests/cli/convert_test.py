@@ -522,6 +522,11 @@ class Bitmaps(ConvertTest):
         self.check_made(out, bytes(after))
         self.assertEqual(self.marked(out, "changed", len(after)), self.expected(before, after, 512))
 
+    def test_of_an_empty_image(self):
+        raw, base, out = self.file_of("disk.raw", b""), self.file_of("base.raw", bytes(MIB)), self.scratch / "out"
+        self.convert("-O", "qcow2", "--option", "bitmap=none", "--base", base, raw, out, status=63)
+        self.assertFalse(out.exists())
+
     def test_nothing_changed(self):
         content = self.content_of("text")
         raw, base, out = self.file_of("disk.raw", content), self.file_of("base.raw", content), self.scratch / "out"

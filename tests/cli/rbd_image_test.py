@@ -182,6 +182,28 @@ class Written(RbdTest):
             self.refused(64, "convert", *RBD, *options, raw, self.scratch)
         self.check_written(out.read_bytes(), raw.read_bytes())
 
+    def test_no_base_of_others(self):
+        """QEMU, the kernel and we would take it for something else."""
+        raw, out = self.file_of("disk.raw", self.rng.randbytes(10_240)), self.scratch / "out"
+        base = self.scratch / "base"
+        for form, target in (("rbd", "qcow2"), ("rbd", "dm-snapshot"), ("qcow2", "dm-snapshot")):
+            self.convert("-O", form, "--force", raw, base)
+            self.refused(63, "convert", "-O", target, "--base", base, raw, out)
+            self.assertEqual(self.left("out"), [])
+        os.truncate(base, 10_240)
+        self.convert("-O", "dm-snapshot", "-F", "raw", "--base", base, raw, out)
+        self.same(self.read(f"{base}@{out}"), raw.read_bytes(), "its bytes")
+
+    def test_nothing_but_the_image(self):
+        """On standard output, whatever it is called."""
+        raw, json_too = self.file_of("disk.raw", self.rng.randbytes(10_000)), ["--output=json"]
+        for options, check in (([], lambda out: self.same(out, raw.read_bytes(), "raw")),
+                               (RBD, lambda out: self.check_written(out, raw.read_bytes()))):
+            for name, more in itertools.product(("-", "/dev/stdout", "/proc/self/fd/1"), ([], json_too)):
+                done = run("convert", *options, *more, raw, name, binary=True)
+                self.sound(done, (0,))
+                check(done.stdout)
+
     def test_of_what_is_damaged(self):
         """What went to a pipe has no end, and is known by that."""
         damaged, content = damaged_image(self.scratch / "damaged")
@@ -431,7 +453,9 @@ class Damage(RbdTest):
         content = self.read(self.file_of("disk.rbd", stream))
         self.assertEqual(len(content), 20_000)
         for more in (b"\0", b"e", bytes(BLOCK), stream, self.rng.randbytes(100)):
-            self.same(self.read(self.file_of("disk.rbd", stream + more)), content, more[:5])
+            done = run("read", self.file_of("disk.rbd", stream + more), binary=True)
+            self.assertIn("bytes behind its end", self.sound(done, (0,)))
+            self.same(done.stdout, content, more[:5])
 
     def hostile(self):
         """(what, status, stream); 0 is for what is just right."""
@@ -485,6 +509,10 @@ class Damage(RbdTest):
         yield "a diff too many", 65, image(size, count=2)
         yield "2^64-1 diffs", 63, image(size, count=most)
         yield "257 diffs", 63, image(size, count=257)
+        yield "a diff too few", 65, chain((None, b"one"), (b"one", None)).replace(number(2) + b"rbd diff", number(1) + b"rbd diff")
+        yield "a tag of 0", 65, image(size, record(b"\0", b""))
+        yield "a property of tag 0", 65, image(size, properties=[record(b"\0", b"")])
+        yield "a second order", 65, image(size, properties=[record(b"O", number(22))])
         yield "from a snapshot", 65, chain((b"one", None))
         yield "from another one", 65, chain((None, b"one"), (b"two", None))
         yield "from a longer name", 65, chain((None, b"one"), (b"one ", None))
@@ -513,6 +541,23 @@ class Damage(RbdTest):
             with self.subTest(what):
                 path = self.file_of("hostile", stream)
                 self.fails_soon((status,), "read", path, what=what)
+
+    def test_a_disk_that_begins_so(self):
+        """Its guest can write the magic; the hole behind it is no terabyte of records."""
+        path = self.file_of("disk.raw", IMAGE)
+        os.truncate(path, 1 << 40)
+        for command in ("info", "read"):
+            self.fails_soon((65,), command, path)
+
+    def test_records_that_say_nothing(self):
+        """They are walked once, not for each byte that lies below."""
+        for empty in (record(b"?", b""), zeros(5, 0)):
+            image = RbdMaker().diff(40_000, [write(n * 30, b"x") for n in range(1000)], to=b"one")
+            image.diff(40_000, [write(0, b"y"), *[empty] * 20_000, write(39_000, b"y")])
+            content = bytearray(40_000)
+            content[0:30_000:30] = b"x" * 1000
+            content[0] = content[39_000] = ord("y")
+            self.same(self.fails_soon((0,), "read", self.image_of(image)).stdout, bytes(content))
 
     def test_as_many_as_are_read(self):
         image = RbdMaker()

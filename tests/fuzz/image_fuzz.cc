@@ -13,6 +13,7 @@
 namespace snaptool::test {
 namespace {
 
+const Cancel g_no_cancel;
 constexpr uint64_t kParentBytes = 20'000;
 
 void require(bool condition) {
@@ -50,8 +51,8 @@ void read_from(Image& image, uint64_t offset) {
 void try_image(const FormatDriver& driver, const Bytes& bytes, bool with_parent, bool of_snapshot) {
   const auto file = std::make_shared<MemoryFile>("image", bytes.size());
   require(file->write_at(0, bytes).has_value());
-  const auto facts = driver.facts(*file);
-  FormatOptions options;
+  const auto facts = driver.facts(*file, g_no_cancel);
+  FormatOptions options{g_no_cancel};
   if (with_parent) {
     auto below = std::make_unique<MemoryFile>("parent", kParentBytes);
     require(below->write_at(0, Bytes(kParentBytes / 2, std::byte{7})).has_value());
