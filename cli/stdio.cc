@@ -11,19 +11,25 @@
 #include <cerrno>
 #include <utility>
 
+#include "cli/signals.h"
+
 namespace snaptool::cli {
+
+// Where somebody else may keep us waiting, a signal must be noticed meanwhile.
+static constexpr int kLookAgain = 100;  // ms
 
 Result<void> write_all(int fd, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t put = ::write(fd, bytes.data(), bytes.size());
     if (put < 0) {
       if (errno == EINTR) continue;
-      if (errno == EAGAIN) {  // somebody made our pipe non-blocking
+      if (errno == EAGAIN) {  // the pipe is full
         struct pollfd wait {
           fd, POLLOUT, 0
         };
-        ::poll(&wait, 1, -1);
-        continue;
+        ::poll(&wait, 1, kLookAgain);
+        if (!stop_requested().requested()) continue;
+        return Error(ErrorCode::kInterrupted, "interrupted");
       }
       return Error::from_errno(
           errno, fd == STDOUT_FILENO ? "write to standard output" : "write to the output");
@@ -51,14 +57,36 @@ void print_error(std::string_view text) {
   static_cast<void>(ignored);
 }
 
+// A FIFO waits for its reader.
+static Result<int> open_stream(const std::string& path, bool is_fifo) {
+  while (!stop_requested().requested()) {
+    const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | (is_fifo ? O_NONBLOCK : 0));
+    if (fd >= 0) return fd;
+    if (errno != ENXIO || !is_fifo) {
+      return Error::from_errno(errno, fmt::format("cannot open '{}'", path));
+    }
+    ::poll(nullptr, 0, kLookAgain);
+  }
+  return Error(ErrorCode::kInterrupted, "interrupted");
+}
+
+// The same pipe, to be written to without waiting; -1: it is none, or may not be opened. The flag
+// of a descriptor that others have, too, would be theirs as well.
+static int reopen_pipe(int fd) {
+  struct stat st {};
+  if (::fstat(fd, &st) != 0 || !S_ISFIFO(st.st_mode)) return -1;
+  return ::open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+}
+
 Result<StreamTarget> StreamTarget::open(const std::string& path, Content content) {
   StreamTarget target(-1, false);
   struct stat st {};
   if (path == "-") {
-    target.fd_ = STDOUT_FILENO;
+    const int own = reopen_pipe(STDOUT_FILENO);
+    target.fd_ = own >= 0 ? own : STDOUT_FILENO;
+    target.owned_ = own >= 0;
   } else if (::stat(path.c_str(), &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))) {
-    target.fd_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-    if (target.fd_ < 0) return Error::from_errno(errno, fmt::format("cannot open '{}'", path));
+    SNAP_ASSIGN(target.fd_, open_stream(path, S_ISFIFO(st.st_mode)));
     target.owned_ = true;
   }
   if (content == Content::kBinary && target && ::isatty(target.fd_) == 1) {

@@ -13,6 +13,8 @@ import signal
 import struct
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
@@ -26,6 +28,23 @@ def commands():
     text = run("--help").stdout
     block = text.split("Commands:\n", 1)[1].split("\n\n", 1)[0]
     return re.findall(r"^  (\S+)", block, re.M)
+
+
+def wait_until(done):
+    end = time.monotonic() + 20
+    while not done():
+        if time.monotonic() > end:
+            raise TimeoutError("it did not come so far")
+        time.sleep(0.01)
+
+
+def readable_bytes(fd):
+    return struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
+
+
+def catches(pid, number):
+    mask = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.M).group(1)
+    return int(mask, 16) >> (number - 1) & 1
 
 
 class ContractTest(ScratchTest):
@@ -252,6 +271,31 @@ class EveryCommand(ContractTest):
                                      stdout=writer, stderr=subprocess.PIPE, check=False)
             os.close(writer)
             self.assertEqual((process.returncode, process.stderr), (141, b""), command)
+
+
+    def test_stopped_while_nobody_reads(self):
+        """One signal is enough, where the pipe is full and where a FIFO has no reader."""
+        disk, fifo = self.scratch / "disk.img", self.scratch / "fifo"
+        disk.write_bytes(random.Random(SEED).randbytes(3 << 20))
+        os.mkfifo(fifo)
+        for arguments in (["read", disk], ["convert", disk, "-"], ["convert", "-O", "rbd", disk, "-"],
+                          ["export", "--full", disk], ["convert", disk, fifo], ["convert", "-O", "rbd", disk, fifo]):
+            with self.subTest(arguments=arguments):
+                reader, writer = os.pipe()
+                with subprocess.Popen([SNAPTOOL, *map(str, arguments)], stdout=writer, stderr=subprocess.PIPE) as process:
+                    os.close(writer)
+                    if fifo in arguments:
+                        wait_until(lambda pid=process.pid: catches(pid, signal.SIGINT))
+                    else:
+                        wait_until(lambda pipe=reader: readable_bytes(pipe) >= 1 << 16)
+                    process.send_signal(signal.SIGINT)
+                    try:
+                        error = process.communicate(timeout=10)[1]
+                    finally:
+                        process.kill()
+                        os.close(reader)
+                self.assertEqual(process.returncode, 130, error)
+                self.assertRegex(error, rb"\Asnaptool [a-z]+: interrupted[^\n]*\n\Z")
 
 
 class NamingFiles(ContractTest):
