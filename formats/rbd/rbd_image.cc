@@ -162,7 +162,7 @@ Result<size_t> find_snapshot(const std::vector<DiffIndex>& diffs, const std::str
 
 class StreamWriter : public ImageWriter {
  public:
-  StreamWriter(const ByteSink& sink, std::vector<std::byte> head, uint64_t size)
+  StreamWriter(const ByteSink& sink, std::string head, uint64_t size)
       : sink_(sink), head_(std::move(head)), size_(size), diff_(sink, 2) {}
 
   uint64_t unit_size() const override { return 4 * kKiB; }
@@ -194,7 +194,7 @@ class StreamWriter : public ImageWriter {
  private:
   Result<void> begin() {
     if (head_.empty()) return {};
-    SNAP_TRY(sink_(head_));
+    SNAP_TRY(sink_(std::as_bytes(std::span(head_))));
     head_.clear();
     ChangeHeader header;
     header.full = true;
@@ -203,34 +203,29 @@ class StreamWriter : public ImageWriter {
   }
 
   ByteSink sink_;
-  std::vector<std::byte> head_;  // until it is written
+  std::string head_;  // until it is written
   uint64_t size_;
   Writer diff_;
 };
 
-void add_text(std::vector<std::byte>& bytes, std::string_view text) {
-  const auto from = std::as_bytes(std::span(text));
-  bytes.insert(bytes.end(), from.begin(), from.end());
-}
-
-std::vector<std::byte> image_head(uint64_t order) {
-  std::vector<std::byte> head;
+std::string image_head(uint64_t order) {
+  std::string head(kImageBanner);
   const auto add_number = [&](uint64_t value) {
-    head.resize(head.size() + 8);
-    store_le(head.data() + head.size() - 8, value);
+    std::array<std::byte, 8> bytes{};
+    store_le(bytes.data(), value);
+    head.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   };
   const auto add_property = [&](char tag, uint64_t value) {
-    head.push_back(static_cast<std::byte>(tag));
+    head += tag;
     add_number(8);
     add_number(value);
   };
-  add_text(head, kImageBanner);
   add_property('O', order);
   add_property('T', kFeatures);
   add_property('U', uint64_t{1} << order);
   add_property('C', 1);
-  head.push_back(static_cast<std::byte>(kLastTag));
-  add_text(head, kDiffsBanner);
+  head += kLastTag;
+  head += kDiffsBanner;
   add_number(1);
   return head;
 }
