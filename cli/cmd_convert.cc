@@ -468,15 +468,8 @@ CommandSpec convert_command() {
        "read OUT back and compare it before it gets its name",
        ValueHint::kNone,
        {}},
-      {0,
-       "ignore-invalid",
-       OptionKind::kFlag,
-       "",
-       "read what an invalid store still holds",
-       ValueHint::kNone,
-       {}},
       {0, "force", OptionKind::kFlag, "", "replace OUT if it exists", ValueHint::kNone, {}}};
-  command.shared = "fFLPUjpOg";
+  command.shared = "fFLPIUjpOg";
   command.run = run;
   return command;
 }

@@ -84,14 +84,7 @@ CommandSpec diff_verify_command() {
       "Reads all of DIFF and checks every sum in it: a bit that was flipped, or a stream that was "
       "cut, is found. With IMAGE, also that what DIFF changes there is what it expects, so that "
       "'snaptool apply' would go through. Nothing is written.";
-  command.options = {{0,
-                      "ignore-invalid",
-                      OptionKind::kFlag,
-                      "",
-                      "read what an invalid store still holds",
-                      ValueHint::kNone,
-                      {}}};
-  command.shared = "fUjpOg";
+  command.shared = "fIUjpOg";
   command.run = run;
   return command;
 }

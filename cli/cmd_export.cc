@@ -294,15 +294,8 @@ CommandSpec export_command() {
        ValueHint::kNone,
        {}},
       level_option(),
-      {0,
-       "ignore-invalid",
-       OptionKind::kFlag,
-       "",
-       "read what an invalid store still holds",
-       ValueHint::kNone,
-       {}},
       {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
-  command.shared = "ofFLUjpOg";
+  command.shared = "ofFLIUjpOg";
   command.run = run;
   return command;
 }

@@ -140,15 +140,8 @@ CommandSpec hash_command() {
        "the sums of blocks of SIZE, not of the whole",
        ValueHint::kNone,
        {}},
-      {0,
-       "ignore-invalid",
-       OptionKind::kFlag,
-       "",
-       "read what an invalid store still holds",
-       ValueHint::kNone,
-       {}},
       {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
-  command.shared = "ofLPUjpOg";
+  command.shared = "ofLPIUjpOg";
   command.run = run;
   return command;
 }

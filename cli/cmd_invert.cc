@@ -74,15 +74,8 @@ CommandSpec invert_command() {
        ValueHint::kFile,
        {}},
       level_option(),
-      {0,
-       "ignore-invalid",
-       OptionKind::kFlag,
-       "",
-       "read what an invalid store still holds",
-       ValueHint::kNone,
-       {}},
       {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
-  command.shared = "ofUjpOg";
+  command.shared = "ofIUjpOg";
   command.run = run;
   return command;
 }

@@ -49,9 +49,14 @@ class Rows {
     if (row_.length == 0) return {};
     std::string text;
     if (json_) {
-      Json row = {{"start", start_},     {"length", row_.length},
-                  {"depth", row_.depth}, {"present", !row_.zero || row_.depth == 0},
-                  {"zero", row_.zero},   {"data", !row_.zero}};
+      // There may be many: member by member, a row takes half as long as from a list.
+      Json row;
+      row["start"] = start_;
+      row["length"] = row_.length;
+      row["depth"] = row_.depth;
+      row["present"] = !row_.zero || row_.depth == 0;
+      row["zero"] = row_.zero;
+      row["data"] = !row_.zero;
       if (row_.file_offset) row["offset"] = *row_.file_offset;
       if (!row_.file_offset && !row_.zero) row["compressed"] = true;
       row["filename"] = row_.file->name();

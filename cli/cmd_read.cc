@@ -77,15 +77,8 @@ CommandSpec read_command() {
        "read so much (default: to the end)",
        ValueHint::kNone,
        {}},
-      {0,
-       "ignore-invalid",
-       OptionKind::kFlag,
-       "",
-       "read what an invalid store still holds",
-       ValueHint::kNone,
-       {}},
       {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
-  command.shared = "ofLPUjpg";
+  command.shared = "ofLPIUjpg";
   command.run = run;
   return command;
 }

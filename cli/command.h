@@ -21,7 +21,7 @@ struct CommandSpec {
   std::string_view summary;         // one line, lower case, no full stop
   std::string_view description;     // plain paragraphs, separated by empty lines
   std::vector<OptionSpec> options;  // its own; the shared ones come from `shared`
-  std::string_view shared;  // letters of the shared options beyond -h -V -q -v (see shared_options)
+  std::string_view shared;  // letters of the shared options beyond -h -V -q -v (see all_options)
   Result<int> (*run)(Invocation&) = nullptr;  // the exit status, or what went wrong
 };
 

@@ -99,6 +99,15 @@ std::vector<OptionSpec> all_options(const CommandSpec& command) {
                        ValueHint::kNone,
                        {}});
   }
+  if (shares('I')) {
+    options.push_back({0,
+                       "ignore-invalid",
+                       OptionKind::kFlag,
+                       "",
+                       "read what an invalid store still holds",
+                       ValueHint::kNone,
+                       {}});
+  }
   if (shares('U')) {
     options.push_back(
         {'U',

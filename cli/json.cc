@@ -69,12 +69,9 @@ Json Json::object() {
 }
 
 Json::Json(const Json& other) : node_(std::make_unique<Node>(*other.node_)) {}
-Json::Json(Json&& other) noexcept : node_(std::exchange(other.node_, std::make_unique<Node>())) {}
+Json::Json(Json&& other) noexcept = default;
 Json& Json::operator=(const Json& other) { return *this = Json(other); }
-Json& Json::operator=(Json&& other) noexcept {
-  std::swap(node_, other.node_);
-  return *this;
-}
+Json& Json::operator=(Json&& other) noexcept = default;
 Json::~Json() = default;
 
 Json& Json::operator[](std::string_view key) {

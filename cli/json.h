@@ -40,6 +40,7 @@ class Json {
   static Json array();
   static Json object();
 
+  // What was moved from can only be assigned to.
   Json(const Json& other);
   Json(Json&& other) noexcept;
   Json& operator=(const Json& other);

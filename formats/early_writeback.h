@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "formats/image_writer.h"
 #include "libsnap/io/file.h"
 
 namespace snaptool {
@@ -13,6 +14,15 @@ namespace snaptool {
 class EarlyWriteback {
  public:
   explicit EarlyWriteback(File& file) : file_(file) {}
+
+  // Writes what was placed of a piece. Errors: those of File.
+  Result<void> write(const WritePiece& piece) {
+    for (const WritePiece::Extent& extent : piece.extents) {
+      SNAP_TRY(file_.write_at(extent.file_offset, extent.bytes));
+      wrote(extent.file_offset, extent.bytes.size());
+    }
+    return {};
+  }
 
   // The range was written.
   void wrote(uint64_t offset, uint64_t length) {

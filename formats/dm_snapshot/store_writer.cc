@@ -52,13 +52,7 @@ class StoreWriter : public ImageWriter {
     return list_.append(entries_);
   }
 
-  Result<void> write(WritePiece& piece) override {
-    for (const WritePiece::Extent& extent : piece.extents) {
-      SNAP_TRY(file_.write_at(extent.file_offset, extent.bytes));
-      writeback_.wrote(extent.file_offset, extent.bytes.size());
-    }
-    return {};
-  }
+  Result<void> write(WritePiece& piece) override { return writeback_.write(piece); }
 
   Result<void> finish() override {
     if (!begun_) SNAP_TRY(list_.begin());

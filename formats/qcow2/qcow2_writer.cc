@@ -94,13 +94,7 @@ class Qcow2Writer : public ImageWriter {
     return {};
   }
 
-  Result<void> write(WritePiece& piece) override {
-    for (const WritePiece::Extent& extent : piece.extents) {
-      SNAP_TRY(file_.write_at(extent.file_offset, extent.bytes));
-      writeback_.wrote(extent.file_offset, extent.bytes.size());
-    }
-    return {};
-  }
+  Result<void> write(WritePiece& piece) override { return writeback_.write(piece); }
 
   Result<void> finish() override {
     SNAP_TRY(end_l2());

@@ -29,12 +29,14 @@ constexpr uint64_t kMostOrder = 25;
 constexpr uint64_t kFeatures = 1 | 4 | 8 | 16 | 32;
 
 // The records before the diffs. Returns where those begin.
-Result<uint64_t> read_properties(const RecordFile& records, FormatFacts& facts) {
+Result<uint64_t> read_properties(const RecordFile& records, FormatFacts& facts,
+                                 const Cancel& cancel) {
   SNAP_TRY(records.expect(0, kImageBanner));
   uint64_t at = kImageBanner.size();
   std::set<char> known;
   size_t meta = 0;
   while (true) {
+    if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
     SNAP_ASSIGN(const Record record, records.record_at(at, kLastTag));
     const char* name = record.tag == 'O'   ? "order"
                        : record.tag == 'T' ? "features"
@@ -240,7 +242,7 @@ bool has_image_magic(std::span<const std::byte> head) {
 Result<FormatFacts> read_image_facts(File& file, const Cancel& cancel) {
   const RecordFile records(file);
   FormatFacts facts;
-  SNAP_ASSIGN(const uint64_t at, read_properties(records, facts));
+  SNAP_ASSIGN(const uint64_t at, read_properties(records, facts, cancel));
   SNAP_ASSIGN(const auto diffs, read_diffs(records, at, cancel));
   facts.size = diffs.back().size();
   if (diffs.back().end() < file.size()) {
@@ -261,7 +263,7 @@ Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file,
                                           const FormatOptions& options) {
   const RecordFile records(*file);
   FormatFacts facts;
-  SNAP_ASSIGN(const uint64_t at, read_properties(records, facts));
+  SNAP_ASSIGN(const uint64_t at, read_properties(records, facts, options.cancel));
   SNAP_ASSIGN(auto diffs, read_diffs(records, at, options.cancel));
   if (options.snapshot) {
     SNAP_ASSIGN(const size_t count, find_snapshot(diffs, *options.snapshot, file->name()));
