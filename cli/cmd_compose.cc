@@ -7,6 +7,7 @@
 #include "cli/change_files.h"
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
+#include "cli/version.h"
 
 namespace snaptool::cli {
 namespace {
@@ -45,7 +46,7 @@ Result<int> run(Invocation& invocation) {
   ChangeEnd end;
   {
     const ProgressReporter reporter("composing", invocation.progress_style(), progress);
-    SNAP_ASSIGN(end, compose_changes(chain, *writer, std::string("snaptool ") + SNAPTOOL_VERSION,
+    SNAP_ASSIGN(end, compose_changes(chain, *writer, std::string(kProgram),
                                      invocation.job(progress)));
   }
   SNAP_TRY(output.commit());

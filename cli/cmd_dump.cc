@@ -7,6 +7,7 @@
 #include "cli/exit_status.h"
 #include "cli/opener.h"
 #include "cli/text_output.h"
+#include "cli/version.h"
 #include "libsnap/diff/export.h"
 #include "libsnap/snap/dump.h"
 #include "libsnap/snap/metadata_image.h"
@@ -30,7 +31,7 @@ Result<int> pack(const Invocation& invocation, PersistentStore& store) {
       ChangeFile::Format::kSnapdiff,
       [&](std::span<const std::byte> bytes) { return output.write(bytes); }, kPackLevel);
   ExportOptions options;
-  options.maker = std::string("snaptool ") + SNAPTOOL_VERSION;
+  options.maker = kProgram;
   Progress progress;
   SNAP_TRY(export_changes(nullptr, image, *writer, options, invocation.job(progress)));
   SNAP_TRY(output.commit());

@@ -8,6 +8,7 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/open_image.h"
+#include "cli/version.h"
 #include "libsnap/diff/content_hash.h"
 #include "libsnap/diff/export.h"
 #include "libsnap/diff/snapdiff.h"
@@ -108,7 +109,7 @@ Result<void> read_parent(const Invocation& invocation, ExportOptions& options) {
 
 Result<ExportOptions> options_of(const Invocation& invocation, ChangeFile::Format format) {
   ExportOptions options;
-  options.maker = std::string("snaptool ") + SNAPTOOL_VERSION;
+  options.maker = kProgram;
   options.reverse = invocation.has("reverse");
   SNAP_TRY(read_parent(invocation, options));
   SNAP_ASSIGN(const auto granularity, invocation.size_value("granularity"));

@@ -6,6 +6,7 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/open_image.h"
+#include "cli/version.h"
 #include "libsnap/diff/compose.h"
 #include "libsnap/diff/snapdiff.h"
 
@@ -46,7 +47,7 @@ Result<int> run(Invocation& invocation) {
     const ProgressReporter reporter("inverting", invocation.progress_style(), progress);
     SNAP_ASSIGN(
         end, invert_changes(chain, open.image(), child_id, *writer,
-                            std::string("snaptool ") + SNAPTOOL_VERSION, invocation.job(progress)));
+                            std::string(kProgram), invocation.job(progress)));
   }
   SNAP_TRY(output.commit());
   if (path != "-") SNAP_TRY(report_changes(invocation, open.image().size(), end));

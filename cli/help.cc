@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "cli/command_table.h"
+#include "cli/version.h"
 
 namespace snaptool::cli {
 namespace {
@@ -40,7 +41,7 @@ std::string wrapped(std::string_view text, size_t indent, size_t at) {
 
 }  // namespace
 
-std::string version_text() { return "snaptool " SNAPTOOL_VERSION "\n"; }
+std::string version_text() { return fmt::format("{}\n", kProgram); }
 
 std::string option_heading(const OptionSpec& option) {
   std::string heading =

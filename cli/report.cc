@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "cli/json.h"
+#include "cli/version.h"
 
 namespace snaptool::cli {
 namespace {
@@ -40,7 +41,7 @@ class JsonReport : public ReportWriter {
     Json json = {{"format_version", 1},
                  {"command_line", head.command_line},
                  {"created", head.created},
-                 {"version", SNAPTOOL_VERSION},
+                 {"version", std::string(kVersion)},
                  {"image1", image_json(head.before)},
                  {"image2", image_json(head.after)},
                  {"granularity", head.granularity},

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/report.h"
+#include "cli/version.h"
 
 namespace snaptool::cli {
 namespace {
@@ -30,7 +31,7 @@ class DfxmlReport : public ReportWriter {
         "  </creator>\n"
         "  <source>\n{}{}  </source>\n"
         "  <snaptool:ranges granularity='{}' strict='{}'>\n",
-        SNAPTOOL_VERSION, escape_markup(head.command_line), escape_markup(head.created),
+        kVersion, escape_markup(head.command_line), escape_markup(head.created),
         source(head.before), source(head.after), head.granularity, head.strict));
   }
 

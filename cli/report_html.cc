@@ -7,6 +7,7 @@
 #include <set>
 
 #include "cli/report.h"
+#include "cli/version.h"
 
 namespace snaptool::cli {
 namespace {
@@ -149,7 +150,7 @@ class HtmlReport : public ReportWriter {
       row("SHA-256", image->sha256, true);
     }
     row("Command", head_.command_line, true);
-    row("Program", fmt::format("snaptool {}, {}", SNAPTOOL_VERSION, head_.created));
+    row("Program", fmt::format("{}, {}", kProgram, head_.created));
     row("Ranges", fmt::format("aligned to {} bytes{}", head_.granularity,
                               head_.strict ? "; holes and stored zeros are told apart" : ""));
     row("Read",

@@ -9,8 +9,9 @@
 #include "cli/image_spec.h"
 #include "cli/stdio.h"
 #include "libsnap/base/units.h"
+#include "tests/fuzz/fuzz_target.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+SNAPTOOL_FUZZ_TARGET(arguments)(const uint8_t* data, size_t size) {
   using namespace snaptool;       // NOLINT: one function
   using namespace snaptool::cli;  // NOLINT
   if (size < 1 || size > 4096) return 0;

@@ -10,6 +10,7 @@
 #include "libsnap/base/endian.h"
 #include "libsnap/diff/apply.h"
 #include "libsnap/diff/snapdiff.h"
+#include "tests/fuzz/fuzz_target.h"
 #include "tests/support/model.h"
 
 namespace snaptool::test {
@@ -121,7 +122,7 @@ void try_stream(const Bytes& stream) {
 }  // namespace
 }  // namespace snaptool::test
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+SNAPTOOL_FUZZ_TARGET(diff)(const uint8_t* data, size_t size) {
   using namespace snaptool::test;  // NOLINT: the entry point is no namespace's
   if (size == 0) return 0;
   const auto* const bytes = reinterpret_cast<const std::byte*>(data);

@@ -11,6 +11,7 @@
 #include "formats/partition/partition_table.h"
 #include "libsnap/base/crc32.h"
 #include "libsnap/io/memory_file.h"
+#include "tests/fuzz/fuzz_target.h"
 #include "tests/support/model.h"
 
 namespace snaptool::test {
@@ -145,7 +146,7 @@ void try_text(const std::string& text) {
 }  // namespace
 }  // namespace snaptool::test
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+SNAPTOOL_FUZZ_TARGET(disk)(const uint8_t* data, size_t size) {
   using namespace snaptool::test;
   if (size < 1 || size > 128 * 1024) return 0;
   // Byte 0: 0 a disk as it is; 1, 2 with a GPT's sums made to fit (512-byte, 4 KiB sectors); 3 with

@@ -8,6 +8,7 @@
 
 #include "libsnap/snap/persistent_store.h"
 #include "libsnap/snap/restore.h"
+#include "tests/fuzz/fuzz_target.h"
 #include "tests/support/model.h"
 
 namespace snaptool::test {
@@ -46,7 +47,7 @@ void try_dump(std::span<const std::byte> bytes) {
 }  // namespace
 }  // namespace snaptool::test
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+SNAPTOOL_FUZZ_TARGET(dump)(const uint8_t* data, size_t size) {
   snaptool::test::try_dump({reinterpret_cast<const std::byte*>(data), size});
   return 0;
 }

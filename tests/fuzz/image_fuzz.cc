@@ -8,6 +8,7 @@
 
 #include "formats/format.h"
 #include "libsnap/io/memory_file.h"
+#include "tests/fuzz/fuzz_target.h"
 #include "tests/support/model.h"
 
 namespace snaptool::test {
@@ -72,7 +73,7 @@ void try_image(const FormatDriver& driver, const Bytes& bytes, bool with_parent,
 }  // namespace
 }  // namespace snaptool::test
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+SNAPTOOL_FUZZ_TARGET(image)(const uint8_t* data, size_t size) {
   using namespace snaptool::test;
   if (size < 1 || size > 256 * 1024) return 0;
   // Byte 0: bit 0, with a parent; bit 1, the snapshot "one"; bit 2, of rbd, else qcow2.

@@ -12,6 +12,7 @@
 #include "libsnap/snap/repair.h"
 #include "libsnap/snap/restore.h"
 #include "libsnap/snap/snapshot_image.h"
+#include "tests/fuzz/fuzz_target.h"
 #include "tests/support/model.h"
 
 namespace snaptool::test {
@@ -151,7 +152,7 @@ void try_store(const Bytes& bytes, uint64_t origin_size) {
 }  // namespace
 }  // namespace snaptool::test
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+SNAPTOOL_FUZZ_TARGET(store)(const uint8_t* data, size_t size) {
   // The first byte chooses the origin's size, the rest is the COW.
   if (size < 1 || size > 256 * 1024) return 0;
   const uint64_t origin_size = uint64_t{data[0]} * 300;

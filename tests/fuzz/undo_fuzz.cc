@@ -9,6 +9,7 @@
 #include "libsnap/base/sha256.h"
 #include "libsnap/snap/merge.h"
 #include "libsnap/snap/undo.h"
+#include "tests/fuzz/fuzz_target.h"
 #include "tests/support/model.h"
 
 namespace snaptool::test {
@@ -107,7 +108,7 @@ void try_merge(const Files& start, const Bytes& changed) {
 }  // namespace
 }  // namespace snaptool::test
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+SNAPTOOL_FUZZ_TARGET(undo)(const uint8_t* data, size_t size) {
   using namespace snaptool::test;
   if (size < 2 || size > 4096) return 0;
   // Byte 0: how far the merge had come. Byte 1: what is done. Then changes: place (2), value (1).

@@ -16,6 +16,8 @@ KERNEL_STORES = DATA / "kernel"
 # What random tests do is fixed by the seed. 100 is full effort, as in the deep suite.
 SEED = int(os.environ.get("SNAPTOOL_SEED", "1"))
 EFFORT = int(os.environ.get("SNAPTOOL_EFFORT", "5"))
+# How many of its slowest tests a program lists at the end.
+SLOWEST = int(os.environ.get("SNAPTOOL_SLOWEST", "0"))
 REQUIRE_PEERS = os.environ.get("SNAPTOOL_REQUIRE_PEERS") == "1"
 
 
@@ -115,11 +117,30 @@ class ScratchTest(unittest.TestCase):
         return origin, cow
 
 
+class _TimedResult(unittest.TextTestResult):
+    """Keeps how long each test took, its setUp and clean-up included."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.seconds = []
+
+    def startTest(self, test):
+        super().startTest(test)
+        self.started = time.monotonic()
+
+    def stopTest(self, test):
+        self.seconds.append((time.monotonic() - self.started, test.id().removeprefix("__main__.")))
+        super().stopTest(test)
+
+
 def main(name):
-    """Runs the tests of the calling module and says how long they took."""
+    """Runs the tests of the calling module (or those that the command line names) and says how long the longest took."""
     if not SNAPTOOL:
         sys.exit("set SNAPTOOL to the program to be tested")
     start = time.monotonic()
-    program = unittest.main(exit=False, verbosity=1)
-    print(f"{name}: {time.monotonic() - start:.0f} s")
-    sys.exit(0 if program.result.wasSuccessful() else 1)
+    runner = unittest.TextTestRunner(resultclass=_TimedResult, verbosity=1)
+    result = unittest.main(exit=False, testRunner=runner).result
+    print(f"{name}: {time.monotonic() - start:.1f} s")
+    for seconds, test in sorted(result.seconds, reverse=True)[:SLOWEST]:
+        print(f"{seconds:8.2f} s {test}")
+    sys.exit(0 if result.wasSuccessful() and result.testsRun else 1)
