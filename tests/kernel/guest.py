@@ -2,7 +2,7 @@
 """Runs inside user-mode-linux as its init: does the steps of a job with the real device-mapper.
 
 The host (uml.py) starts it with the path of a shared folder, which holds job.json and the images; it
-leaves result.json there and powers the guest off. It needs no other program than dmsetup and lvm.
+leaves result.json there and powers the guest off. It needs no other program than lvm.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import mmap
 import os
 import random
 import shutil
+import stat
 import struct
 import subprocess
 import sys
@@ -26,6 +27,11 @@ MODULES = ("block/loop", "md/dm-mod", "md/dm-bufio", "md/dm-snapshot", "md/dm-de
 LOOP_SET_FD, LOOP_CLR_FD, LOOP_SET_STATUS64, LOOP_CTL_GET_FREE = 0x4C00, 0x4C01, 0x4C04, 0x4C82
 BLKGETSIZE64 = 0x80081272
 BLKDISCARD = 0x1277
+# Device-mapper's ioctls by their numbers; sizes of struct dm_ioctl and struct dm_target_spec.
+DM_COMMANDS = ("version", "remove_all", "list", "create", "remove", "rename", "suspend", "dev_status", "wait", "load", "clear", "deps",
+               "status")
+DM_HEAD, DM_TARGET = 312, 40
+DM_SUSPEND = 1 << 1
 POWER_OFF = 0x4321FEDC
 PIECE = 1 << 20
 # The kernel rounds it up to a jiffy; slow enough for a merge to be stopped in its middle.
@@ -50,14 +56,63 @@ def load_module(name):
     os.close(fd)
 
 
-def dmsetup(*arguments):
-    # There is no udev in the guest: libdevmapper is to make the nodes itself.
-    command = ["dmsetup", "--noudevsync", "--noudevrules", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False,
-                          env=dict(os.environ, DM_DISABLE_UDEV="1"))
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
-    return done.stdout.strip()
+def dm_ioctl(command, name, flags=0, targets=b"", target_count=0):
+    """One ioctl of device-mapper (linux/dm-ioctl.h); returns the device's number and the targets that it gave."""
+    size = 16384
+    head = struct.pack("=3I2IIiIIIQ128s129s7x", 4, 0, 0, size, DM_HEAD, target_count, 0, flags, 0, 0, 0, name.encode(), b"")
+    buffer = bytearray((head + targets).ljust(size, b"\0"))
+    control = os.open("/dev/mapper/control", os.O_RDWR)
+    try:
+        fcntl.ioctl(control, 3 << 30 | DM_HEAD << 16 | 0xFD << 8 | DM_COMMANDS.index(command), buffer)
+    finally:
+        os.close(control)
+    start, count = struct.unpack_from("=II", buffer, 16)
+    number, = struct.unpack_from("=Q", buffer, 40)
+    found, at = [], start
+    for _ in range(count if command == "status" else 0):
+        first, sectors, _, following, kind = struct.unpack_from("=QQiI16s", buffer, at)
+        text = bytes(buffer[at + DM_TARGET:buffer.index(b"\0", at + DM_TARGET)]).decode()
+        found.append(f"{first} {sectors} {kind.rstrip(bytes(1)).decode()} {text}")
+        at = start + following
+    return number, found
+
+
+def load_table(name, line):
+    first, sectors, kind, parameters = line.split(" ", 3)
+    text = parameters.encode() + b"\0"
+    text += bytes(-len(text) % 8)
+    dm_ioctl("load", name, 0, struct.pack("=QQiI16s", int(first), int(sectors), 0, DM_TARGET + len(text), kind.encode()) + text, 1)
+
+
+def dmsetup(verb, name, *arguments):
+    """What dmsetup does, by the ioctls: a process in the guest costs a tenth of a second."""
+    try:
+        if verb == "create":
+            number, _ = dm_ioctl("create", name)
+            try:
+                load_table(name, arguments[1])
+                dm_ioctl("suspend", name)
+            except OSError:
+                dm_ioctl("remove", name)
+                raise
+            os.mknod(f"/dev/mapper/{name}", stat.S_IFBLK | 0o600,
+                     os.makedev(number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00))
+        elif verb == "load":
+            load_table(name, arguments[1])
+        elif verb == "suspend":
+            dm_ioctl("suspend", name, DM_SUSPEND)
+        elif verb == "resume":
+            dm_ioctl("suspend", name)
+        elif verb == "remove":
+            dm_ioctl("remove", name)
+            os.unlink(f"/dev/mapper/{name}")
+        elif verb == "status":
+            return "\n".join(dm_ioctl("status", name)[1]).strip()
+        else:
+            raise ValueError(verb)
+    except OSError as error:
+        raise RuntimeError(f"dmsetup {verb} {name} {' '.join(arguments)}: {error}") from error
+    return ""
 
 
 @contextlib.contextmanager

@@ -54,9 +54,9 @@ class HandOver(ScratchTest):
         return writes
 
     def test_the_kernels_store_is_merged_and_used_again(self):
-        sectors = 8192 + 3  # an odd tail for every chunk size but the smallest
         steps, names = [], []
         for chunk in (1, 8, 32, 2048):
+            sectors = max(1024, 3 * chunk) + 3  # an odd tail for every chunk size but the smallest
             origin, cow = f"origin-{chunk}", f"cow-{chunk}"
             self.make_file(origin, sectors * 512, self.rng.randbytes(sectors * 512))
             # Junk behind a zeroed first page, as on a used device.
@@ -81,6 +81,7 @@ class HandOver(ScratchTest):
         steps = []
         for chunk, origin, cow in names:
             steps.append({"do": "view", "origin": origin, "cow": cow, "chunk": chunk})
+            sectors = self.path(origin).stat().st_size // 512
             writes = [["snapshot", n * chunk, 1, n] for n in range(min(300, sectors // chunk))]
             steps.append({"do": "write", "origin": origin, "cow": cow, "chunk": chunk, "writes": writes})
         results = run_in_guest(self.scratch, steps)
@@ -94,7 +95,7 @@ class HandOver(ScratchTest):
                 count_hand_over()
 
     def test_snaptools_store_is_extended_and_merged_by_the_kernel(self):
-        sectors = 4096 + 3
+        sectors = 1024 + 3
         steps, cases = [], []
         for chunk in (1, 8, 32, 128):
             origin, cow = f"origin-w{chunk}", f"cow-w{chunk}"
