@@ -16,6 +16,8 @@ class BufferPool {
  public:
   explicit BufferPool(size_t size = kIoPiece) : size_(size) {}
 
+  size_t size() const { return size_; }
+
   class Lease {
    public:
     explicit Lease(BufferPool& pool) : pool_(pool), buffer_(pool.take()) {}

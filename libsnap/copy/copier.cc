@@ -42,10 +42,19 @@ std::vector<Piece> cut(std::span<const CopyOp> ops) {
 
 }  // namespace
 
+BufferPool& Copier::buffers(uint64_t largest) {
+  const size_t size = std::min<uint64_t>(kIoPiece, largest);
+  if (!buffers_ || buffers_->size() < size) buffers_.emplace(size);
+  return *buffers_;
+}
+
 Result<void> Copier::copy(std::span<const CopyOp> ops, const Job& job, const PieceVisitor& seen) {
   const std::vector<Piece> pieces = cut(ops);
+  uint64_t largest = 0;
+  for (const Piece& piece : pieces) largest = std::max(largest, piece.length);
+  BufferPool& pool = buffers(largest);
   return parallel_for(pieces.size(), job, [&](size_t i) -> Result<void> {
-    BufferPool::Lease lease(buffers_);
+    BufferPool::Lease lease(pool);
     const Piece& piece = pieces[i];
     SNAP_TRY(copy_piece(ops.subspan(piece.first_op), piece.skip, piece.length, lease.bytes(),
                         job.cancel));
@@ -57,10 +66,13 @@ Result<void> Copier::copy(std::span<const CopyOp> ops, const Job& job, const Pie
 
 Result<void> Copier::compare(std::span<const CopyOp> ops, const Job& job) {
   // All at once first: the kernel drops whole large pages only.
+  uint64_t largest = 0;
   for (const CopyOp& op : ops) {
     source_.drop_cache(op.source, op.length);
     target_.drop_cache(op.target, op.length);
+    largest = std::max(largest, op.length);
   }
+  buffers(largest);
   return parallel_for(ops.size(), job, [&](size_t i) -> Result<void> {
     SNAP_ASSIGN(const auto differs, first_difference(ops[i], job));
     if (!differs) return {};
@@ -70,8 +82,8 @@ Result<void> Copier::compare(std::span<const CopyOp> ops, const Job& job) {
 }
 
 Result<std::optional<uint64_t>> Copier::first_difference(const CopyOp& op, const Job& job) {
-  BufferPool::Lease source_lease(buffers_);
-  BufferPool::Lease target_lease(buffers_);
+  BufferPool::Lease source_lease(*buffers_);
+  BufferPool::Lease target_lease(*buffers_);
   for (uint64_t done = 0; done < op.length; done += kIoPiece) {
     if (job.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
     const uint64_t piece = std::min(op.length - done, kIoPiece);

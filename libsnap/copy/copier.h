@@ -51,10 +51,13 @@ class Copier {
   Result<void> copy_piece(std::span<const CopyOp> ops, uint64_t skip, uint64_t length,
                           std::span<std::byte> buffer, const Cancel& cancel);
 
+  // Buffers for pieces of up to so many bytes: small ones where there is little to copy.
+  BufferPool& buffers(uint64_t largest);
+
   File& source_;
   File& target_;
   uint64_t unit_;
-  BufferPool buffers_;
+  std::optional<BufferPool> buffers_;
 };
 
 }  // namespace snaptool

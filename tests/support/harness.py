@@ -1,16 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the Python tests share: running snaptool, scratch folders and sums."""
 
+import atexit
+import contextlib
+import functools
 import hashlib
+import io
 import os
+import select
+import selectors
+import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 from pathlib import Path
 
 SNAPTOOL = os.environ.get("SNAPTOOL", "")
+# What runs of snaptool are forked from, if anything.
+ZYGOTE = os.environ.get("SNAPTOOL_ZYGOTE", "")
 DATA = Path(__file__).resolve().parent.parent / "data"
 KERNEL_STORES = DATA / "kernel"
 # What random tests do is fixed by the seed. 100 is full effort, as in the deep suite.
@@ -21,13 +33,102 @@ SLOWEST = int(os.environ.get("SNAPTOOL_SLOWEST", "0"))
 REQUIRE_PEERS = os.environ.get("SNAPTOOL_REQUIRE_PEERS") == "1"
 
 
+class Zygote:
+    """snaptool started once and forked for each run (see zygote.cc), which is much faster where it has sanitizers."""
+
+    def __init__(self, env):
+        self.socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with other:
+            os.set_inheritable(other.fileno(), True)
+            descriptor = other.fileno()
+            self.process = subprocess.Popen(["sh", "-c", f'exec "$0" 3<&{descriptor}', ZYGOTE], pass_fds=[descriptor],
+                                            stdin=subprocess.DEVNULL, env=dict(env))
+        atexit.register(self.close)
+
+    def close(self):
+        self.socket.close()
+        self.process.wait(timeout=60)
+
+    def run(self, arguments, stdin, timeout, data=b"", cwd=None):
+        """What subprocess.run does with captured output; `data` is what standard input has if it is a pipe."""
+        with contextlib.ExitStack() as stack:
+            def pipe():
+                ends = os.pipe()
+                return [stack.enter_context(open(ends[0], "rb")), stack.enter_context(open(ends[1], "wb"))]
+
+            out, error, status = pipe(), pipe(), pipe()
+            if stdin == subprocess.PIPE:
+                source, sink = pipe()
+            else:
+                source, sink = stack.enter_context(open(os.devnull, "rb")) if stdin == subprocess.DEVNULL else sys.stdin, None
+            words = [str(cwd or os.getcwd()), *arguments]
+            files = [source, out[1], error[1], status[1]]
+            socket.send_fds(self.socket, [b"".join(os.fsencode(word) + b"\0" for word in words)], [f.fileno() for f in files])
+            for file in files[1:] + ([source] if sink else []):
+                file.close()
+            pid, = struct.unpack("i", status[0].read(4))
+            late = threading.Event()
+            guard = threading.Timer(timeout, lambda: (late.set(), os.kill(pid, signal.SIGKILL)))
+            guard.start()
+            texts = self.exchange(out[0], error[0], sink, data)
+            number, = struct.unpack("i", status[0].read(4))
+            guard.cancel()
+            guard.join()
+        if late.is_set():
+            raise subprocess.TimeoutExpired(arguments, timeout)
+        return subprocess.CompletedProcess(arguments, os.waitstatus_to_exitcode(number), *texts)
+
+    @staticmethod
+    def exchange(out, error, sink, data):
+        """Writes the input, reads both outputs to their end."""
+        texts = {out: [], error: []}
+        data = memoryview(data)
+        with selectors.DefaultSelector() as selector:
+            for file in texts:
+                selector.register(file, selectors.EVENT_READ)
+            if sink:
+                selector.register(sink, selectors.EVENT_WRITE)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    if key.fileobj is sink:
+                        try:
+                            data = data[os.write(sink.fileno(), data[:select.PIPE_BUF]):]
+                        except BrokenPipeError:
+                            data = data[:0]
+                        if not data:
+                            selector.unregister(sink)
+                            sink.close()
+                    elif piece := os.read(key.fd, 1 << 20):
+                        texts[key.fileobj].append(piece)
+                    else:
+                        selector.unregister(key.fileobj)
+        return [b"".join(pieces) for pieces in texts.values()]
+
+
+@functools.cache
+def zygote(env):
+    return Zygote(env)
+
+
 def run(*arguments, **options):
     """Runs snaptool and returns the finished process with text (or with binary=True, bytes) output."""
     binary = options.pop("binary", False)
-    options.setdefault("stdin", subprocess.DEVNULL)
-    options.setdefault("timeout", 120)
-    return subprocess.run([SNAPTOOL, *map(str, arguments)], capture_output=True, text=not binary,
-                          check=False, **options)
+    stdin = options.pop("stdin", subprocess.DEVNULL)
+    timeout = options.pop("timeout", 120)
+    command = [SNAPTOOL, *map(str, arguments)]
+    if not ZYGOTE or options.keys() - {"input", "cwd", "env"} or stdin not in (subprocess.DEVNULL, None):
+        if "input" not in options:
+            options["stdin"] = stdin
+        return subprocess.run(command, capture_output=True, text=not binary, timeout=timeout, check=False, **options)
+    if "input" in options:
+        data = options.pop("input")
+        options["data"], stdin = data.encode() if isinstance(data, str) else data, subprocess.PIPE
+    # One for each set of variables: some count when the program starts (LD_PRELOAD, ASAN_OPTIONS).
+    variables = tuple(sorted(options.pop("env", os.environ).items()))
+    done = zygote(variables).run(command, stdin, timeout, **options)
+    if not binary:
+        done.stdout, done.stderr = (io.TextIOWrapper(io.BytesIO(text)).read() for text in (done.stdout, done.stderr))
+    return done
 
 
 def scaled(normal):
