@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-from harness import SEED, SNAPTOOL, ScratchTest, interrupted, main, need, run, scaled, sha256_of_file  # noqa: E402
+from harness import (SEED, SNAPTOOL, ScratchTest, interrupted, main, need, need_loop_devices, need_terminals, run,  # noqa: E402
+                     scaled, sha256_of_file)
 
 ALLOWED_STATUS = {0, 1, 2, 3, 63, 64, 65, 66, 73, 75}
 
@@ -367,6 +368,7 @@ class NamingFiles(ContractTest):
 
     def test_binary_is_not_written_to_a_terminal(self):
         need(self, "script")
+        need_terminals(self)
         command = f"{SNAPTOOL} read {self.origin}@{self.cow}"
         done = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, text=True,
                               stdin=subprocess.DEVNULL, check=False)
@@ -711,11 +713,7 @@ class BlockDevices(ContractTest):
 
     def setUp(self):
         super().setUp()
-        need(self, "losetup")
-        probe = subprocess.run(["losetup", "-f"], capture_output=True, text=True, check=False)
-        if probe.returncode != 0:
-            print(f"SKIPPED: {self.id()}: no loop devices here: {probe.stderr.strip()}")
-            self.skipTest("no loop devices")
+        need_loop_devices(self)
 
     def attach(self, path):
         device = subprocess.run(["losetup", "-f", "--show", str(path)], capture_output=True, text=True,

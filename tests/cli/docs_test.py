@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-from harness import ScratchTest, main, need, run  # noqa: E402
+from harness import ScratchTest, main, need, need_terminals, run  # noqa: E402
 
 MAN = Path(os.environ.get("SNAPTOOL_MAN", ""))
 COMPLETIONS = Path(os.environ.get("SNAPTOOL_COMPLETIONS", ""))
@@ -193,6 +193,7 @@ class Completions(ScratchTest):
         self.assertEqual(self.bash("me", before="IFS=e; shopt -s nullglob failglob"), {"merge"})
 
     def test_bash_in_a_terminal(self):
+        need_terminals(self)
         need(self, "bash")
         terminal = self.terminal(
             ["bash", "--norc", "--noprofile", "-i"],
@@ -250,6 +251,7 @@ class Completions(ScratchTest):
             self.assertEqual(set(lines), options_of(command) | short_options_of(command), command)
 
     def test_zsh_in_a_terminal(self):
+        need_terminals(self)
         need(self, "zsh")
         terminal = self.terminal(
             ["zsh", "-f", "-i"],

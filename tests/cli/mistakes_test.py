@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "kernel"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from crafted import write_store  # noqa: E402
-from harness import REQUIRE_PEERS, ScratchTest, main, run, sha256_of_file  # noqa: E402
+from harness import REQUIRE_PEERS, ScratchTest, main, run, sha256_of_file, why_no_loop_devices  # noqa: E402
 
 CHUNK = 8  # sectors
 CHUNK_BYTES = CHUNK * 512
@@ -88,11 +88,11 @@ class Pair:
     def attach(self, path, *options):
         """A loop device over the file."""
         if shutil.which("losetup") is None:
-            raise NotHere("no losetup")
+            raise NotHere("not installed: losetup")
+        if reason := why_no_loop_devices():
+            raise NotHere(reason)
         done = subprocess.run(["losetup", *options, "-f", "--show", str(path)], capture_output=True, text=True,
-                              check=False)
-        if done.returncode != 0:
-            raise NotHere(f"no loop devices: {done.stderr.strip()}")
+                              check=True)
         device = done.stdout.strip()
         self.stack.callback(subprocess.run, ["losetup", "-d", device], check=False)
         return device

@@ -200,6 +200,31 @@ def need(test, *programs):
     test.skipTest(reason)
 
 
+def why_no_loop_devices():
+    """Why this machine cannot have loop devices (a chroot without /dev or /sys, not root); None where it can."""
+    try:
+        os.close(os.open("/dev/loop-control", os.O_RDWR))
+    except OSError as error:
+        return f"no loop devices here: /dev/loop-control: {error.strerror}"
+    return None if Path("/sys/block").is_dir() else "no loop devices here: no /sys"
+
+
+def need_loop_devices(test):
+    need(test, "losetup")
+    if reason := why_no_loop_devices():
+        print(f"SKIPPED: {test.id()}: {reason}")
+        test.skipTest(reason)
+
+
+def need_terminals(test):
+    try:
+        for end in os.openpty():
+            os.close(end)
+    except OSError as error:
+        print(f"SKIPPED: {test.id()}: no pseudo-terminals here: {error.strerror}")
+        test.skipTest("no pseudo-terminals")
+
+
 class ScratchTest(unittest.TestCase):
     """A test with a folder of its own."""
 
