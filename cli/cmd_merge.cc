@@ -77,10 +77,6 @@ Result<void> report_merge(const Invocation& invocation, const ImageSpec& spec, c
     }
     return invocation.report(json.text());
   }
-  if (merge.report().count(DefectCode::kNoStore) > 0) {
-    return invocation.report(
-        fmt::format("'{}' is empty (magic 0): nothing to merge\n", spec.stores.back().name()));
-  }
   if (empty)
     return invocation.report(
         fmt::format("'{}' is empty: nothing to merge\n", spec.stores.back().name()));
@@ -108,7 +104,8 @@ Result<void> report_merge(const Invocation& invocation, const ImageSpec& spec, c
 Result<void> check_expected(const Invocation& invocation, File& origin, File& cow,
                             const std::string& expected) {
   RawImage base(origin, origin.size());
-  SNAP_ASSIGN(const auto view, SnapshotImage::open(base, cow, false, invocation.cancel()));
+  SNAP_ASSIGN(const auto view, SnapshotImage::open(base, cow, SnapshotImage::Damage::kChecked,
+                                                 invocation.cancel()));
   Progress progress;
   progress.set_size(view->size());
   Sha256 hash;
@@ -137,20 +134,16 @@ Result<void> check_expected(const Invocation& invocation, File& origin, File& co
 // What names itself on the origin must not have another name in the view: then the store belongs to
 // another origin.
 Result<void> check_identities(const Invocation& invocation, File& origin, File& cow) {
-  RawImage base(origin, origin.size());
-  SNAP_ASSIGN(const auto view,
-              SnapshotImage::open_head(base, cow, kIdentityBytes, invocation.cancel()));
-  SNAP_ASSIGN(const auto of_origin, read_identities(base));
-  const auto of_view = read_identities(*view);
-  if (!of_view) {
-    if (!invocation.has("salvage") || of_view.error().code() != ErrorCode::kIo) {
-      return of_view.error();
+  const auto compared = contradictions_of(origin, cow, invocation.cancel());
+  if (!compared) {
+    if (!invocation.has("salvage") || compared.error().code() != ErrorCode::kIo) {
+      return compared.error();
     }
     invocation.warn(fmt::format("the view's UUIDs are not compared with the origin's: {}",
-                                of_view.error().describe()));
+                                compared.error().describe()));
     return {};
   }
-  const auto found = contradictions(of_origin, *of_view);
+  const std::vector<std::string>& found = *compared;
   if (found.empty()) return {};
   if (invocation.has("force")) {
     invocation.warn(found.front());
@@ -175,6 +168,11 @@ Result<std::optional<std::string>> expected_sum(const Invocation& invocation) {
   return text;
 }
 
+void warn_if_new(const Invocation& invocation, const Merge& merge, const File& cow) {
+  if (merge.report().count(DefectCode::kNoStore) == 0) return;
+  invocation.warn(fmt::format("'{}' is all zeros, a new store: is it the right file?", cow.name()));
+}
+
 Result<int> merge_into_new_file(Invocation& invocation, const ImageSpec& spec,
                                 const MergeOptions& options) {
   const OpenOptions open_options{Access::kRead, invocation.force_share()};
@@ -184,13 +182,14 @@ Result<int> merge_into_new_file(Invocation& invocation, const ImageSpec& spec,
   SNAP_TRY(check_origin_and_cow(invocation, *origin, *cow));
   Progress progress;
   const Job job = invocation.job(progress);
-  const auto merge = Merge::begin(*origin, *cow, options, job);
-  if (!merge) return merge.error();
+  SNAP_ASSIGN(const auto merge, Merge::begin(*origin, *cow, options, job));
+  warn_if_new(invocation, *merge, *cow);
   SNAP_ASSIGN(const auto expected, expected_sum(invocation));
   SNAP_TRY(check_identities(invocation, *origin, *cow));
   if (expected) SNAP_TRY(check_expected(invocation, *origin, *cow, *expected));
   RawImage base(*origin, origin->size());
-  SNAP_ASSIGN(const auto view, SnapshotImage::open(base, *cow, false, job.cancel));
+  SNAP_ASSIGN(const auto view, SnapshotImage::open(base, *cow, SnapshotImage::Damage::kChecked,
+                                                 job.cancel));
 
   // What lies behind the origin's last whole sector is no part of the view, but of the file.
   const uint64_t tail = origin->size() - view->size();
@@ -431,6 +430,7 @@ Result<int> run(Invocation& invocation) {
   const auto merge = Merge::begin(origin, cow, options, job);
   if (!merge) return merge.error();
   const uint64_t exceptions = (*merge)->report().exceptions;
+  warn_if_new(invocation, **merge, cow);
   if ((*merge)->report().count(DefectCode::kLiveBehindTerminator) > 0) {
     invocation.say("entries behind the end of the list, left by a crash, are cleared first");
   }

@@ -5,27 +5,10 @@
 #include "cli/exit_status.h"
 #include "cli/json.h"
 #include "cli/open_image.h"
-#include "libsnap/snap/persistent_store.h"
+#include "libsnap/snap/verify.h"
 
 namespace snaptool::cli {
 namespace {
-
-// Counts the runs of a store while its metadata are read.
-Result<uint64_t> read_and_count_runs(PersistentStore& store, const Cancel& cancel) {
-  uint64_t runs = 0;
-  Exception last{UINT64_MAX, UINT64_MAX};
-  SNAP_TRY(store.read_metadata(
-      [&](uint64_t, uint64_t, std::span<const Exception> entries) -> Result<void> {
-        for (const Exception& entry : entries) {
-          if (entry.old_chunk != last.old_chunk + 1 || entry.new_chunk != last.new_chunk + 1)
-            ++runs;
-          last = entry;
-        }
-        return {};
-      },
-      cancel));
-  return runs;
-}
 
 Result<int> run(Invocation& invocation) {
   SNAP_ASSIGN(const ImageSpec spec, origin_and_cow_operands(invocation));
@@ -43,14 +26,19 @@ Result<int> run(Invocation& invocation) {
     return Error(
         ErrorCode::kNotFound,
         fmt::format(
-            "'{}' is not a store yet: its magic is 0, and the kernel would make a new one of it",
+            "'{}' is not a store yet: it is all zeros, and the kernel would make a new one of it",
             cow->name()));
   }
   const uint64_t origin_sectors = origin->size() / kSectorSize;
   const bool valid = store.state() == StoreState::kValid;
-  uint64_t runs = 0;
+  VerifyReport report;
   if (valid) {
-    SNAP_ASSIGN(runs, read_and_count_runs(store, invocation.cancel()));
+    SNAP_ASSIGN(report, verify_store(*cow, origin->size(), invocation.cancel()));
+    if (const auto refusal = refusal_of(report, *cow, "has no status", false)) {
+      if (!invocation.has("ignore-invalid")) return *refusal;
+      invocation.warn(refusal->describe());
+    }
+    SNAP_TRY(store.read_metadata(invocation.cancel()));
   }
 
   if (invocation.json()) {
@@ -66,7 +54,7 @@ Result<int> run(Invocation& invocation) {
       json["allocated_sectors"] = usage.allocated_sectors;
       json["metadata_sectors"] = usage.metadata_sectors;
       json["exceptions"] = store.exceptions();
-      json["runs"] = runs;
+      json["runs"] = report.runs;
     }
     SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
@@ -106,6 +94,13 @@ CommandSpec status_command() {
       "snapshot Invalid\". "
       "An invalid store is no error here, as with dmsetup.";
   command.options = {{0,
+                      "ignore-invalid",
+                      OptionKind::kFlag,
+                      "",
+                      "also of a store that verify calls corrupt",
+                      ValueHint::kNone,
+                      {}},
+                     {0,
                       "table",
                       OptionKind::kFlag,
                       "",

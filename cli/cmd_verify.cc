@@ -7,6 +7,7 @@
 #include "cli/findings.h"
 #include "cli/json.h"
 #include "cli/open_image.h"
+#include "libsnap/snap/identity.h"
 #include "libsnap/snap/verify_data.h"
 
 namespace snaptool::cli {
@@ -17,11 +18,29 @@ std::string_view result_name(Severity worst) {
 }
 
 std::string human(const VerifyReport& report, const std::string& cow) {
+  if (!report.header) return findings_text(report) + fmt::format("{}: no store\n", cow);
+  if (report.count(DefectCode::kNoStore) > 0) {
+    return findings_text(report) + fmt::format("{}: a new store\n", cow);
+  }
   const std::string_view result =
       report.result() == Severity::kUnsafe ? "unsafe to write to" : result_name(report.result());
   return findings_text(report) + fmt::format("{}: {} ({} exception{} in {} area{})\n", cow, result,
                                              report.exceptions, report.exceptions == 1 ? "" : "s",
                                              report.areas, report.areas == 1 ? "" : "s");
+}
+
+// Whether the store may be another origin's, as merge asks. A corrupt one is not read for it.
+Result<void> compare_identities(File& origin, File& cow, VerifyReport& report,
+                                const Cancel& cancel) {
+  if (refusal_of(report, cow, "", true)) return {};
+  SNAP_ASSIGN(const auto found, contradictions_of(origin, cow, cancel));
+  for (const std::string& text : found) {
+    Finding finding;
+    finding.code = DefectCode::kOtherOrigin;
+    finding.message = text;
+    report.add(std::move(finding));
+  }
+  return {};
 }
 
 Result<int> run(Invocation& invocation) {
@@ -57,6 +76,7 @@ Result<int> run(Invocation& invocation) {
   }
   File& cow = store ? *store : *base;
   SNAP_ASSIGN(VerifyReport report, verify_store(cow, origin_size, invocation.cancel()));
+  if (store) SNAP_TRY(compare_identities(*base, cow, report, invocation.cancel()));
   if (invocation.has("data") && report.header) {
     Progress progress;
     progress.set_size(report.exceptions * report.header->chunk_size * kSectorSize);
@@ -67,6 +87,7 @@ Result<int> run(Invocation& invocation) {
   if (invocation.json()) {
     Json json = {
         {"format_version", 1}, {"cow", cow.name()}, {"result", result_name(report.result())}};
+    json["origin"] = store ? Json(base->name()) : Json();
     add_findings(json, report);
     json["exceptions"] = report.exceptions;
     json["areas"] = report.areas;
@@ -74,6 +95,11 @@ Result<int> run(Invocation& invocation) {
     SNAP_TRY(invocation.report(json.text()));
   } else {
     SNAP_TRY(invocation.report(human(report, cow.name())));
+    if (!store) {
+      SNAP_TRY(invocation.report(
+          "no origin was named: whether the store belongs to one, and ends within it, is not "
+          "checked\n"));
+    }
   }
   switch (report.result()) {
     case Severity::kNote:
@@ -99,7 +125,7 @@ CommandSpec verify_command() {
   command.description =
       "Checks the header, every area and every exception of a store. With ORIGIN, also that no "
       "exception lies "
-      "beyond it. Nothing is written, and no data chunk is read unless --data is given.\n\n"
+      "beyond it, and that the UUIDs of disk, file system or PV are the same in both. Nothing is written, and no data chunk is read unless --data is given.\n\n"
       "Each finding has a stable code, a severity, its place, what it means, what the kernel does "
       "with it, and what mends it. "
       "Exit status: 0 "

@@ -22,7 +22,7 @@ Result<Json> describe_store(File& file, const Cancel& cancel) {
   }
   PersistentStore& store = *examined.store;
   if (store.state() == StoreState::kNone) {
-    json["problem"] = examined.findings.front().message;
+    json["new"] = true;
     return json;
   }
   json["valid"] = store.state() == StoreState::kValid;
@@ -62,7 +62,9 @@ std::string store_text(const Json& store, const std::string& name) {
                               allocated, total, store.at("metadata_sectors").number()));
     }
   }
-  if (store.contains("problem")) {
+  if (store.contains("new")) {
+    row("state", "a new store, all zeros: the view is the origin, and the kernel makes it a store");
+  } else if (store.contains("problem")) {
     row("problem", store.at("problem").string());
     text += fmt::format("'snaptool verify {}' says more\n", name);
   } else {
@@ -249,6 +251,7 @@ class Describer {
   static std::string state_of(const Json& store) {
     if (store.contains("valid") && !store.at("valid").is_true()) return "Invalid";
     if (store.contains("problem")) return store.at("problem").string();
+    if (store.contains("new")) return std::string("a new store");
     return fmt::format("{:.2f}% full",
                        100.0 * static_cast<double>(store.at("allocated_sectors").number()) /
                            static_cast<double>(store.at("total_sectors").number()));

@@ -96,19 +96,15 @@ Result<OpenImage> open_layers(const Invocation& invocation, Opener& opener, cons
     for (const auto& below : open.files) others.push_back(below.get());
     SNAP_TRY(check_cow(invocation, others, *cow));
     open.files.push_back(std::move(cow));
-    SNAP_ASSIGN(auto view,
-                SnapshotImage::open(open.image(), *open.files.back(),
-                                    invocation.has("ignore-invalid"), invocation.cancel()));
+    const auto damage = invocation.has("ignore-invalid") ? SnapshotImage::Damage::kShow
+                                                         : SnapshotImage::Damage::kRefuse;
+    SNAP_ASSIGN(auto view, SnapshotImage::open(open.image(), *open.files.back(), damage,
+                                               invocation.cancel()));
     if (view->state() == StoreState::kNone) {
-      invocation.warn(fmt::format("'{}' has magic 0: not a store yet, so the view is the origin",
+      invocation.warn(fmt::format("'{}' is all zeros, a new store: the view is the origin",
                                   store.name()));
     }
-    if (view->state() == StoreState::kInvalid) {
-      invocation.warn(
-          fmt::format("'{}' is marked invalid: chunks that are not in it come from the origin and "
-                      "may be newer than the snapshot",
-                      store.name()));
-    }
+    for (const std::string& doubt : view->doubts()) invocation.warn(doubt);
     open.layers.push_back(std::move(view));
   }
   if (!spec.view_parts.empty()) {

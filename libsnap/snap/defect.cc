@@ -26,10 +26,14 @@ constexpr std::string_view kWholeCopy =
 constexpr std::array<Description, static_cast<size_t>(DefectCode::kCount)> kDescriptions = {{
     {DefectCode::kShortFile, "short-file", Severity::kCorrupt, "refuses it (EIO)",
      "there is no store in what is left", "copying it again, whole"},
+    {DefectCode::kTooSmall, "too-small", Severity::kUnsafe, "refuses it (EIO)",
+     "there is no store in it, and no room for one", "naming the right file"},
     {DefectCode::kNoStore, "no-store", Severity::kUnsafe,
      "makes a new, empty store of it and wipes the first area",
-     "the snapshot is empty; or its header was wiped, and the list is still there",
-     "'snaptool repair COW -o NEW', if there was a store"},
+     "the snapshot is empty: it shows its origin", "no need"},
+    {DefectCode::kWipedHeader, "wiped-header", Severity::kCorrupt,
+     "makes a new, empty store of it and wipes the first area: then the snapshot is lost",
+     "the list is still there", kRepair},
     {DefectCode::kBadMagic, "bad-magic", Severity::kCorrupt, "refuses it (ENXIO)",
      "it is no COW, or its header was overwritten",
      "naming the right file; else 'snaptool repair'"},
@@ -75,6 +79,11 @@ constexpr std::array<Description, static_cast<size_t>(DefectCode::kCount)> kDesc
      "the content of this chunk is lost, unless the medium gives it another time", kRepair},
     {DefectCode::kOldInTerminator, "old-in-terminator", Severity::kHarmless, "does not look at it",
      "nothing", "no need"},
+    {DefectCode::kOtherOrigin, "other-origin", Severity::kUnsafe, "does not look at it",
+     "the store may be another disk's snapshot; or the disk was formatted in the snapshot",
+     "naming the right origin"},
+    {DefectCode::kLeakedChunks, "leaked-chunks", Severity::kNote, "never uses them again",
+     "nothing but space is lost", "no need ('snaptool repair --compact COW -o NEW' leaves them out)"},
 }};
 
 const Description& describe(DefectCode code) {
@@ -94,13 +103,16 @@ std::string_view mending_of(DefectCode code) { return describe(code).mending; }
 std::string_view remedy_for(DefectCode code) {
   switch (code) {
     case DefectCode::kShortFile:
+    case DefectCode::kTooSmall:
     case DefectCode::kMissingArea:
     case DefectCode::kNewBeyondCow:
       return "was it copied whole?";
+    case DefectCode::kWipedHeader:
+      return "'snaptool repair COW -o NEW' brings the list back";
     case DefectCode::kBadMagic:
       return "name the COW that belongs to this origin";
     case DefectCode::kInvalid:
-      return "the snapshot is lost, 'snaptool read --ignore-invalid' shows what is left of it";
+      return "the snapshot is lost, --ignore-invalid (of 'snaptool read' and others) shows what is left of it";
     case DefectCode::kOldBeyondOrigin:
       return "is it the right origin, and whole?";
     case DefectCode::kDuplicateOld:

@@ -20,7 +20,9 @@ enum class Severity {
 // What can be wrong with a store. The names (defect_code_name) are stable: scripts match on them.
 enum class DefectCode {
   kShortFile,             // ends before the 16 bytes of the header, or before the first chunk
-  kNoStore,               // magic 0: the kernel would make a new store of it
+  kTooSmall,              // zeros, and fewer than a new store needs
+  kNoStore,               // magic 0, zeros where a list would be: the kernel makes a new store of it
+  kWipedHeader,           // magic 0, but there is a list, which the kernel would wipe
   kBadMagic,              // neither 0 nor "SnAp"
   kBadVersion,            // not 1
   kBadChunkSize,          // 0, not a power of two, or above 1 GiB
@@ -37,6 +39,8 @@ enum class DefectCode {
   kDestroyedArea,         // an area most of whose entries cannot be
   kDataUnreadable,        // a data chunk that cannot be read
   kOldInTerminator,       // the entry that ends the list has an old chunk
+  kOtherOrigin,           // a UUID that the origin bears is another in the view
+  kLeakedChunks,          // data chunks that no entry names, before the last that one does
   kCount,
 };
 

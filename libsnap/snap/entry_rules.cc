@@ -9,20 +9,22 @@ namespace snaptool {
 
 EntryRules::EntryRules(const Layout& layout, uint64_t cow_chunks,
                        std::optional<uint64_t> origin_size)
-    : layout_(layout), cow_chunks_(cow_chunks) {
-  // A chunk that is only partly there counts, but not the bytes behind the origin's last whole
+    : layout_(layout), cow_chunks_(cow_chunks), origin_known_(origin_size.has_value()) {
+  // A chunk that is only partly there counts, but not the bytes after the origin's last whole
   // sector.
-  if (origin_size) {
-    origin_chunks_ = div_round_up(round_down(*origin_size, kSectorSize), layout.chunk_bytes());
-  }
+  const uint64_t bytes = round_down(origin_size.value_or(kMaxFileSize), kSectorSize);
+  origin_chunks_ = div_round_up(bytes, layout.chunk_bytes());
 }
 
 std::optional<Finding> EntryRules::old_defect(uint64_t area, uint64_t index,
                                               const Exception& entry) const {
-  if (!origin_chunks_ || entry.old_chunk < *origin_chunks_) return std::nullopt;
+  if (entry.old_chunk < origin_chunks_) return std::nullopt;
   return at(DefectCode::kOldBeyondOrigin, area, index, entry,
-            fmt::format("origin chunk {:#x} does not exist: the origin has {} chunks",
-                        entry.old_chunk, *origin_chunks_));
+            origin_known_
+                ? fmt::format("origin chunk {:#x} does not exist: the origin has {} chunks",
+                              entry.old_chunk, origin_chunks_)
+                : fmt::format("origin chunk {:#x} cannot exist: no origin is that large",
+                              entry.old_chunk));
 }
 
 std::optional<Finding> EntryRules::new_defect(uint64_t area, uint64_t index,

@@ -12,7 +12,8 @@ namespace snaptool {
 // What an entry of the list may say, in a store of that layout and size.
 class EntryRules {
  public:
-  // `cow_chunks`: whole chunks of the COW. `origin_size`, in bytes, bounds the old chunks.
+  // `cow_chunks`: whole chunks of the COW. `origin_size`, in bytes, bounds the old chunks; without
+  // it, they are those that some origin could have, of 2^63 - 1 bytes.
   EntryRules(const Layout& layout, uint64_t cow_chunks, std::optional<uint64_t> origin_size);
 
   // What is wrong with the old chunk, or with the new chunk, of entry `index` of area `area`.
@@ -26,7 +27,8 @@ class EntryRules {
  private:
   Layout layout_;
   uint64_t cow_chunks_;
-  std::optional<uint64_t> origin_chunks_;
+  bool origin_known_;
+  uint64_t origin_chunks_;
 };
 
 }  // namespace snaptool

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "libsnap/base/endian.h"
+#include "libsnap/snap/snapshot_image.h"
 
 namespace snaptool {
 namespace {
@@ -82,6 +83,14 @@ std::vector<std::string> contradictions(const std::vector<Identity>& origin,
     }
   }
   return texts;
+}
+
+Result<std::vector<std::string>> contradictions_of(File& origin, File& cow, const Cancel& cancel) {
+  RawImage base(origin, origin.size());
+  SNAP_ASSIGN(const auto view, SnapshotImage::open_head(base, cow, kIdentityBytes, cancel));
+  SNAP_ASSIGN(const auto of_origin, read_identities(base));
+  SNAP_ASSIGN(const auto of_view, read_identities(*view));
+  return contradictions(of_origin, of_view);
 }
 
 }  // namespace snaptool

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "libsnap/base/progress.h"
 #include "libsnap/io/image.h"
 
 namespace snaptool {
@@ -26,5 +27,9 @@ Result<std::vector<Identity>> read_identities(Image& image);
 // when `view` is the store over it. Empty when nothing contradicts (which proves nothing).
 std::vector<std::string> contradictions(const std::vector<Identity>& origin,
                                         const std::vector<Identity>& view);
+
+// The same for a store over its origin, of which the first bytes are read; nothing for a new store.
+// Errors: those of SnapshotImage::open_head and Image.
+Result<std::vector<std::string>> contradictions_of(File& origin, File& cow, const Cancel& cancel);
 
 }  // namespace snaptool

@@ -61,4 +61,10 @@ bool Layout::is_metadata(uint64_t chunk) const {
   return chunk == 0 || chunk % (exceptions_per_area() + 1) == kNumSnapshotHdrChunks;
 }
 
+uint64_t Layout::areas_before(uint64_t chunk) const {
+  // Areas are chunks 1, 1 + stride, ...
+  const uint64_t stride = exceptions_per_area() + 1;
+  return chunk <= kNumSnapshotHdrChunks ? 0 : (chunk - kNumSnapshotHdrChunks - 1) / stride + 1;
+}
+
 }  // namespace snaptool

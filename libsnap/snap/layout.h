@@ -67,6 +67,8 @@ class Layout {
   std::optional<uint64_t> chunk_offset(uint64_t chunk) const;
   // True for the header and for every chunk that holds an area, now or once the store is that full.
   bool is_metadata(uint64_t chunk) const;
+  // How many chunks before `chunk` are areas, now or once the store is that full.
+  uint64_t areas_before(uint64_t chunk) const;
 
  private:
   uint64_t chunk_bytes_;

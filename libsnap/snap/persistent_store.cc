@@ -8,6 +8,7 @@
 #include <bit>
 
 #include "libsnap/base/arithmetic.h"
+#include "libsnap/base/bytes.h"
 #include "libsnap/base/check.h"
 
 namespace snaptool {
@@ -26,16 +27,60 @@ Finding header_finding(DefectCode code, std::string message) {
   return finding;
 }
 
+Result<bool> reads_as_zeros(File& file, uint64_t begin, uint64_t end) {
+  std::vector<std::byte> bytes;
+  end = std::min(end, file.size());
+  for (uint64_t at = begin; at < end; at += bytes.size()) {
+    bytes.resize(std::min(kIoPiece, end - at));
+    SNAP_TRY(file.read_at(at, bytes));
+    if (!is_all_zero(bytes)) return false;
+  }
+  return true;
+}
+
+// Whether no chunk size leaves anything in header and first area. Of areas larger than anybody
+// makes them, the first page is looked at: if it is zeros, the list is empty.
+Result<bool> is_blank(File& cow) {
+  constexpr uint64_t kLargestUsual = 4 * kMiB;
+  SNAP_ASSIGN(bool blank, reads_as_zeros(cow, 0, 2 * kLargestUsual));
+  for (uint64_t chunk = 2 * kLargestUsual; blank && chunk < cow.size(); chunk *= 2) {
+    if (chunk > kMaxChunkSectors * kSectorSize) break;
+    SNAP_ASSIGN(blank, reads_as_zeros(cow, chunk, chunk + kPage));
+  }
+  return blank;
+}
+
+// What a file is whose magic is 0, or that has none.
+Result<Finding> finding_of_no_magic(File& cow) {
+  constexpr uint64_t kSmallest = 2 * 4 * kKiB;  // header and one area, as they usually are
+  SNAP_ASSIGN(const bool blank, is_blank(cow));
+  if (!blank) {
+    return header_finding(DefectCode::kWipedHeader,
+                          "its magic is 0, but what follows is not: its header was wiped");
+  }
+  if (cow.size() < kSmallest) {
+    return header_finding(
+        DefectCode::kTooSmall,
+        fmt::format("it has {} bytes, all zeros: it is no store, nor room for one", cow.size()));
+  }
+  return header_finding(DefectCode::kNoStore,
+                        "its magic is 0, and so is all where a list would be: it is a new store");
+}
+
 }  // namespace
 
 Result<PersistentStore> PersistentStore::open(File& cow) {
   SNAP_ASSIGN(auto examined, examine(cow));
-  if (!examined.store) {
-    return Error(ErrorCode::kCorruption,
-                 fmt::format("'{}' is not a sound dm-snapshot store: {}", cow.name(),
-                             examined.findings.front().message));
+  if (examined.store) return *std::move(examined.store);
+  const Finding& finding = examined.findings.front();
+  if (finding.code == DefectCode::kTooSmall) {
+    return Error(ErrorCode::kNotFound,
+                 fmt::format("'{}' is no dm-snapshot store: {}", cow.name(), finding.message));
   }
-  return *std::move(examined.store);
+  return Error(ErrorCode::kCorruption,
+               fmt::format("'{}' is not a sound dm-snapshot store: {} ({}); {}", cow.name(),
+                           finding.message, defect_code_name(finding.code),
+                           remedy_for(finding.code)));
 }
 
 Result<PersistentStore::Examined> PersistentStore::examine(File& cow) {
@@ -44,22 +89,21 @@ Result<PersistentStore::Examined> PersistentStore::examine(File& cow) {
     result.findings.push_back(header_finding(code, std::move(message)));
     return result;
   };
-  if (cow.size() < kSectorSize) {
-    return reject(DefectCode::kShortFile,
-                  fmt::format("it has {} bytes, less than one sector", cow.size()));
-  }
   std::array<std::byte, kLinux24HeaderSize> bytes{};
-  SNAP_TRY(cow.read_at(0, bytes));
+  SNAP_TRY(cow.read_at(0, std::span(bytes).first(std::min(cow.size(), bytes.size()))));
   const DiskHeader header = decode_header(std::span(bytes).first<kDiskHeaderSize>());
   PersistentStore store(cow, header);
 
   // The order of the checks is the kernel's: the first that fails is the reason it gives.
   if (header.magic == 0) {
-    result.findings.push_back(header_finding(
-        DefectCode::kNoStore,
-        "its magic is 0: it is not a store yet (never used, or its header was wiped)"));
-    result.store = std::move(store);
+    SNAP_ASSIGN(Finding finding, finding_of_no_magic(cow));
+    if (finding.code == DefectCode::kNoStore) result.store = std::move(store);
+    result.findings.push_back(std::move(finding));
     return result;
+  }
+  if (cow.size() < kSectorSize) {
+    return reject(DefectCode::kShortFile,
+                  fmt::format("it has {} bytes, less than one sector", cow.size()));
   }
   if (header.magic != kSnapMagic) {
     constexpr uint32_t kQcowMagic = 0xfb494651;
@@ -329,14 +373,10 @@ uint64_t PersistentStore::room() const {
   const uint64_t chunks = cow_chunks();
   if (next_free_ >= chunks) return 0;
   const uint64_t per_area = layout().exceptions_per_area();
-  // Areas are chunks 1, 1 + stride, ...: so many begin before chunk `end`.
-  const auto areas_before = [stride = per_area + 1](uint64_t end) {
-    return end <= 1 ? 0 : (end - 2) / stride + 1;
-  };
   const uint64_t data_chunks =
-      chunks - next_free_ - (areas_before(chunks) - areas_before(next_free_));
+      chunks - next_free_ - (layout().areas_before(chunks) - layout().areas_before(next_free_));
   // The last area that there is must never be full.
-  const uint64_t entries = areas_before(chunks) * per_area - 1;
+  const uint64_t entries = layout().areas_before(chunks) * per_area - 1;
   const uint64_t listed = exceptions_ + pending_;
   return listed >= entries ? 0 : std::min(data_chunks, entries - listed);
 }

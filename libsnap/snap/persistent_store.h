@@ -16,7 +16,7 @@ namespace snaptool {
 
 // What the header says the store is.
 enum class StoreState {
-  kNone,  // magic 0: not a store yet
+  kNone,  // magic 0 and no list: a new store, empty
   kValid,
   kInvalid,  // the kernel fails every read and write of it
 };
@@ -26,7 +26,9 @@ enum class StoreState {
 class PersistentStore : public ExceptionStore {
  public:
   // Reads the header. Requires: `cow` outlives this.
-  // Errors: kCorruption with what the kernel would refuse it for; kIo. An invalid store opens.
+  // Errors: kCorruption with what the kernel would refuse it for, or that its header was wiped
+  // (magic 0, with a list behind it: the kernel would empty it); kNotFound for a file of zeros that
+  // is too small for a store; kIo. An invalid store opens.
   static Result<PersistentStore> open(File& cow);
 
   // As open, but what is wrong with the header is a finding (nothing else is then known of the

@@ -7,6 +7,7 @@
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
+#include "libsnap/snap/verify.h"
 
 namespace snaptool {
 
@@ -16,19 +17,36 @@ SnapshotImage::SnapshotImage(Image& origin, PersistentStore store)
       name_(origin.name() + "@" + store_.cow().name()),
       size_(round_down(origin.size(), kSectorSize)) {}
 
-Result<std::unique_ptr<SnapshotImage>> SnapshotImage::open(Image& origin, File& cow,
-                                                           bool ignore_invalid,
+// What is wrong with a store that is shown all the same.
+static std::vector<std::string> doubts_of(const VerifyReport& report, const std::string& name) {
+  std::vector<std::string> doubts;
+  if (report.count(DefectCode::kInvalid) > 0) {
+    doubts.push_back(
+        fmt::format("'{}' is marked invalid: chunks that are not in it come from the origin and "
+                    "may be newer than the snapshot",
+                    name));
+  }
+  for (const Finding& finding : report.findings) {
+    if (severity_of(finding.code) != Severity::kCorrupt || finding.code == DefectCode::kInvalid) {
+      continue;
+    }
+    doubts.push_back(fmt::format("'{}' is corrupt, and is shown as the kernel would: {} ({})", name,
+                                 finding.message, defect_code_name(finding.code)));
+    break;
+  }
+  return doubts;
+}
+
+Result<std::unique_ptr<SnapshotImage>> SnapshotImage::open(Image& origin, File& cow, Damage damage,
                                                            const Cancel& cancel) {
   SNAP_ASSIGN(auto store, PersistentStore::open(cow));
   std::unique_ptr<SnapshotImage> image(new SnapshotImage(origin, std::move(store)));
   if (image->state() == StoreState::kNone) return image;
-  if (image->state() == StoreState::kInvalid && !ignore_invalid) {
-    return Error(
-        ErrorCode::kInvalidated,
-        fmt::format(
-            "'{}' is marked invalid: it overflowed or a write failed, and the origin may have "
-            "changed since (--ignore-invalid shows what it still holds)",
-            cow.name()));
+  if (damage != Damage::kChecked) {
+    SNAP_ASSIGN(const VerifyReport report, verify_store(cow, origin.size(), cancel));
+    const auto refusal = refusal_of(report, cow, "is not read", false);
+    if (refusal && damage == Damage::kRefuse) return *refusal;
+    image->doubts_ = doubts_of(report, cow.name());
   }
   SNAP_ASSIGN(image->table_, ExceptionTable::load(image->store_, cancel));
   return image;

@@ -13,11 +13,19 @@ namespace snaptool {
 // origin's, rounded down to whole sectors, as the kernel sees it.
 class SnapshotImage : public Image {
  public:
-  // Reads the whole list. A store with magic 0 gives the origin unchanged, as in the kernel.
-  // Requires: origin and cow outlive this.
-  // Errors: kCorruption; kInvalidated unless `ignore_invalid` (then the view is what the store
-  // still holds, over an origin that may have moved on).
-  static Result<std::unique_ptr<SnapshotImage>> open(Image& origin, File& cow, bool ignore_invalid,
+  // What becomes of a store that is invalid, or that verify_store calls corrupt.
+  enum class Damage {
+    kRefuse,
+    kShow,     // the view is what the kernel would show of the list, over an origin that may have
+               // moved on; of several entries for one chunk, the first
+    kChecked,  // the caller has verified it, and takes it as it is
+  };
+
+  // Verifies the store, and reads the whole list. A new store gives the origin unchanged, as in the
+  // kernel. Requires: origin and cow outlive this.
+  // Errors: kCorruption; kInvalidated; those of PersistentStore::open and ExceptionTable::load,
+  // which no `damage` lets pass.
+  static Result<std::unique_ptr<SnapshotImage>> open(Image& origin, File& cow, Damage damage,
                                                      const Cancel& cancel);
   // The first bytes of the same view, at most `length`: reads as open's, but keeps only the entries
   // that matter to them, so that its memory does not grow with the store. An invalid store opens.
@@ -30,6 +38,8 @@ class SnapshotImage : public Image {
   Result<ImageExtent> extent_at(uint64_t offset, uint64_t limit) override;
 
   StoreState state() const { return store_.state(); }
+  // What is wrong with the store, where it is shown all the same: a sentence each.
+  const std::vector<std::string>& doubts() const { return doubts_; }
 
  private:
   SnapshotImage(Image& origin, PersistentStore store);
@@ -46,6 +56,7 @@ class SnapshotImage : public Image {
   ExceptionTable table_;
   std::string name_;
   uint64_t size_;
+  std::vector<std::string> doubts_;
 };
 
 }  // namespace snaptool

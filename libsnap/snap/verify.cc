@@ -39,6 +39,23 @@ class EntryChecker {
   uint64_t next_new_ = UINT64_MAX;
 };
 
+// Data chunks that the list leaves out, though the kernel allocates them one by one.
+void note_leaks(const PersistentStore& store, VerifyReport& report) {
+  constexpr uint64_t kFirstData = kNumSnapshotHdrChunks + 1;
+  const uint64_t end = store.next_free();
+  if (report.result() == Severity::kCorrupt || end > store.cow_chunks()) return;
+  const Layout& layout = store.layout();
+  const uint64_t data = end - kFirstData - (layout.areas_before(end) -
+                                            layout.areas_before(kFirstData));
+  if (data <= store.exceptions()) return;
+  Finding finding;
+  finding.code = DefectCode::kLeakedChunks;
+  finding.message = fmt::format("{} data chunks before chunk {} are in no exception: a crash or a "
+                                "merge left them",
+                                data - store.exceptions(), end);
+  report.add(std::move(finding));
+}
+
 Result<void> check_list(PersistentStore& store, EntryChecker& checker, VerifyReport& report,
                         const Cancel& cancel) {
   std::random_device random;
@@ -88,6 +105,7 @@ Result<void> check_list(PersistentStore& store, EntryChecker& checker, VerifyRep
   }
   if (store.missing_area()) return {};
 
+  note_leaks(store, report);
   const uint64_t area = store.current_area();
   const uint64_t terminator = store.exceptions() % store.layout().exceptions_per_area();
   return store.visit_tail([&](uint64_t index, Exception entry) {
@@ -106,7 +124,8 @@ Result<void> check_list(PersistentStore& store, EntryChecker& checker, VerifyRep
 
 const Finding* VerifyReport::reason_not_to_merge(bool accept_duplicates) const {
   for (const Finding& finding : findings) {
-    if (severity_of(finding.code) != Severity::kCorrupt) continue;
+    const bool no_store = finding.code == DefectCode::kTooSmall;
+    if (severity_of(finding.code) != Severity::kCorrupt && !no_store) continue;
     if (finding.code == DefectCode::kDuplicateOld && accept_duplicates) continue;
     return &finding;
   }
@@ -117,9 +136,10 @@ std::optional<Error> refusal_of(const VerifyReport& report, const File& cow, std
                                 bool accept_duplicates) {
   const Finding* reason = report.reason_not_to_merge(accept_duplicates);
   if (reason == nullptr) return std::nullopt;
-  const bool invalid = reason->code == DefectCode::kInvalid;
-  return Error(invalid ? ErrorCode::kInvalidated : ErrorCode::kCorruption,
-               fmt::format("'{}' {}: {} ({}); {}", cow.name(), what, reason->message,
+  const ErrorCode code = reason->code == DefectCode::kInvalid    ? ErrorCode::kInvalidated
+                         : reason->code == DefectCode::kTooSmall ? ErrorCode::kNotFound
+                                                                 : ErrorCode::kCorruption;
+  return Error(code, fmt::format("'{}' {}: {} ({}); {}", cow.name(), what, reason->message,
                            defect_code_name(reason->code), remedy_for(reason->code)));
 }
 

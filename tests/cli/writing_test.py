@@ -213,7 +213,7 @@ class Write(WritingTest):
         with_patch(4, bytes(4))
         self.refused(65, *write, words=["invalid"])
         with_patch(0, bytes(4))
-        self.refused(1, *write, words=["create"])
+        self.refused(65, *write, words=["repair"])
         with_patch(4096 + 8, (1 << 40).to_bytes(8, "little"))
         self.refused(65, *write)
         # A sector in the middle of the area is gone: what is behind it may be all that is left.

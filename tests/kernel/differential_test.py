@@ -158,7 +158,7 @@ class Script:
 class Differential(ScratchTest):
     def setUp(self):
         super().setUp()
-        need(self, "linux.uml", "dmsetup")
+        need(self, "linux.uml")
 
     def compare(self, script, kernel):
         ours, lines = script.run_batch()

@@ -25,7 +25,7 @@ def count_hand_over():
 class HandOver(ScratchTest):
     def setUp(self):
         super().setUp()
-        need(self, "linux.uml", "dmsetup", "strace")
+        need(self, "linux.uml", "strace")
         self.rng = random.Random(SEED)
 
     def path(self, name):

@@ -58,7 +58,7 @@ def naive_view(origin, cow, chunk):
 class LoggedWrites(ScratchTest):
     def setUp(self):
         super().setUp()
-        need(self, "linux.uml", "dmsetup")
+        need(self, "linux.uml")
         self.rng = random.Random(SEED)
         print(f"seed {SEED} (SNAPTOOL_SEED replays it)")
 

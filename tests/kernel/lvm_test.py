@@ -213,7 +213,7 @@ class Lvm(unittest.TestCase):
         print(f"SNAPTOOL_SEED={SEED}")
 
     def setUp(self):
-        need(self, "linux.uml", "dmsetup", "lvm", "sgdisk")
+        need(self, "linux.uml", "lvm", "sgdisk")
         if not Lvm.tried:
             Lvm.tried = True
             Lvm.make_groups()

@@ -265,7 +265,7 @@ def main():
     options = parser.parse_args()
     if not SNAPTOOL:
         sys.exit("set SNAPTOOL to the program to be tested")
-    programs = ["strace", *(["linux.uml", "dmsetup"] if options.every else [])]
+    programs = ["strace", *(["linux.uml"] if options.every else [])]
     if missing := [program for program in programs if shutil.which(program) is None]:
         sys.exit(f"not installed: {', '.join(missing)} (without the kernel: --every 0)")
     print(f"seed {options.seed}", flush=True)

@@ -33,7 +33,7 @@ UNSOUND = {
     "crafted-old-past-origin-merge": ("old-beyond-origin", True),
 }
 INVALID = {"crafted-valid-0", "full-P-origin", "full-P-snap", "p-edge-cow258-256"}
-# A magic of 0: to the kernel a store to be made, to snaptool none.
+# A magic of 0: to the kernel a store to be made, where it can.
 EMPTY = {"crafted-magic-zero", "crafted-new-cow-one-chunk", "crafted-new-cow-two-chunks"}
 NOT_ORDINARY = {"p-big-c1", "n-transient"} | set(REFUSED) | set(UNSOUND) | INVALID | EMPTY
 
@@ -111,7 +111,13 @@ class KernelStores(ScratchTest):
                 self.assertTrue(text(name, "verdict.txt").startswith("accepted=1"))
                 origin, cow = self.unpack_store(name)
                 before = sha256_of_file(origin), sha256_of_file(cow)
-                self.assertEqual(run("status", origin, cow).stdout.strip(), kernel_status(name))
+                self.assertEqual(run("status", "--ignore-invalid", origin, cow).stdout.strip(), kernel_status(name))
+                for command in ("status", "read", "hash", "map", "export", "diff"):
+                    operands = [origin] * (command == "diff") + [f"{origin}@{cow}"]
+                    refused = run(command, *operands, binary=True)
+                    self.assertEqual(refused.returncode, 65, command)
+                    self.assertIn(code, refused.stderr.decode())
+                    self.assertEqual(refused.stdout, b"", command)
                 verified = run("verify", "--output=json", origin, cow)
                 self.assertEqual(verified.returncode, 2)
                 report = json.loads(verified.stdout)
@@ -122,8 +128,9 @@ class KernelStores(ScratchTest):
                 self.assertEqual(refused.returncode, 65)
                 self.assertIn(code, refused.stderr)
                 self.assertEqual((sha256_of_file(origin), sha256_of_file(cow)), before)
-                view = run("read", f"{origin}@{cow}", binary=True)
+                view = run("read", "--ignore-invalid", f"{origin}@{cow}", binary=True)
                 if readable:
+                    self.assertIn("corrupt", view.stderr.decode())
                     self.assertEqual(hashlib.sha256(view.stdout).hexdigest(),
                                      text(name, "snapshot.sha256"))
                 else:
@@ -150,16 +157,24 @@ class KernelStores(ScratchTest):
                 self.assertEqual(len(salvaged.stdout), origin.stat().st_size)
                 self.assertEqual((sha256_of_file(origin), sha256_of_file(cow)), before)
 
-    def test_magic_zero_is_no_store_yet(self):
-        for name in sorted(EMPTY):
+    def test_magic_zero_is_a_new_store_only_without_a_list(self):
+        # What the kernel does of each: an empty store, though there was a list; nothing; an empty store.
+        for name, code, status in (("crafted-magic-zero", "wiped-header", 65), ("crafted-new-cow-one-chunk", "too-small", 1),
+                                   ("crafted-new-cow-two-chunks", "no-store", 0)):
             with self.subTest(name):
                 origin, cow = self.unpack_store(name)
                 before = sha256_of_file(origin), sha256_of_file(cow)
                 verified = run("verify", "--output=json", origin, cow)
-                self.assertEqual((verified.returncode, json.loads(verified.stdout)["result"]), (2, "unsafe"))
+                report = json.loads(verified.stdout)
+                self.assertEqual((verified.returncode, list(report["counts"])), (2, [code]))
+                self.assertEqual(report["result"], "corrupt" if status == 65 else "unsafe")
                 merged = run("merge", origin, cow)
-                self.assertEqual(merged.returncode, 0)
-                self.assertIn("nothing to merge", merged.stdout)
+                self.assertEqual(merged.returncode, status)
+                self.assertIn("nothing to merge" if status == 0 else code, merged.stdout + merged.stderr)
+                view = run("read", f"{origin}@{cow}", binary=True)
+                self.assertEqual(view.returncode, status)
+                if status == 0:
+                    self.assertEqual(hashlib.sha256(view.stdout).hexdigest(), before[0])
                 self.assertEqual((sha256_of_file(origin), sha256_of_file(cow)), before)
 
     def test_what_the_kernel_made_of_magic_zero(self):

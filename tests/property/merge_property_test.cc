@@ -58,7 +58,7 @@ TEST(MergeProperty, RandomStoresReadVerifyAndMergeAsTheModelSays) {
     ASSERT_EQ(report->exceptions, store.entries.size());
 
     RawImage base(origin, origin.size());
-    auto image = SnapshotImage::open(base, cow, false, cancel);
+    auto image = SnapshotImage::open(base, cow, SnapshotImage::Damage::kRefuse, cancel);
     ASSERT_TRUE(image);
     ASSERT_EQ(read_all(**image, random), view);
 
@@ -104,7 +104,7 @@ TEST(MergeProperty, DuplicatesMergeAsTheyReadWhateverTheBatch) {
     MemoryFile origin("origin", store.origin);
     MemoryFile cow("cow", store.cow);
     RawImage base(origin, origin.size());
-    auto image = SnapshotImage::open(base, cow, false, cancel);
+    auto image = SnapshotImage::open(base, cow, SnapshotImage::Damage::kRefuse, cancel);
     ASSERT_TRUE(image);
     ASSERT_EQ(read_all(**image, random), view);
 

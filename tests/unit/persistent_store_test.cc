@@ -31,7 +31,8 @@ TEST(PersistentStore, HeadersThatTheKernelRefuses) {
     const char* reason;
   };
   const std::vector<Case> cases = {
-      {Bytes(100), "less than one sector"},
+      {header(kSnapMagic, 1, 1, 8, 100), "less than one sector"},
+      {header(0, 1, 1, 8, 65536), "its header was wiped"},
       {header(0x12345678, 1, 1, 8, 8192), "magic"},
       {header(kSnapMagic, 1, 2, 8, 8192), "version is 2"},
       {header(kSnapMagic, 0, 7, 8, 8192), "version is 7"},
@@ -51,8 +52,30 @@ TEST(PersistentStore, HeadersThatTheKernelRefuses) {
   }
 }
 
+// A list anywhere that a chunk size of the kernel's could put one makes magic 0 a wiped header.
+TEST(PersistentStore, MagicZeroIsANewStoreOnlyWithoutAList) {
+  for (const uint64_t size : {0, 1, 16, 511, 512, 4096, 8191}) {
+    MemoryFile cow("cow", Bytes(size));
+    const auto store = PersistentStore::open(cow);
+    ASSERT_FALSE(store) << size;
+    EXPECT_EQ(store.error().code(), ErrorCode::kNotFound) << size;
+  }
+  for (uint64_t chunk = 512; chunk <= 16 * kMiB; chunk *= 2) {
+    for (const uint64_t byte : {chunk, chunk + 15, 2 * chunk - 1}) {
+      if (chunk > 4 * kMiB && byte != chunk) continue;
+      MemoryFile cow("cow", Bytes(3 * chunk + 8192));
+      ASSERT_TRUE(PersistentStore::open(cow)) << chunk;
+      ASSERT_TRUE(cow.write_at(byte, Bytes(1, std::byte{1})));
+      const auto store = PersistentStore::open(cow);
+      ASSERT_FALSE(store) << byte;
+      EXPECT_EQ(store.error().code(), ErrorCode::kCorruption) << byte;
+      EXPECT_NE(store.error().describe().find("repair"), std::string::npos);
+    }
+  }
+}
+
 TEST(PersistentStore, StatesOfASoundHeader) {
-  MemoryFile none("cow", Bytes(4096));
+  MemoryFile none("cow", Bytes(8192));
   EXPECT_EQ(PersistentStore::open(none)->state(), StoreState::kNone);
   MemoryFile invalid("cow", header(kSnapMagic, 0, 1, 8, 8192));
   EXPECT_EQ(PersistentStore::open(invalid)->state(), StoreState::kInvalid);
@@ -152,9 +175,9 @@ TEST(SnapshotImage, AStackOfStores) {
   MemoryFile first("first", lower.cow);
   MemoryFile second("second", upper.cow);
   RawImage base(origin, origin.size());
-  const auto below = SnapshotImage::open(base, first, false, g_no_cancel);
+  const auto below = SnapshotImage::open(base, first, SnapshotImage::Damage::kRefuse, g_no_cancel);
   ASSERT_TRUE(below);
-  const auto top = SnapshotImage::open(**below, second, false, g_no_cancel);
+  const auto top = SnapshotImage::open(**below, second, SnapshotImage::Damage::kRefuse, g_no_cancel);
   ASSERT_TRUE(top);
   Bytes view((*top)->size());
   ASSERT_TRUE((*top)->read_at(0, view));
@@ -178,8 +201,12 @@ TEST(SnapshotImage, AnEntryBeyondTheCowFailsOnlyItsChunk) {
   MemoryFile origin("origin", Bytes(4096, std::byte{1}));
   MemoryFile cow("cow", naive.cow);
   RawImage base(origin, origin.size());
-  const auto view = SnapshotImage::open(base, cow, false, g_no_cancel);
+  const auto refused = SnapshotImage::open(base, cow, SnapshotImage::Damage::kRefuse, g_no_cancel);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::kCorruption);
+  const auto view = SnapshotImage::open(base, cow, SnapshotImage::Damage::kShow, g_no_cancel);
   ASSERT_TRUE(view);
+  ASSERT_EQ((*view)->doubts().size(), 1U);
   Bytes chunk(512);
   EXPECT_TRUE((*view)->read_at(0, chunk));
   EXPECT_TRUE((*view)->read_at(1024, chunk));
