@@ -11,6 +11,7 @@
 #include "cli/open_image.h"
 #include "cli/stdio.h"
 #include "cli/writing.h"
+#include "libsnap/base/arithmetic.h"
 #include "libsnap/copy/copy_image.h"
 #include "libsnap/diff/apply.h"
 #include "libsnap/diff/content_hash.h"
@@ -292,7 +293,7 @@ class RoomCounter {
     const uint64_t begin = std::max(offset, counted_);
     const uint64_t end = offset + length;
     if (begin < end) needed_ += snapshot_->exceptions_needed(begin, end - begin);
-    counted_ = std::max(counted_, (end + chunk - 1) / chunk * chunk);
+    counted_ = std::max(counted_, div_round_up(end, chunk) * chunk);
   }
   Result<void> check() const {
     if (snapshot_ == nullptr || needed_ <= snapshot_->room()) return {};
@@ -348,6 +349,7 @@ std::string resume_command(const Invocation& invocation, const Diffs& diffs) {
   if (const auto journal = invocation.value("journal")) {
     command += " --journal " + shell_quoted(*journal);
   }
+  if (const auto format = invocation.value("format")) command += " -f " + *format;
   for (const auto& file : diffs.files) command += " " + shell_quoted(file->file().name());
   return command + " " + shell_quoted(invocation.operands().back());
 }

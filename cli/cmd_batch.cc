@@ -371,7 +371,7 @@ CommandSpec batch_command() {
        "a transient snapshot; replace the FILE of a read",
        ValueHint::kNone,
        {}}};
-  command.shared = "jpOg";
+  command.shared = "fjpOg";
   command.run = run;
   return command;
 }

@@ -291,7 +291,10 @@ Result<ConvertResult> fill_raw(const Invocation& invocation, Task& task) {
       return bad(fmt::format("'{}' is an input: it cannot be the output, too", task.path));
     }
   }
-  SNAP_ASSIGN(const auto file, PosixFile::open(task.path, {.access = Access::kReadWrite}));
+  FileSpec target(task.path);
+  if (invocation.has("force")) target.format = "raw";
+  Opener opener(invocation);
+  SNAP_ASSIGN(const auto file, opener.open(target, {.access = Access::kReadWrite}));
   if (file->size() < task.create.size) {
     return Error(ErrorCode::kNoSpace, fmt::format("'{}' has {} bytes, but {} are needed", task.path,
                                                   file->size(), task.create.size));

@@ -127,7 +127,7 @@ CommandSpec discard_command() {
        "drop what a torn write left behind the end of the list",
        ValueHint::kNone,
        {}}};
-  command.shared = "Og";
+  command.shared = "fOg";
   command.run = run;
   return command;
 }

@@ -12,6 +12,7 @@
 #include "cli/json.h"
 #include "cli/open_image.h"
 #include "cli/stdio.h"
+#include "formats/known_format.h"
 #include "formats/rbd/rbd_diff.h"
 #include "libsnap/diff/snapdiff.h"
 #include "libsnap/io/image_file.h"
@@ -193,6 +194,18 @@ Result<std::string> describe_raw(const Invocation& invocation, const ImageSpec& 
   return text + tree.text;
 }
 
+// A format that is known, and not read.
+std::string describe_known(const KnownFormat& known, const File& file, const std::string& path,
+                           Json& json) {
+  json["format"] = known.name;
+  json["is_read"] = false;
+  json["file_size"] = file.size();
+  return fmt::format("{:<16}{}, which snaptool does not read\n", "format:", known.label) +
+         fmt::format("{:<16}{}\n", "instead:", printable(remedy_for(known, path))) +
+         fmt::format("{:<16}-f raw takes its bytes as they are\n", "") +
+         size_text("file size:", file.size());
+}
+
 // A file, or a part of one, whatever it is.
 Result<std::string> describe_file(const Invocation& invocation, const ImageSpec& spec, Json& json) {
   Opener opener(invocation);
@@ -218,6 +231,10 @@ Result<std::string> describe_file(const Invocation& invocation, const ImageSpec&
       SNAP_ASSIGN(const auto content, opener.open(spec.base, options));
       SNAP_ASSIGN(const DiskTree tree, describe_disk(invocation, {content}, json));
       return text + tree.text;
+    }
+    SNAP_ASSIGN(const KnownFormat* const known, detect_known_format(*file));
+    if (known != nullptr && !spec.base.format) {
+      return describe_known(*known, *file, spec.base.path(), json);
     }
   }
   SNAP_ASSIGN(const auto files, opener.open_all(spec.base, options));

@@ -229,6 +229,7 @@ std::string resume_command(const Invocation& invocation, const ImageSpec& spec) 
   for (const char* flag : {"verify", "salvage", "force", "accept-duplicates"}) {
     if (invocation.has(flag)) command += fmt::format(" --{}", flag);
   }
+  if (const auto format = invocation.value("format")) command += " -f " + *format;
   if (const auto undo = invocation.value("undo")) command += " --undo " + shell_quoted(*undo);
   for (const std::string& sibling : invocation.values("sibling")) {
     command += " --sibling " + shell_quoted(sibling);
@@ -575,7 +576,7 @@ CommandSpec merge_command() {
        "too short; with -o: replace FILE if it exists",
        ValueHint::kNone,
        {}}};
-  command.shared = "oUjpOg";
+  command.shared = "ofUjpOg";
   command.run = run;
   return command;
 }

@@ -61,7 +61,8 @@ Result<int> run(Invocation& invocation) {
     }
     if (!done) {
       return std::move(done).error().with_note(
-          fmt::format("nothing is lost, and 'snaptool undo {} {} {}' resumes", shell_quoted(path),
+          fmt::format("nothing is lost, and 'snaptool undo{} {} {} {}' resumes",
+                      invocation.has("format") ? " -f raw" : "", shell_quoted(path),
                       operand_for(spec.base), operand_for(spec.stores.front())));
     }
   }
@@ -93,7 +94,7 @@ CommandSpec undo_command() {
                       "check everything, say what would be done, write nothing",
                       ValueHint::kNone,
                       {}}};
-  command.shared = "jpOg";
+  command.shared = "fjpOg";
   command.run = run;
   return command;
 }

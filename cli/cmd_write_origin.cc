@@ -184,7 +184,7 @@ CommandSpec write_origin_command() {
                              "drop what a torn write left behind the end of a COW's list",
                              ValueHint::kNone,
                              {}});
-  command.shared = "pOg";
+  command.shared = "fpOg";
   command.run = run;
   return command;
 }

@@ -104,9 +104,15 @@ class Describer {
     }
     if (*table && depth < kDeepest)
       return describe_table(**table, files.front(), name, depth, json);
+    if (*table) return {};
+    SNAP_ASSIGN(const std::string_view other, unread_partition_table(file));
+    if (other.empty()) return {};
+    json["partition_table"] = {{"type", other}, {"is_read", false}};
+    line(depth, fmt::format("partition table: {}, which snaptool does not read", other));
     return {};
   }
 
+  bool used_backup() const { return used_backup_; }
   DiskTree take() { return std::move(tree_); }
 
  private:
@@ -160,8 +166,10 @@ class Describer {
   Result<void> describe_group(const std::vector<std::shared_ptr<File>>& files,
                               const std::string& name, int depth, Json& json) {
     auto open = lvm2::OpenVolumeGroup::open(files, backup_);
+    used_backup_ = true;
     if (!open) {
-      if (!is_finding(open.error())) return open.error();
+      // What the user named is used, or it is an error.
+      if (!is_finding(open.error()) || backup_) return open.error();
       json["lvm2"] = {{"problem", open.error().describe()}};
       line(depth, fmt::format("LVM2 physical volume: {}", open.error().describe()));
       return {};
@@ -198,6 +206,8 @@ class Describer {
     std::string problem;
     if (file) {
       tree_.regions.push_back({part_name, (*file)->storages(), depth});
+      problem = missing_text(**file);
+      if (!problem.empty()) json["problem"] = problem;
     } else {
       if (!is_finding(file.error())) return file.error();
       problem = file.error().describe();
@@ -237,6 +247,10 @@ class Describer {
         json["problem"] = state = store.error().describe();
       } else {
         state = state_of(*store);
+        if (const std::string missing = missing_text(**cow); !missing.empty()) {
+          json["problem"] = missing;
+          state += ", " + missing;
+        }
         json["store"] = std::move(*store);
       }
     }
@@ -246,6 +260,11 @@ class Describer {
                             snapshot.merging ? ", being merged into its origin" : ""));
     list.push_back(std::move(json));
     return {};
+  }
+
+  static std::string missing_text(const PartFile& volume) {
+    if (volume.missing() == 0) return {};
+    return fmt::format("{} of it lie beyond the end of what was named", format_size(volume.missing()));
   }
 
   static std::string state_of(const Json& store) {
@@ -259,6 +278,7 @@ class Describer {
 
   const Cancel& cancel_;
   std::optional<std::string> backup_;  // of LVM's metadata
+  bool used_backup_ = false;
   DiskTree tree_;
 };
 
@@ -269,6 +289,11 @@ Result<DiskTree> describe_disk(const Invocation& invocation,
   SNAP_ASSIGN(auto backup, vgcfg_backup(invocation));
   Describer describer(invocation.cancel(), std::move(backup));
   SNAP_TRY(describer.describe(files, "", 0, json));
+  if (invocation.has("vgcfg") && !describer.used_backup()) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("there is no LVM2 physical volume for the backup '{}'",
+                             *invocation.value("vgcfg")));
+  }
   return describer.take();
 }
 

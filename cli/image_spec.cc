@@ -178,6 +178,7 @@ Result<ImageSpec> parse_image_spec(const std::string& text) {
     rest.erase(0, 1);
     SNAP_ASSIGN(std::string path, take_file(rest));
     spec.stores.emplace_back(path);
+    spec.stores.back().format = kStoreFormat;
   }
   SNAP_ASSIGN(spec.view_parts, take_parts(rest, false));
   if (!rest.empty()) {
@@ -205,6 +206,7 @@ Result<ImageSpec> parse_origin_and_cow(const std::vector<std::string>& operands)
                    fmt::format("'{}' names a view where a COW is expected", operands[1]));
     }
     spec.stores.push_back(cow.base);
+    spec.stores.back().format = kStoreFormat;
   }
   if (spec.stores.empty() && spec.base.volume() == nullptr) return cow_is_missing();
   return spec;

@@ -33,7 +33,7 @@ struct FileSpec {
   std::vector<Source> sources;
   // Of the one source, or of all together: then the first is a volume.
   std::vector<Part> parts;
-  // What the whole file is taken for, if that was said: a format, or "split", the first part of a
+  // What the whole file is taken for (a store: kStoreFormat), if that was said: a format, or "split", the first part of a
   // raw image in pieces.
   std::optional<std::string> format;
   // If nothing was said, its magic tells, not only the bytes of the file count: what is only read.
@@ -54,6 +54,8 @@ struct FileSpec {
   // The own bytes of another LV of the same group, called `shown` in messages. Requires: volume().
   FileSpec with_own_volume(const std::string& lv, const std::string& shown) const;
 };
+
+inline constexpr const char* kStoreFormat = "dm-snapshot";
 
 // How an image was named: a file, the stores over it from the lowest to the topmost ("A@C1@C2"),
 // and parts of the view ("A@C#p1").

@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "formats/known_format.h"
 #include "libsnap/io/image_file.h"
 #include "libsnap/io/storage.h"
 #include "libsnap/snap/layout.h"
@@ -24,9 +25,12 @@ Result<void> warn_of_magic(const Invocation& invocation, File& file) {
   if (invocation.has("format")) return {};
   SNAP_ASSIGN(const bool is_store, looks_like_store(file));
   SNAP_ASSIGN(const FormatDriver* const driver, detect_format(file));
-  if (!is_store && driver == nullptr) return {};
-  invocation.warn(fmt::format("'{}' begins with the magic of {}; it is taken as a plain disk",
-                              file.name(), is_store ? "a dm-snapshot store" : driver->name));
+  SNAP_ASSIGN(const KnownFormat* const known, detect_known_format(file));
+  if (!is_store && driver == nullptr && (known == nullptr || known->is_disk)) return {};
+  invocation.warn(fmt::format("'{}' has the magic of {}; it is taken as a plain disk", file.name(),
+                              is_store            ? "a dm-snapshot store"
+                              : driver != nullptr ? driver->name
+                                                  : known->label));
   return {};
 }
 

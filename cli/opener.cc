@@ -9,6 +9,7 @@
 
 #include "cli/format_file.h"
 #include "cli/split_raw.h"
+#include "formats/known_format.h"
 #include "formats/lvm2/physical_volume.h"
 #include "formats/partition/partition_table.h"
 #include "libsnap/snap/persistent_store.h"
@@ -26,9 +27,8 @@ std::optional<FileId> id_of(const std::string& path) {
 
 std::shared_ptr<File> slice(std::shared_ptr<File> file, const std::string& name, uint64_t offset,
                             uint64_t length) {
-  std::vector<PartSegment> segments;
-  if (length > 0) segments.push_back({length, {{std::move(file), offset}}, 0});
-  return std::make_shared<PartFile>(name, std::move(segments));
+  return std::make_shared<PartFile>(
+      name, std::vector<PartSegment>{{length, {{std::move(file), offset}}, 0}});
 }
 
 Result<std::shared_ptr<File>> open_partition(const std::shared_ptr<File>& disk, const Part& part,
@@ -105,8 +105,30 @@ Result<FileSpec> parent_spec(const std::string& path, const ParentRef& parent) {
   return spec;
 }
 
+// A file of a format that is known and not read is no raw image.
+Result<void> check_raw(const std::string& path, File& file) {
+  SNAP_ASSIGN(const KnownFormat* const known, detect_known_format(file));
+  if (known == nullptr) return {};
+  return Error(ErrorCode::kUnsupported,
+               fmt::format("'{}' is {}, which is not read: {} (-f raw takes its bytes as they are)",
+                           path, known->label, remedy_for(*known, path)));
+}
+
+// Nor is one written to as if it were, which would destroy the image that it holds.
+Result<void> check_writable(const std::string& path, File& file) {
+  SNAP_ASSIGN(const KnownFormat* const known, detect_known_format(file));
+  SNAP_ASSIGN(const FormatDriver* const driver, detect_format(file));
+  if (known != nullptr ? known->is_disk : driver == nullptr) return {};
+  return Error(ErrorCode::kUnsupported,
+               fmt::format("'{}' has the magic of {}: only raw images are written to in place (-f "
+                           "raw says that it is one, and the magic a guest's)",
+                           path, known != nullptr ? known->label : driver->name));
+}
+
 FileSpec cow_of(const FileSpec& volume, const std::string& snapshot) {
-  return volume.with_own_volume(snapshot, snapshot + "-cow");
+  FileSpec cow = volume.with_own_volume(snapshot, snapshot + "-cow");
+  cow.format = kStoreFormat;
+  return cow;
 }
 
 }  // namespace
@@ -168,8 +190,11 @@ Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const
   }
   SNAP_ASSIGN(auto file, open_path(path, options));
   const FormatDriver* driver = spec.format ? find_format(*spec.format) : nullptr;
-  if (!spec.format && spec.by_magic) {
+  if (!spec.format && options.access == Access::kReadWrite) {
+    SNAP_TRY(check_writable(path, *file));
+  } else if (!spec.format && spec.by_magic) {
     SNAP_ASSIGN(driver, detect_format(*file));
+    if (driver == nullptr) SNAP_TRY(check_raw(path, *file));
   }
   if (driver == nullptr || driver->facts == nullptr) return file;
   if (options.access == Access::kReadWrite) {
@@ -433,12 +458,13 @@ Result<FileSpec> cow_operand(const Invocation& invocation, const std::string& te
   SNAP_ASSIGN(ImageSpec spec, parse_image_spec(text));
   if (spec.stores.empty() && spec.base.volume() != nullptr) {
     SNAP_ASSIGN(ImageSpec view, resolve(invocation, spec));
-    return view.stores.empty() ? view.base : view.stores.front();
+    spec.base = view.stores.empty() ? view.base : view.stores.front();
   }
   if (!spec.stores.empty() || !spec.view_parts.empty()) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' names a view where a COW is expected", text));
   }
+  spec.base.format = kStoreFormat;
   return spec.base;
 }
 
@@ -449,6 +475,7 @@ Result<ImageSpec> origin_and_cow_operands(const Invocation& invocation, size_t f
       parse_origin_and_cow({operands.begin() + static_cast<ptrdiff_t>(first), operands.end()}));
   SNAP_ASSIGN(spec, resolve(invocation, std::move(spec)));
   if (spec.stores.empty()) return cow_is_missing();
+  spec.base.format = invocation.value("format");
   return spec;
 }
 

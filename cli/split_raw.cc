@@ -88,9 +88,14 @@ Result<std::vector<std::string>> split_raw_names(const std::string& first) {
                              first));
   }
   const size_t length = counter_length(fs::path(first).filename());
+  std::error_code ignored;
+  const std::string zeroth = first.substr(0, first.size() - 1) + '0';
+  if (first.back() == '1' && fs::exists(zeroth, ignored)) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is there, too: the split image begins with it", zeroth));
+  }
   std::vector<std::string> names;
   std::string name = first;
-  std::error_code ignored;
   for (; !name.empty() && fs::exists(name, ignored); name = next_name(name, length)) {
     names.push_back(name);
   }
@@ -118,7 +123,7 @@ Result<std::shared_ptr<File>> join_split_raw(std::vector<std::shared_ptr<File>> 
                                length > size ? "the parts do not belong together"
                                              : "only the last part may be shorter"));
     }
-    if (length > 0) segments.push_back({length, {{std::move(parts[i]), 0}}, 0});
+    segments.push_back({length, {{std::move(parts[i]), 0}}, 0});
   }
   return std::make_shared<PartFile>(name, std::move(segments));
 }

@@ -374,7 +374,7 @@ Result<PartSegment::Leg> OpenVolumeGroup::open_area(const LogicalVolume& lv, con
                            other->segments.empty() ? "none" : other->segments.front().type));
 }
 
-Result<std::shared_ptr<File>> OpenVolumeGroup::open_volume(const std::string& name,
+Result<std::shared_ptr<PartFile>> OpenVolumeGroup::open_volume(const std::string& name,
                                                            const std::string& shown) const {
   const LogicalVolume* const lv = group_.find(name);
   if (lv == nullptr) {
@@ -409,7 +409,7 @@ Result<std::shared_ptr<File>> OpenVolumeGroup::open_volume(const std::string& na
     }
     segments.push_back(std::move(part));
   }
-  return std::shared_ptr<File>(std::make_shared<PartFile>(shown, std::move(segments)));
+  return std::make_shared<PartFile>(shown, std::move(segments));
 }
 
 }  // namespace snaptool::lvm2

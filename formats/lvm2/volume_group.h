@@ -96,7 +96,7 @@ class OpenVolumeGroup {
   // The extents of an LV, as a file that is called `shown`. Errors: kUnsupported for segments that
   // are neither linear, striped nor zero, or do not lie in PVs, naming the type; kNotFound where a
   // PV is not at hand; kCorruption where extents lie outside their PV.
-  Result<std::shared_ptr<File>> open_volume(const std::string& name,
+  Result<std::shared_ptr<PartFile>> open_volume(const std::string& name,
                                             const std::string& shown) const;
 
  private:

@@ -245,7 +245,7 @@ Result<PartitionTable> read_gpt_at(File& disk, uint64_t lba, uint64_t sector_siz
     const uint64_t first = load_le<uint64_t>(entry.data() + 32);
     const uint64_t last = load_le<uint64_t>(entry.data() + 40);
     const auto end = last < UINT64_MAX ? checked_mul(last + 1, sector_size) : std::nullopt;
-    if (first > last || !end) {
+    if (first > last || !end || *end > kMaxFileSize) {
       table.warnings.push_back(fmt::format(
           "partition {} from sector {} to {} makes no sense: it is left out", i + 1, first, last));
       continue;
@@ -306,6 +306,61 @@ Result<std::optional<PartitionTable>> read_partition_table(File& disk) {
   SNAP_ASSIGN(auto table, read_mbr(disk, sector));
   if (table) find_overlaps(*table);
   return table;
+}
+
+namespace {
+
+// Atari's has no magic: an entry that is in use, says so and has a name of three letters, and lies
+// within the disk.
+bool has_atari_entry(std::span<const std::byte> sector, uint64_t disk_size) {
+  constexpr size_t kTable = 0x1c6;
+  constexpr size_t kEntrySize = 12;
+  for (size_t i = 0; i < 4; ++i) {
+    const std::byte* const entry = sector.data() + kTable + i * kEntrySize;
+    const std::string_view id(reinterpret_cast<const char*>(entry) + 1, 3);
+    const uint64_t start = load_be<uint32_t>(entry + 4);
+    const uint64_t count = load_be<uint32_t>(entry + 8);
+    const bool known = id == "GEM" || id == "BGM" || id == "XGM" || id == "LNX" || id == "RAW";
+    if (known && (entry[0] & std::byte{1}) == std::byte{1} && count > 0 &&
+        (start + count) * kSectorSize <= disk_size) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+Result<std::string_view> unread_partition_table(File& disk) {
+  using namespace std::string_view_literals;
+  struct Label {
+    size_t offset;
+    std::string_view magic;
+    std::string_view name;
+  };
+  // DASD labels are in EBCDIC: VOL1, LNX1, CMS1.
+  static constexpr auto kLabels = std::to_array<Label>({{512, "WEV\x82"sv, "BSD"},
+                                                        {64, "WEV\x82"sv, "BSD"},
+                                                        {0, "\x0b\xe5\xa9\x41"sv, "SGI"},
+                                                        {508, "\xda\xbe"sv, "Sun"},
+                                                        {512, "PM\0\0"sv, "Apple"},
+                                                        {0, "RDSK"sv, "Amiga"},
+                                                        {512, "RDSK"sv, "Amiga"},
+                                                        {8192, "\xe5\xd6\xd3\xf1"sv, "DASD"},
+                                                        {8192, "\xd3\xd5\xe7\xf1"sv, "DASD"},
+                                                        {8192, "\xc3\xd4\xe2\xf1"sv, "DASD"},
+                                                        {512, "\xd3\xd5\xe7\xf1"sv, "DASD"},
+                                                        {512, "\xc3\xd4\xe2\xf1"sv, "DASD"}});
+  std::vector<std::byte> bytes(std::min<uint64_t>(disk.size(), 16 * kKiB));
+  SNAP_TRY(disk.read_at(0, bytes));
+  const std::string_view head(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  for (const Label& label : kLabels) {
+    if (head.size() > label.offset && head.substr(label.offset).starts_with(label.magic)) {
+      return label.name;
+    }
+  }
+  const bool atari = bytes.size() >= kSectorSize && has_atari_entry(bytes, disk.size());
+  return atari ? "Atari"sv : ""sv;
 }
 
 std::string_view partition_type_name(std::string_view type) {

@@ -36,6 +36,10 @@ struct PartitionTable {
 // what it takes.
 Result<std::optional<PartitionTable>> read_partition_table(File& disk);
 
+// The name of another partition table that the disk has ("Sun", "BSD"), by its magic; empty: none
+// that is known. Errors: those of File. Source: the Linux kernel's block/partitions.
+Result<std::string_view> unread_partition_table(File& disk);
+
 // What is usually in a partition of this type ("Linux LVM"); empty for types that are not known
 // here.
 std::string_view partition_type_name(std::string_view type);

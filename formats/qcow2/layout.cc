@@ -177,7 +177,9 @@ Result<uint64_t> offset_in(const Header& header, uint64_t entry, std::string_vie
 }  // namespace
 
 bool has_magic(std::span<const std::byte> head) {
-  return head.size() >= 4 && load_be<uint32_t>(head.data()) == kMagic;
+  // Version 1 ("qcow") has another header.
+  return head.size() >= 4 && load_be<uint32_t>(head.data()) == kMagic &&
+         (head.size() < 8 || load_be<uint32_t>(head.data() + 4) != 1);
 }
 
 Result<uint64_t> header_bytes(std::span<const std::byte> head) {

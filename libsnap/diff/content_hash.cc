@@ -129,7 +129,7 @@ class RangeHasher {
       : image_(image),
         offset_(offset),
         length_(length),
-        pieces_((length + kRangePiece - 1) / kRangePiece),
+        pieces_(div_round_up(length, kRangePiece)),
         job_(job),
         ring_(std::min(kRing, pieces_)),
         algorithms_(algorithms.size()) {

@@ -13,8 +13,8 @@ namespace snaptool {
 
 PartFile::PartFile(std::string name, std::vector<PartSegment> segments)
     : name_(std::move(name)), segments_(std::move(segments)) {
+  std::erase_if(segments_, [](const PartSegment& segment) { return segment.length == 0; });
   for (const PartSegment& segment : segments_) {
-    SNAP_CHECK(segment.length > 0);
     const uint64_t legs = std::max<uint64_t>(1, segment.legs.size());
     SNAP_CHECK(legs == 1 || (segment.stripe > 0 && segment.length % (segment.stripe * legs) == 0));
     for (const PartSegment::Leg& leg : segment.legs) {
@@ -45,6 +45,18 @@ std::vector<Storage> PartFile::storages() const {
     }
   }
   return storages;
+}
+
+uint64_t PartFile::missing() const {
+  uint64_t missing = 0;
+  for (const PartSegment& segment : segments_) {
+    for (const PartSegment::Leg& leg : segment.legs) {
+      const uint64_t length = segment.length / segment.legs.size();
+      const uint64_t there = leg.file->size() - std::min(leg.file->size(), leg.offset);
+      missing += length - std::min(length, there);
+    }
+  }
+  return missing;
 }
 
 PartFile::Place PartFile::locate(uint64_t offset, uint64_t limit) const {

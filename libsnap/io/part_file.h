@@ -25,13 +25,14 @@ struct PartSegment {
 // is fixed. A part that passes the end of its file can be opened; what is missing cannot be read.
 class PartFile : public File {
  public:
-  // Requires: every segment has a length of at least 1, which is a multiple of legs * stripe if it
-  // is striped, and the lengths, as each leg's end, fit 64 bits.
+  // Requires: every segment's length is a multiple of legs * stripe if it is striped, and the lengths, as each leg's end, fit 64 bits.
   PartFile(std::string name, std::vector<PartSegment> segments);
 
   const std::string& name() const override { return name_; }
   uint64_t size() const override { return size_; }
   std::vector<Storage> storages() const override;
+  // How many of its bytes lie beyond the ends of the files that they should be in.
+  uint64_t missing() const;
   Result<void> read_at(uint64_t offset, std::span<std::byte> out) override;
   // Errors: also kCorruption where the file that it lies in ends before the range.
   Result<void> write_at(uint64_t offset, std::span<const std::byte> data) override;
