@@ -121,6 +121,20 @@ OptionSpec level_option() {
           {}};
 }
 
+OptionSpec unlinked_option() {
+  return {0,
+          "unlinked",
+          OptionKind::kFlag,
+          "",
+          "take diffs that nothing links for a chain, in the order given",
+          ValueHint::kNone,
+          {}};
+}
+
+Linking linking_of(const Invocation& invocation) {
+  return invocation.has("unlinked") ? Linking::kOptional : Linking::kRequired;
+}
+
 std::unique_ptr<ChangeWriter> change_writer(ChangeFile::Format format, ByteSink sink, int level) {
   if (format == ChangeFile::Format::kSnapdiff) {
     return std::make_unique<SnapdiffWriter>(std::move(sink), level);
@@ -141,6 +155,8 @@ Result<void> report_changes(const Invocation& invocation, uint64_t target_size,
                  {"discard_bytes", totals.discard_bytes},
                  {"length", end.length}};
     if (end.child_id) json["child_id"] = id_text(*end.child_id);
+    if (end.base_content) json["base_content_id"] = id_text(*end.base_content);
+    if (end.target_content) json["target_content_id"] = id_text(*end.target_content);
     return invocation.report(json.text());
   }
   std::string text = fmt::format("wrote {} of changes ({} data, {} zeros) as {} ({} bytes)\n",
@@ -153,7 +169,7 @@ Result<void> report_changes(const Invocation& invocation, uint64_t target_size,
   return invocation.report(text);
 }
 
-std::string id_text(const Sha256::Digest& id) {
+std::string id_text(std::span<const std::byte> id) {
   std::string text;
   for (const std::byte b : id) text += fmt::format("{:02x}", static_cast<unsigned>(b));
   return text;

@@ -8,7 +8,7 @@
 
 #include "cli/data_source.h"
 #include "cli/invocation.h"
-#include "libsnap/diff/change_stream.h"
+#include "libsnap/diff/chain.h"
 #include "libsnap/io/posix_file.h"
 
 namespace snaptool::cli {
@@ -48,13 +48,16 @@ std::optional<ChangeFile::Format> change_format(std::string_view name);
 // --level, or its default. Errors: kInvalidArgument.
 Result<int> level_of(const Invocation& invocation);
 OptionSpec level_option();
+// --unlinked.
+OptionSpec unlinked_option();
+Linking linking_of(const Invocation& invocation);
 std::unique_ptr<ChangeWriter> change_writer(ChangeFile::Format format, ByteSink sink, int level);
 // What was written, on standard output.
 Result<void> report_changes(const Invocation& invocation, uint64_t target_size,
                             const ChangeEnd& end);
 
 // An id as 64 hex digits, and back. Errors: kInvalidArgument.
-std::string id_text(const Sha256::Digest& id);
+std::string id_text(std::span<const std::byte> id);
 Result<Sha256::Digest> parse_id(const std::string& text);
 
 }  // namespace snaptool::cli

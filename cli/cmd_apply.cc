@@ -134,26 +134,74 @@ Result<Sha256::Digest> fingerprint(const Diffs& diffs) {
   return sum.finish_digest();
 }
 
-// --verify-base: the sum of all of the base, which the first diff must have.
-Result<void> verify_base(const Invocation& invocation, Image& base, const ChainCheck& checked,
-                         const std::string& diff) {
-  if (!invocation.has("verify-base")) return {};
-  const auto& expected = checked.ends.front().base_sum;
-  if (!expected) {
+// What is known of the image that a command leaves.
+enum class Known {
+  kChanges,  // that it has what the diffs change
+  kAll,      // that it is what the last diff leads to
+};
+
+Error not_the_base(const std::string& image, const std::string& diff) {
+  return {ErrorCode::kWrongBase,
+          fmt::format("'{}' is not the base of '{}': its content is another", image, diff)};
+}
+
+// --verify-base, before anything is written: all of the base must be the first diff's, and what
+// becomes of it, what the last one names.
+Result<Known> verify_whole(const Invocation& invocation, Apply& apply, Image* base, bool resizable,
+                           const ChainCheck& checked, const Diffs& diffs) {
+  const ChangeEnd& first = checked.ends.front();
+  const ChangeEnd& last = checked.ends.back();
+  const bool full = apply.shape().full;
+  if (!invocation.has("verify-base")) return full ? Known::kAll : Known::kChanges;
+  const std::string& name = diffs.files.front()->name();
+  if (!full && !first.base_sum && !first.base_content) {
     return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' does not have the sum of its base: it was exported without "
-                             "--verify-base",
-                             diff));
+                 fmt::format("'{}' does not say what its base is, as a whole: it was exported of "
+                             "ORIGIN@COW, or with --changes, without --verify-base",
+                             name));
   }
   Progress progress;
-  progress.set_size(base.size());
-  const ProgressReporter reporter("hashing", invocation.progress_style(), progress);
-  SNAP_ASSIGN(const auto sums,
-              hash_range(base, 0, base.size(), {HashAlgorithm::kSha256}, invocation.job(progress)));
-  if (sums.front() == id_text(*expected)) return {};
-  return Error(
-      ErrorCode::kWrongBase,
-      fmt::format("'{}' is not the base of '{}': its SHA-256 is another", base.name(), diff));
+  progress.set_size(std::max(apply.shape().base_size, apply.shape().final_size()));
+  const ProgressReporter reporter("verifying", invocation.progress_style(), progress);
+  const bool with_sums = first.base_sum || last.target_sum;
+  SNAP_ASSIGN(const WholeSums sums,
+              apply.whole_sums(base, resizable, with_sums, invocation.job(progress)));
+  const bool right_base = full || ((!first.base_sum || *first.base_sum == sums.base_sum) &&
+                                   (!first.base_content || *first.base_content == sums.base_content));
+  if (!right_base) return not_the_base(base->name(), name);
+  if ((last.target_sum && *last.target_sum != sums.target_sum) ||
+      (last.target_content && *last.target_content != sums.target_content)) {
+    return Error(ErrorCode::kWrongBase,
+                 fmt::format("'{}' does not have all that changed up to the image that it names: "
+                             "applied, it would make another one",
+                             diffs.files.back()->name()));
+  }
+  return Known::kAll;
+}
+
+// --verify-base, when the changes are there: the image must be what the last diff names.
+Result<Known> verify_result(const Invocation& invocation, Image& image, uint64_t size,
+                            const ChainCheck& checked, const Diffs& diffs) {
+  if (!invocation.has("verify-base")) return Known::kChanges;
+  const ChangeEnd& last = checked.ends.back();
+  if (!last.target_sum && !last.target_content) return Known::kChanges;
+  Progress progress;
+  progress.set_size(size);
+  const ProgressReporter reporter("verifying", invocation.progress_style(), progress);
+  const Job job = invocation.job(progress);
+  bool right = image.size() >= size;
+  if (right && last.target_sum) {
+    SNAP_ASSIGN(const auto sums, hash_range(image, 0, size, {HashAlgorithm::kSha256}, job));
+    right = sums.front() == id_text(*last.target_sum);
+  } else if (right && image.size() == size) {
+    SNAP_ASSIGN(const ContentId content, content_id_of(image, job));
+    right = content == *last.target_content;
+  }
+  if (right) return Known::kAll;
+  return Error(ErrorCode::kWrongBase,
+               fmt::format("'{}' has all changes of '{}', but other content elsewhere: it is not "
+                           "the image that this leads to",
+                           image.name(), diffs.files.back()->name()));
 }
 
 Result<ChainCheck> check(const Invocation& invocation, Apply& apply, Image* base, bool resizable,
@@ -173,7 +221,7 @@ Result<void> write(const Invocation& invocation, Apply& apply, const ApplyTarget
 }
 
 Result<void> report(const Invocation& invocation, const Diffs& diffs, const ChainCheck& checked,
-                    const std::string& target, bool nothing_to_do) {
+                    const std::string& target, bool nothing_to_do, Known known) {
   const auto& id = checked.ends.back().child_id;
   if (invocation.json()) {
     Json json = {{"format_version", 1},
@@ -182,6 +230,7 @@ Result<void> report(const Invocation& invocation, const Diffs& diffs, const Chai
                  {"bytes", checked.bytes},
                  {"already_applied", nothing_to_do}};
     if (id) json["child_id"] = id_text(*id);
+    json["verified"] = known == Known::kAll ? "all" : "changes";
     return invocation.report(json.text());
   }
   const std::string what =
@@ -190,7 +239,13 @@ Result<void> report(const Invocation& invocation, const Diffs& diffs, const Chai
                          ? fmt::format("'{}' has all changes of {} already\n", target, what)
                          : fmt::format("applied {} to '{}': {} written\n", what, target,
                                        format_size(checked.bytes));
-  if (id) text += fmt::format("its state has the id {}\n", id_text(*id));
+  if (id) {
+    text += known == Known::kAll
+                ? fmt::format("its state has the id {}\n", id_text(*id))
+                : fmt::format("where the diff{} it, it is what has the id {} (--verify-base looks "
+                              "at all of it)\n",
+                              diffs.files.size() == 1 ? " changes" : "s change", id_text(*id));
+  }
   return invocation.report(text);
 }
 
@@ -252,7 +307,8 @@ Result<int> apply_to_new(const Invocation& invocation) {
   }
   SNAP_ASSIGN(const Diffs diffs, open_diffs(invocation, paths, out));
   Image* const image = full ? nullptr : &base.image();
-  SNAP_ASSIGN(Chain chain, Chain::open(diffs.links(), full ? 0 : image->size()));
+  SNAP_ASSIGN(Chain chain, Chain::open(diffs.links(), full ? 0 : image->size(),
+                                       linking_of(invocation)));
   Apply apply(std::move(chain));
   if (full && !apply.shape().full) {
     return Error(ErrorCode::kInvalidArgument,
@@ -265,13 +321,13 @@ Result<int> apply_to_new(const Invocation& invocation) {
   SNAP_ASSIGN(const auto output, OutputFile::create(out, size, inputs, invocation.has("force")));
   const bool fresh = output->starts_zeroed();
   SNAP_ASSIGN(const ChainCheck checked, check(invocation, apply, image, fresh, std::nullopt));
+  SNAP_ASSIGN(const Known known, verify_whole(invocation, apply, image, fresh, checked, diffs));
   if (image != nullptr) {
-    SNAP_TRY(verify_base(invocation, *image, checked, diffs.files.front()->name()));
     SNAP_TRY(copy_base(invocation, base, apply.shape().kept_size(), *output));
   }
   SNAP_TRY(write(invocation, apply, {&output->file(), fresh, fresh}, checked, nullptr));
   SNAP_TRY(output->commit());
-  SNAP_TRY(report(invocation, diffs, checked, out, false));
+  SNAP_TRY(report(invocation, diffs, checked, out, false, known));
   return kExitDone;
 }
 
@@ -346,6 +402,9 @@ struct Journal {
 
 std::string resume_command(const Invocation& invocation, const Diffs& diffs) {
   std::string command = "snaptool apply";
+  for (const char* flag : {"unlinked", "verify-base", "force"}) {
+    if (invocation.has(flag)) command += fmt::format(" --{}", flag);
+  }
   if (const auto journal = invocation.value("journal")) {
     command += " --journal " + shell_quoted(*journal);
   }
@@ -405,7 +464,7 @@ Result<int> apply_in_place(const Invocation& invocation) {
   SNAP_TRY(journal.find(journal_path));
   // Interrupted, the file may have another size already.
   const uint64_t size = journal.journal ? journal.journal->identity().base_size : file.size();
-  SNAP_ASSIGN(Chain chain, Chain::open(diffs.links(), size));
+  SNAP_ASSIGN(Chain chain, Chain::open(diffs.links(), size, linking_of(invocation)));
   Apply apply(std::move(chain));
   if (apply.shape().full) {
     return Error(ErrorCode::kInvalidArgument,
@@ -428,8 +487,11 @@ Result<int> apply_in_place(const Invocation& invocation) {
                     [&](uint64_t offset, uint64_t length) { room.add(offset, length); }));
   const bool nothing_to_do =
       checked.is_applied() && (!resizable || file.size() == apply.shape().final_size());
+  Known known = Known::kChanges;
   if (!nothing_to_do) {
-    if (!done) SNAP_TRY(verify_base(invocation, image, checked, diffs.files.front()->name()));
+    if (!done) {
+      SNAP_ASSIGN(known, verify_whole(invocation, apply, &image, resizable, checked, diffs));
+    }
     SNAP_TRY(room.check());
     // The diffs are what a crash is mended with: they must be as durable as the journal.
     for (const auto& changes : diffs.files) {
@@ -453,7 +515,11 @@ Result<int> apply_in_place(const Invocation& invocation) {
   }
   if (journal.file != nullptr) SNAP_TRY(drop_file(journal.path));
   diffs.spool->needed = false;
-  SNAP_TRY(report(invocation, diffs, checked, name_of(spec), nothing_to_do));
+  if (known == Known::kChanges) {
+    RawImage after(file, file.size());
+    SNAP_ASSIGN(known, verify_result(invocation, after, apply.shape().final_size(), checked, diffs));
+  }
+  SNAP_TRY(report(invocation, diffs, checked, name_of(spec), nothing_to_do, known));
   return kExitDone;
 }
 
@@ -474,7 +540,9 @@ CommandSpec apply_command() {
       "Brings IMAGE to the state that the last DIFF leads to. Several diffs are a chain, the "
       "oldest first, and each range is written once. Everything is checked before the first write: "
       "that no diff is damaged or cut, that each follows from the one before, and that what they "
-      "change in IMAGE is what they expect. Interrupted at any instant, by a signal, a crash or a "
+      "change in IMAGE is what they expect. Diffs of whole images, and such as were exported with "
+      "--parent or --verify-base, say themselves what they follow; one that nothing links to the "
+      "one before it is refused. Interrupted at any instant, by a signal, a crash or a "
       "power cut, the same command finishes: a small journal beside IMAGE says where it was.\n\n"
       "With -o, IMAGE is only read, and not there at all when the first DIFF is a full one. '-' is "
       "standard input, which is kept in a file until it is applied. Diffs of Ceph's rbd are "
@@ -495,11 +563,13 @@ CommandSpec apply_command() {
        "keep standard input there until it is applied (default: IMAGE.snaptool-spool)",
        ValueHint::kFile,
        {}},
+      unlinked_option(),
       {0,
        "verify-base",
        OptionKind::kFlag,
        "",
-       "read all of the base, and compare its SHA-256 with what the diff says",
+       "read all of IMAGE: it must be the whole base of the first diff, and become the whole target "
+       "of the last",
        ValueHint::kNone,
        {}},
       {0,

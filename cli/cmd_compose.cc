@@ -34,7 +34,7 @@ Result<int> run(Invocation& invocation) {
     files.push_back(std::move(file));
   }
   // Where the base's size is not said, it may be anything.
-  SNAP_ASSIGN(Chain chain, Chain::open(std::move(links), kMostImageBytes));
+  SNAP_ASSIGN(Chain chain, Chain::open(std::move(links), kMostImageBytes, linking_of(invocation)));
   const uint64_t size = chain.shape().final_size();
   const std::string path = invocation.value("out").value_or("-");
   SNAP_ASSIGN(auto output, ByteOutput::open(path, StreamTarget::Content::kBinary, inputs,
@@ -66,10 +66,12 @@ CommandSpec compose_command() {
   command.description =
       "Writes one diff that does what all DIFFs do, the oldest first. No image is needed. Where "
       "several change the same place, the last one's data are kept. The new diff follows what the "
-      "first one follows, and leads to the state of the last one, with its id. Diffs of Ceph's "
+      "first one follows, and leads to the state of the last one, with its id. A DIFF that does not "
+      "follow the one before it, or that nothing links to it, is refused. Diffs of Ceph's "
       "rbd are composed, too, as 'rbd merge-diff' does.";
   command.options = {
       level_option(),
+      unlinked_option(),
       {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
   command.shared = "ojpO";
   command.run = run;

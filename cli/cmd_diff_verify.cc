@@ -11,26 +11,53 @@
 namespace snaptool::cli {
 namespace {
 
+// The diffs, and the image that may follow them.
+struct Operands {
+  std::vector<std::unique_ptr<ChangeFile>> diffs;
+  std::optional<size_t> image;
+};
+
+Result<Operands> open_operands(const Invocation& invocation) {
+  Operands opened;
+  const auto& names = invocation.operands();
+  for (size_t i = 0; i < names.size(); ++i) {
+    auto changes = ChangeFile::open(names[i]);
+    if (!changes && i > 0 && i + 1 == names.size()) {
+      opened.image = i;
+    } else if (!changes) {
+      return changes.error();
+    } else {
+      opened.diffs.push_back(std::move(*changes));
+    }
+  }
+  return opened;
+}
+
 Result<int> run(Invocation& invocation) {
-  const std::string& path = invocation.operands().front();
-  SNAP_ASSIGN(const auto changes, ChangeFile::open(path));
+  SNAP_ASSIGN(const Operands operands, open_operands(invocation));
+  const auto& diffs = operands.diffs;
+  const std::string image_name = operands.image ? invocation.operands()[*operands.image] : "";
   OpenImage open;
   Image* image = nullptr;
   bool resizable = true;
-  if (invocation.operands().size() > 1) {
-    SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation, 1));
+  if (operands.image) {
+    SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation, *operands.image));
     SNAP_ASSIGN(open, open_image(invocation, spec));
     image = &open.image();
     // As apply would have it.
     const auto* const posix = dynamic_cast<const PosixFile*>(open.files.front().get());
     resizable = open.layers.size() == 1 && posix != nullptr && !posix->is_block_device();
   }
-  SNAP_ASSIGN(Chain chain, Chain::open({{changes->name(), [&] { return changes->reader(); }}},
-                                       image == nullptr ? 0 : image->size()));
+  std::vector<ChainLink> links;
+  for (const auto& diff : diffs) {
+    links.push_back({diff->name(), [changes = diff.get()] { return changes->reader(); }});
+  }
+  SNAP_ASSIGN(Chain chain, Chain::open(std::move(links), image == nullptr ? 0 : image->size(),
+                                       linking_of(invocation)));
   Apply apply(std::move(chain));
   if (image != nullptr && apply.shape().full) {
     return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is a full diff: it is for no image", path));
+                 fmt::format("'{}' is a full diff: it is for no image", diffs.front()->name()));
   }
   Progress progress;
   ChainCheck checked;
@@ -41,11 +68,12 @@ Result<int> run(Invocation& invocation) {
   const bool applied = image != nullptr && checked.is_applied() &&
                        (!resizable || image->size() == apply.shape().final_size()) &&
                        checked.windows > 0;
-  const auto& id = checked.ends.front().child_id;
+  const auto& id = checked.ends.back().child_id;
   if (invocation.json()) {
     Json json = {{"format_version", 1},
-                 {"filename", path},
-                 {"format", format_name(changes->format())},
+                 {"filename", diffs.front()->name()},
+                 {"diffs", diffs.size()},
+                 {"format", format_name(diffs.front()->format())},
                  {"records", checked.totals.records},
                  {"data_bytes", checked.totals.data_bytes},
                  {"zero_bytes", checked.totals.zero_bytes},
@@ -53,19 +81,23 @@ Result<int> run(Invocation& invocation) {
                  {"has_sums", id.has_value()}};
     if (id) json["child_id"] = id_text(*id);
     if (image != nullptr) {
-      json["image"] = invocation.operands()[1];
+      json["image"] = image_name;
       json["already_applied"] = applied;
     }
     SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
   }
-  std::string text = fmt::format("'{}' is whole: {} of changes\n", changes->name(),
-                                 format_size(checked.totals.bytes()));
+  std::string text =
+      diffs.size() == 1 ? fmt::format("'{}' is whole: {} of changes\n", diffs.front()->name(),
+                                      format_size(checked.totals.bytes()))
+                        : fmt::format("the {} diffs are whole, and each follows the one before: {} "
+                                      "of changes\n",
+                                      diffs.size(), format_size(checked.totals.bytes()));
   if (!id) text += "it has no sums: its bytes may have changed all the same\n";
   if (image != nullptr && applied) {
-    text += fmt::format("'{}' has them already\n", invocation.operands()[1]);
+    text += fmt::format("'{}' has them already\n", image_name);
   } else if (image != nullptr && id) {
-    text += fmt::format("'{}' has what it expects\n", invocation.operands()[1]);
+    text += fmt::format("'{}' has what it expects\n", image_name);
   }
   SNAP_TRY(invocation.report(text));
   return kExitDone;
@@ -76,14 +108,16 @@ Result<int> run(Invocation& invocation) {
 CommandSpec diff_verify_command() {
   CommandSpec command;
   command.name = "diff-verify";
-  command.operands = "DIFF [IMAGE]";
+  command.operands = "DIFF... [IMAGE]";
   command.min_operands = 1;
-  command.max_operands = 2;
-  command.summary = "check that a diff is whole, and that it fits an image";
+  command.max_operands = 4096;
+  command.summary = "check that diffs are whole, that they are a chain, and that they fit an image";
   command.description =
-      "Reads all of DIFF and checks every sum in it: a bit that was flipped, or a stream that was "
-      "cut, is found. With IMAGE, also that what DIFF changes there is what it expects, so that "
-      "'snaptool apply' would go through. Nothing is written.";
+      "Reads all of each DIFF and checks every sum in it: a bit that was flipped, or a stream that "
+      "was cut, is found. Several must be a chain, the oldest first, as for 'snaptool apply'. With "
+      "IMAGE, also that what they change there is what they expect, so that 'snaptool apply' would "
+      "go through. Nothing is written.";
+  command.options = {unlinked_option()};
   command.shared = "fIUjpOg";
   command.run = run;
   return command;

@@ -14,6 +14,7 @@
 #include "libsnap/diff/snapdiff.h"
 #include "libsnap/io/image_file.h"
 #include "libsnap/io/part_file.h"
+#include "libsnap/snap/identity.h"
 
 namespace snaptool::cli {
 namespace {
@@ -143,6 +144,13 @@ Result<ExportOptions> options_of(const Invocation& invocation, ChangeFile::Forma
   return options;
 }
 
+Result<ContentId> content_of(const Invocation& invocation, Image& image) {
+  Progress progress;
+  progress.set_size(image.size());
+  const ProgressReporter reporter("identifying", invocation.progress_style(), progress);
+  return content_id_of(image, invocation.job(progress));
+}
+
 Result<Sha256::Digest> sum_of(const Invocation& invocation, Image& image) {
   Progress progress;
   progress.set_size(image.size());
@@ -176,6 +184,13 @@ Result<int> run(Invocation& invocation) {
     SNAP_ASSIGN(const ImageSpec target_spec, image_operand(invocation));
     SNAP_ASSIGN(limit, open_changes(invocation, target_spec, *changes));
     options.limit = &limit.image();
+    SNAP_ASSIGN(const auto found, contradictions_of(*limit.files.front(), *limit.files.back(),
+                                                    invocation.cancel()));
+    if (!found.empty()) {
+      return Error(ErrorCode::kWrongBase,
+                   fmt::format("{}: '{}' may be a snapshot of another disk", found.front(),
+                               limit.files.back()->name()));
+    }
   }
   std::vector<const File*> inputs;
   for (const OpenImage* open : {&images.target_files, &images.base_files}) {
@@ -185,11 +200,17 @@ Result<int> run(Invocation& invocation) {
   const std::string path = invocation.value("out").value_or("-");
   SNAP_ASSIGN(auto output, ByteOutput::open(path, StreamTarget::Content::kBinary, inputs,
                                             invocation.has("force")));
-  if (invocation.has("verify-base")) {
+  const bool whole = invocation.has("verify-base");
+  options.check_limit = whole;
+  // Where the images are read in full anyway, that costs nearly nothing.
+  options.identities = invocation.has("base") || invocation.has("full");
+  if (whole) {
     if (images.base != nullptr) {
       SNAP_ASSIGN(options.base_sum, sum_of(invocation, *images.base));
+      SNAP_ASSIGN(options.base_content, content_of(invocation, *images.base));
     }
     SNAP_ASSIGN(options.target_sum, sum_of(invocation, *images.target));
+    SNAP_ASSIGN(options.target_content, content_of(invocation, *images.target));
   }
   const ByteSink sink = [&](std::span<const std::byte> bytes) { return output.write(bytes); };
   const auto writer = change_writer(format, sink, level);
@@ -206,6 +227,12 @@ Result<int> run(Invocation& invocation) {
   if (path == "-") return kExitDone;
   SNAP_TRY(report_changes(invocation, images.target->size(), end));
   if (!invocation.json()) SNAP_TRY(invocation.report(direction(invocation, images)));
+  const bool links = end.target_content && (end.base_content || images.base == nullptr);
+  if (!invocation.json() && end.child_id && !links && !options.parent_id) {
+    SNAP_TRY(invocation.report(
+        "it does not say which state it follows, since not all of both images was read: in a chain, "
+        "--parent or --verify-base link it\n"));
+  }
   return kExitDone;
 }
 
@@ -263,7 +290,8 @@ CommandSpec export_command() {
        "verify-base",
        OptionKind::kFlag,
        "",
-       "read both images in full and add their SHA-256, for 'apply --verify-base'",
+       "read both images in full and add their SHA-256: they link the diffs of a chain, 'apply "
+       "--verify-base' compares with them, and --changes is checked",
        ValueHint::kNone,
        {}},
       {0,

@@ -77,6 +77,13 @@ Result<std::string> describe_changes(ChangeFile& changes, Json& json) {
     json["expectations"] = header.expectations.size();
     if (!header.full) line("parent:", id_or(header.parent_id, "not known"));
     line("state:", id_or(end.child_id, ""));
+    if (end.base_content) json["base_content_id"] = id_text(*end.base_content);
+    if (end.target_content) json["target_content_id"] = id_text(*end.target_content);
+    line("links by:", end.target_sum       ? "SHA-256 of the whole images"
+                      : end.target_content ? "the content of the whole images"
+                      : header.parent_id   ? "its parent's id"
+                                           : "nothing: it was not exported of whole images, nor "
+                                             "with --parent");
     if (end.base_sum) json["base_sha256"] = id_text(*end.base_sum);
     if (end.target_sum) {
       json["target_sha256"] = id_text(*end.target_sum);

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
 #include "libsnap/base/parallel.h"
 #include "libsnap/base/zstd.h"
@@ -48,6 +49,7 @@ class Checker {
                                [this](size_t i) { return look(slots_[i]); },
                                [this](size_t i) { return add(slots_[i]); },
                                {}}));
+    if (shape_.full) check_.content = content_.finish(shape_.final_size());
     return std::move(check_);
   }
 
@@ -56,6 +58,7 @@ class Checker {
     WindowChange change;
     std::vector<ChangeExtent> extents;
     bool done = false;
+    ContentSum::Part part;
   };
 
   Result<void> look(Slot& slot) {
@@ -63,10 +66,18 @@ class Checker {
     const auto window = lease.bytes();
     if (base_ != nullptr) SNAP_TRY(load(slot.change, window));
     SNAP_ASSIGN(const ReplayedWindow replayed,
-                chain_.replay(slot.change, resizable_, base_ != nullptr, window, tools_));
+                chain_.replay(slot.change, resizable_,
+                              base_ != nullptr ? OldContent::kAll : OldContent::kWhereKnown,
+                              window, tools_));
     slot.extents = replayed.extents;
     slot.done = false;
-    if (base_ == nullptr) return {};
+    if (base_ == nullptr && replayed.unexpected) {
+      return chain_.does_not_follow(*replayed.unexpected, slot.change);
+    }
+    if (base_ == nullptr) {
+      if (shape_.full) slot.part = part_of(slot.change, window);
+      return {};
+    }
     const uint64_t number = slot.change.window;
     const bool was_written = progress_ && number < progress_->begin;
     const bool may_be_torn = progress_ && number >= progress_->begin && number < progress_->end;
@@ -83,6 +94,15 @@ class Checker {
                              "content{}",
                              base_->name(), chain_.name(which), at,
                              progress_ ? " (it was changed since the apply was interrupted)" : ""));
+  }
+
+  // What a window of a full chain adds to the identity of what it leads to.
+  ContentSum::Part part_of(const WindowChange& change, std::span<std::byte> window) const {
+    const uint64_t size = shape_.final_size();
+    if (change.windows > 1 || change.start() >= size) return {};  // zeros, or cut off
+    const uint64_t here = std::min(kWindowBytes, size - change.start());
+    std::memset(window.data() + here, 0, window.size() - here);
+    return ContentSum::part_of(change.window, window);
   }
 
   // Reads what the diffs are about; behind the base's end there are zeros.
@@ -119,6 +139,7 @@ class Checker {
   Result<void> add(Slot& slot) {
     const uint64_t windows = slot.change.windows;
     check_.windows += windows;
+    content_.add(slot.part);
     if (slot.done) check_.windows_done += windows;
     uint64_t bytes = 0;
     for (const ChangeExtent& extent : slot.extents) {
@@ -150,9 +171,120 @@ class Checker {
   std::vector<Slot> slots_;
   ChainCheck check_;
   uint64_t batch_bytes_ = 0;
+  ContentSum content_;
+};
+
+// Goes through an image in order, as it is and as it will be.
+class WholeReader {
+ public:
+  WholeReader(const Chain& chain, Image* base, bool resizable, bool with_sums, ChainReader& reader,
+              const Job& job)
+      : chain_(chain),
+        shape_(chain.shape()),
+        base_(base),
+        resizable_(resizable),
+        with_sums_(with_sums),
+        reader_(reader),
+        job_(job),
+        slots_(std::max(1U, job.jobs) * kSlotsPerThread) {}
+
+  Result<WholeSums> run() {
+    for (Slot& slot : slots_) {
+      slot.before.resize(kWindowBytes);
+      slot.after.resize(kWindowBytes);
+    }
+    SNAP_TRY(parallel_ordered(slots_.size(), job_,
+                              {[this](size_t i) { return take(slots_[i]); },
+                               [this](size_t i) { return work(slots_[i]); },
+                               [this](size_t i) { return add(slots_[i]); },
+                               {}}));
+    WholeSums sums;
+    sums.base_content = base_content_.finish(shape_.base_size);
+    sums.target_content = target_content_.finish(shape_.final_size());
+    if (!with_sums_) return sums;
+    sums.base_sum = base_sum_.finish_digest();
+    sums.target_sum = target_sum_.finish_digest();
+    return sums;
+  }
+
+ private:
+  struct Slot {
+    uint64_t window = 0;
+    std::optional<WindowChange> change;
+    std::vector<std::byte> before;
+    std::vector<std::byte> after;
+    ContentSum::Part base;
+    ContentSum::Part target;
+  };
+
+  static uint64_t bytes_in(uint64_t window, uint64_t size) {
+    const uint64_t start = window * kWindowBytes;
+    return std::min(kWindowBytes, size - std::min(size, start));
+  }
+
+  Result<bool> take(Slot& slot) {
+    slot.window = next_++;
+    slot.change.reset();
+    const uint64_t end = std::max(shape_.base_size, shape_.final_size());
+    if (slot.window >= div_round_up(end, kWindowBytes)) return false;
+    if (reader_.peek() == slot.window) SNAP_TRY(reader_.next(slot.change.emplace()));
+    return true;
+  }
+
+  Result<void> work(Slot& slot) {
+    const uint64_t before = base_ == nullptr ? 0 : bytes_in(slot.window, shape_.base_size);
+    const uint64_t after = bytes_in(slot.window, shape_.final_size());
+    const auto there = std::span(slot.before).first(before);
+    if (!there.empty()) SNAP_TRY(base_->read_at(slot.window * kWindowBytes, there));
+    std::fill(slot.before.begin() + static_cast<ptrdiff_t>(before), slot.before.end(), std::byte{0});
+    slot.base = ContentSum::part_of(slot.window, slot.before);
+    slot.target = slot.base;
+    if (slot.change || after < before) {
+      slot.after = slot.before;
+      if (slot.change) {
+        SNAP_TRY(chain_.replay(*slot.change, resizable_, OldContent::kUnchecked, slot.after, tools_));
+      }
+      std::fill(slot.after.begin() + static_cast<ptrdiff_t>(after), slot.after.end(), std::byte{0});
+      slot.target = ContentSum::part_of(slot.window, slot.after);
+    } else if (with_sums_) {
+      slot.after = slot.before;
+    }
+    return {};
+  }
+
+  Result<void> add(Slot& slot) {
+    base_content_.add(slot.base);
+    target_content_.add(slot.target);
+    if (with_sums_) {
+      base_sum_.update(std::span(slot.before).first(bytes_in(slot.window, shape_.base_size)));
+      target_sum_.update(std::span(slot.after).first(bytes_in(slot.window, shape_.final_size())));
+    }
+    job_.progress.add(kWindowBytes);
+    return {};
+  }
+
+  const Chain& chain_;
+  const ChainShape& shape_;
+  Image* base_;
+  bool resizable_;
+  bool with_sums_;
+  ChainReader& reader_;
+  const Job& job_;
+  ChainTools tools_;
+  std::vector<Slot> slots_;
+  uint64_t next_ = 0;
+  ContentSum base_content_;
+  ContentSum target_content_;
+  Sha256 base_sum_;
+  Sha256 target_sum_;
 };
 
 }  // namespace
+
+Result<WholeSums> Apply::whole_sums(Image* base, bool resizable, bool with_sums, const Job& job) {
+  SNAP_ASSIGN(ChainReader reader, chain_.read(resizable));
+  return WholeReader(chain_, base, resizable, with_sums, reader, job).run();
+}
 
 Result<ChainCheck> Apply::check(Image* base, bool resizable,
                                 const std::optional<ApplyProgress>& progress, const Job& job,
@@ -184,6 +316,13 @@ Result<ChainCheck> Apply::check(Image* base, bool resizable,
   Checker checker(chain_, base, resizable, progress, look, options_.batch_bytes, reader, job);
   SNAP_ASSIGN(ChainCheck checked, checker.run());
   SNAP_ASSIGN(checked.ends, chain_.ends(reader));
+  const auto& target = checked.ends.back().target_content;
+  if (checked.content && target && *checked.content != *target) {
+    return Error(ErrorCode::kWrongBase,
+                 fmt::format("the diffs do not lead to what '{}' was made to lead to: is one "
+                             "missing, or is the order another?",
+                             chain_.name(checked.ends.size() - 1)));
+  }
   for (const ChangeEnd& end : checked.ends) {
     checked.totals.records += end.totals.records;
     checked.totals.data_bytes += end.totals.data_bytes;
@@ -227,7 +366,7 @@ Result<void> Apply::write_batch(ChainReader& reader, uint64_t end, const ApplyTa
     BufferPool::Lease lease(tools.buffers());
     const auto window = lease.bytes();
     SNAP_ASSIGN(const ReplayedWindow replayed,
-                chain_.replay(change, target.resizable, false, window, tools));
+                chain_.replay(change, target.resizable, OldContent::kUnchecked, window, tools));
     uint64_t bytes = 0;
     for (const ChangeExtent& extent : replayed.extents) {
       const uint64_t offset = change.start() + extent.offset;

@@ -23,8 +23,17 @@ struct ChainCheck {
   uint64_t bytes = 0;           // to be written
   // Windows that begin a batch, but for the first: between two flushes a batch is written.
   std::vector<uint64_t> batches;
+  std::optional<ContentId> content;  // of what a full chain leads to
   // Whether the image needs at most another size.
   bool is_applied() const { return windows_done == windows; }
+};
+
+// Of a whole image, before and after.
+struct WholeSums {
+  ContentId base_content{};
+  ContentId target_content{};
+  Sha256::Digest base_sum{};  // if asked for
+  Sha256::Digest target_sum{};
 };
 
 // How an image takes what is written.
@@ -60,6 +69,11 @@ class Apply {
   Result<ChainCheck> check(Image* base, bool resizable,
                            const std::optional<ApplyProgress>& progress, const Job& job,
                            const RangeVisitor& visit = {});
+
+  // Reads all of the base (none in a full chain), and tells what it is and what the chain would make
+  // of it; `with_sums`: their SHA-256, too. Writes nothing. Progress counts bytes.
+  // Errors: those of the readers and of Image; kInterrupted.
+  Result<WholeSums> whole_sums(Image* base, bool resizable, bool with_sums, const Job& job);
 
   // Writes the changes. Requires: check succeeded, and nobody wrote to any of the files since.
   // With a journal, resumed from where that stands: after a crash the same call, check included,

@@ -173,9 +173,10 @@ Result<void> ChainReader::advance(size_t i) {
   return {};
 }
 
-Result<Chain> Chain::open(std::vector<ChainLink> links, uint64_t image_size) {
+Result<Chain> Chain::open(std::vector<ChainLink> links, uint64_t image_size, Linking linking) {
   SNAP_CHECK(!links.empty());
   Chain chain(std::move(links));
+  chain.linking_ = linking;
   ChainShape& shape = chain.shape_;
   for (size_t i = 0; i < chain.links_.size(); ++i) {
     SNAP_ASSIGN(auto reader, chain.links_[i].open());
@@ -220,22 +221,67 @@ Result<ChainReader> Chain::read(bool resizable) {
                            borders_of(shape_));
 }
 
+Error Chain::does_not_follow(size_t i, const WindowChange& change) const {
+  const auto& record = change.records[i];
+  const uint64_t at = change.start() + (record ? record->extents.front().offset : 0);
+  return {ErrorCode::kWrongBase,
+          fmt::format("'{}' does not follow '{}': it expects other content at byte {} (is a diff "
+                      "missing between them, or is the order another?)",
+                      name(i), i == 0 ? "nothing" : name(i - 1), at)};
+}
+
+// The strongest that both have decides: their contents, whole; what they come from and lead to.
+Result<void> Chain::check_link(size_t i, const ChangeHeader& before, const ChangeEnd& end_before,
+                               const ChangeHeader& header, const ChangeEnd& end) const {
+  const auto decide = [&](const auto& leads_to, const auto& starts_from, std::string_view what) {
+    std::optional<Result<void>> decision;
+    if (!leads_to || !starts_from) return decision;
+    decision = *leads_to == *starts_from
+                   ? Result<void>()
+                   : Error(ErrorCode::kWrongBase,
+                           fmt::format("'{}' does not follow '{}': {} (is a diff missing between "
+                                       "them, or is the order another?)",
+                                       name(i), name(i - 1), what));
+    return decision;
+  };
+  constexpr std::string_view kContent = "it starts from an image with other content";
+  if (auto by = decide(end_before.target_sum, end.base_sum, kContent)) return *by;
+  if (auto by = decide(end_before.target_content, end.base_content, kContent)) return *by;
+  if (auto by = decide(end_before.child_id, header.parent_id, "it names another parent")) return *by;
+  if (!before.to_name.empty() && before.to_name == header.from_name) return {};
+  if (linking_ == Linking::kOptional) return {};
+  return Error(ErrorCode::kWrongBase,
+               fmt::format("nothing says that '{}' follows '{}': 'snaptool export' with --parent or "
+                           "--verify-base would (--unlinked takes it for so)",
+                           name(i), name(i - 1)));
+}
+
 Result<std::vector<ChangeEnd>> Chain::ends(const ChainReader& reader) const {
   std::vector<ChangeEnd> ends;
   for (size_t i = 0; i < links_.size(); ++i) {
     ends.push_back(reader.reader(i).end());
-    const auto& parent = reader.reader(i).header().parent_id;
-    if (i > 0 && parent && ends[i - 1].child_id && *parent != *ends[i - 1].child_id) {
-      return Error(ErrorCode::kWrongBase,
-                   fmt::format("'{}' does not follow '{}': it names another parent (is a diff "
-                               "missing between them?)",
-                               name(i), name(i - 1)));
-    }
+    if (i == 0) continue;
+    SNAP_TRY(check_link(i, reader.reader(i - 1).header(), ends[i - 1], reader.reader(i).header(),
+                        ends[i]));
   }
   return ends;
 }
 
-Result<ReplayedWindow> Chain::replay(const WindowChange& change, bool resizable, bool check_old,
+// Whether all of the extents lie within others, which ascend.
+static bool covers(std::span<const ChangeExtent> known, std::span<const ChangeExtent> extents) {
+  size_t i = 0;
+  for (const ChangeExtent& extent : extents) {
+    uint32_t at = extent.offset;
+    while (i < known.size() && known[i].end() <= at) ++i;
+    for (size_t k = i; at < extent.end(); ++k) {
+      if (k == known.size() || known[k].offset > at) return false;
+      at = known[k].end();
+    }
+  }
+  return true;
+}
+
+Result<ReplayedWindow> Chain::replay(const WindowChange& change, bool resizable, OldContent old,
                                      std::span<std::byte> window, ChainTools& tools) const {
   ReplayedWindow done;
   BufferPool::Lease scratch(tools.buffers());
@@ -249,11 +295,15 @@ Result<ReplayedWindow> Chain::replay(const WindowChange& change, bool resizable,
       put_zeros(*extent);
     }
   };
+  const bool from_zeros = shape_.full && old == OldContent::kWhereKnown;
+  if (from_zeros) std::memset(window.data(), 0, window.size());
   uint64_t size = shape_.base_size;
   if (!resizable) add_silent(size, shape_.final_size());
   for (size_t i = 0; i < change.records.size(); ++i) {
     if (const auto& record = change.records[i]) {
-      if (check_old && record->old_sum && !done.unexpected) {
+      const bool known = old == OldContent::kAll || from_zeros ||
+                         (old == OldContent::kWhereKnown && covers(done.extents, record->extents));
+      if (known && record->old_sum && !done.unexpected) {
         Sha256 sum;
         for (const ChangeExtent& extent : record->extents) {
           sum.update(window.subspan(extent.offset, extent.length));

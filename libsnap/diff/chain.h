@@ -107,12 +107,26 @@ struct ReplayedWindow {
   std::optional<size_t> unexpected;
 };
 
+// What must link a diff to the one before it.
+enum class Linking {
+  kRequired,  // something must say that it follows: identities, whole sums, ids, names of snapshots
+  kOptional,  // it is enough that nothing says the contrary
+};
+
+// Which of the contents that diffs expect are held against what is there.
+enum class OldContent {
+  kUnchecked,
+  kWhereKnown,  // all, in a full chain (its window is zeros at first); else what diffs before wrote
+  kAll,         // the window has the base's
+};
+
 // Diffs that follow each other.
 class Chain {
  public:
   // Reads the headers. `image_size`: the base's size where the first diff does not say it.
   // Errors: kWrongBase when one does not follow from the one before; those of the readers.
-  static Result<Chain> open(std::vector<ChainLink> links, uint64_t image_size);
+  static Result<Chain> open(std::vector<ChainLink> links, uint64_t image_size,
+                            Linking linking = Linking::kRequired);
 
   const ChainShape& shape() const { return shape_; }
   const std::string& name(size_t i) const { return links_[i].name; }
@@ -121,19 +135,25 @@ class Chain {
 
   // Reads from the start. A target that is not `resizable` does not have zeros where it grows.
   Result<ChainReader> read(bool resizable);
-  // The ends of all diffs. Requires: `reader` is at its end. Errors: kWrongBase when the ids say
-  // that one does not follow from the one before.
+  // That diff `i` expects something else of a window than the ones before it leave.
+  Error does_not_follow(size_t i, const WindowChange& change) const;
+  // The ends of all diffs. Requires: `reader` is at its end. Errors: kWrongBase when one does not
+  // follow from the one before, or when nothing says that it does.
   Result<std::vector<ChangeEnd>> ends(const ChainReader& reader) const;
 
   // Goes through the diffs in `window`, which has what the base has in their extents. What they
   // write is in it then, whatever was there before. May be called from several threads.
   // Errors: kCorruption.
-  Result<ReplayedWindow> replay(const WindowChange& change, bool resizable, bool check_old,
+  Result<ReplayedWindow> replay(const WindowChange& change, bool resizable, OldContent old,
                                 std::span<std::byte> window, ChainTools& tools) const;
 
  private:
   explicit Chain(std::vector<ChainLink> links) : links_(std::move(links)) {}
+  // Whether diff `i` follows the one before it. Errors: kWrongBase.
+  Result<void> check_link(size_t i, const ChangeHeader& before, const ChangeEnd& end_before,
+                          const ChangeHeader& header, const ChangeEnd& end) const;
 
+  Linking linking_ = Linking::kRequired;
   std::vector<ChainLink> links_;
   std::vector<std::unique_ptr<ChangeReader>> readers_;  // of the first read
   ChainShape shape_;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "libsnap/base/content_id.h"
 #include "libsnap/base/io_bytes.h"
 #include "libsnap/base/result.h"
 #include "libsnap/base/sha256.h"
@@ -18,7 +19,7 @@ namespace snaptool {
 // Changes of an image as a stream: what the snapdiff format and Ceph's have in common. The image is
 // cut into windows; what changes in one is a record.
 
-inline constexpr uint64_t kWindowBytes = uint64_t{1} << 20;
+inline constexpr uint64_t kWindowBytes = ContentSum::kWindowBytes;
 // A stream's images are at most so large, so that sums of offsets do not overflow.
 inline constexpr uint64_t kMostImageBytes = INT64_MAX;
 
@@ -67,6 +68,7 @@ struct ChangeHeader {
   bool full = false;     // there is no base: what is not written is zeros
   bool reverse = false;  // from a snapshot's view back to its origin
   bool inherited_id = false;
+  bool identities = false;  // the end has a place for the images' identities
   std::optional<uint64_t> base_size;  // bytes; nothing where the format does not say
   uint64_t target_size = 0;           // bytes
   std::optional<Sha256::Digest> parent_id;
@@ -93,6 +95,8 @@ struct ChangeEnd {
   std::optional<Sha256::Digest> child_id;  // nothing where the format has no ids
   std::optional<Sha256::Digest> base_sum;  // of the whole images, if they were read
   std::optional<Sha256::Digest> target_sum;
+  std::optional<ContentId> base_content;  // the same
+  std::optional<ContentId> target_content;
 };
 
 // Where the bytes of a stream go. Errors: the receiver's.

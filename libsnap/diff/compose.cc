@@ -113,7 +113,8 @@ class Composer : public Rewriter {
                        std::none_of(first + 1, records.end(),
                                     [](const auto& record) { return record.has_value(); });
     const bool calm = is_calm(slot.change);
-    if (alone && calm && (*first)->compressed && (!shape_.full || !has_zeros(**first))) {
+    const bool as_it_is = !shape_.full || (first == records.begin() && !has_zeros(**first));
+    if (alone && calm && (*first)->compressed && as_it_is) {
       // As it is; but what is in it is checked.
       BufferPool::Lease lease(tools_.buffers());
       ChainTools::Zstd zstd(tools_);
@@ -124,7 +125,8 @@ class Composer : public Rewriter {
     }
     BufferPool::Lease lease(tools_.buffers());
     SNAP_ASSIGN(const ReplayedWindow replayed,
-                chain_.replay(slot.change, true, false, lease.bytes(), tools_));
+                chain_.replay(slot.change, true, OldContent::kWhereKnown, lease.bytes(), tools_));
+    if (replayed.unexpected) return chain_.does_not_follow(*replayed.unexpected, slot.change);
     ChangeRecord& result = slot.result;
     for (const ChangeExtent& extent : replayed.extents) {
       if (!shape_.full || extent.kind == ChangeKind::kData) append(result.extents, extent);
@@ -201,7 +203,7 @@ class Inverter : public Rewriter {
       }
       std::memcpy(after.data(), before.data(), after.size());
       SNAP_ASSIGN(const ReplayedWindow replayed,
-                  chain_.replay(slot.change, true, true, after, tools_));
+                  chain_.replay(slot.change, true, OldContent::kAll, after, tools_));
       if (replayed.unexpected) {
         return Error(ErrorCode::kWrongBase,
                      fmt::format("'{}' is not what '{}' was made for: the window at byte {} has "
@@ -279,6 +281,7 @@ Result<ChangeEnd> compose_changes(Chain& chain, ChangeWriter& writer, const std:
   ChangeHeader header;
   header.full = shape.full;
   header.reverse = false;
+  header.identities = true;
   header.inherited_id = true;
   header.base_size = shape.base_size;
   header.target_size = shape.final_size();
@@ -296,6 +299,8 @@ Result<ChangeEnd> compose_changes(Chain& chain, ChangeWriter& writer, const std:
   end.child_id = ends.back().child_id;
   end.base_sum = ends.front().base_sum;
   end.target_sum = ends.back().target_sum;
+  end.base_content = ends.front().base_content;
+  end.target_content = ends.back().target_content;
   SNAP_TRY(writer.finish(end));
   return end;
 }
@@ -307,6 +312,13 @@ Result<ChangeEnd> invert_changes(Chain& chain, Image& base,
   if (shape.full) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is a full diff: there is nothing before it", chain.name(0)));
+  }
+  const ChangeHeader& given = chain.header(0);
+  if (!given.from_name.empty() && given.to_name.empty()) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' starts from the snapshot '{}', but does not name the one that it "
+                             "leads to: its inverse would pass for a whole image",
+                             chain.name(0), given.from_name));
   }
   if (base.size() != shape.base_size) {
     return Error(ErrorCode::kWrongBase,
@@ -322,6 +334,7 @@ Result<ChangeEnd> invert_changes(Chain& chain, Image& base,
   }
   ChangeHeader header;
   header.reverse = false;
+  header.identities = true;
   header.inherited_id = shape.parent_id.has_value();
   header.base_size = shape.final_size();
   header.target_size = shape.base_size;
@@ -339,6 +352,8 @@ Result<ChangeEnd> invert_changes(Chain& chain, Image& base,
   end.child_id = parent_id;
   end.base_sum = ends.front().target_sum;
   end.target_sum = ends.front().base_sum;
+  end.base_content = ends.front().target_content;
+  end.target_content = ends.front().base_content;
   SNAP_TRY(writer.finish(end));
   return end;
 }

@@ -232,6 +232,30 @@ class RangeHasher {
 
 }  // namespace
 
+Result<ContentId> content_id_of(Image& image, const Job& job) {
+  constexpr uint64_t kWindow = ContentSum::kWindowBytes;
+  BufferPool buffers;
+  std::mutex mutex;
+  ContentSum sum;
+  SNAP_TRY(parallel_for(div_round_up(image.size(), kWindow), job, [&](size_t i) -> Result<void> {
+    const uint64_t start = i * kWindow;
+    const uint64_t here = std::min(kWindow, image.size() - start);
+    SNAP_ASSIGN(const bool hole, is_hole(image, start, here));
+    if (!hole) {
+      BufferPool::Lease lease(buffers);
+      const auto window = lease.bytes();
+      SNAP_TRY(read_sparse(image, start, window.first(here)));
+      std::fill(window.begin() + static_cast<ptrdiff_t>(here), window.end(), std::byte{0});
+      const ContentSum::Part part = ContentSum::part_of(i, window);
+      const std::lock_guard lock(mutex);
+      sum.add(part);
+    }
+    job.progress.add(here);
+    return {};
+  }));
+  return sum.finish(image.size());
+}
+
 Result<std::vector<std::string>> hash_range(Image& image, uint64_t offset, uint64_t length,
                                             const std::vector<HashAlgorithm>& algorithms,
                                             const Job& job) {

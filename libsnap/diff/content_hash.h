@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "libsnap/base/content_id.h"
 #include "libsnap/base/hash.h"
 #include "libsnap/base/progress.h"
 #include "libsnap/io/image.h"
@@ -18,6 +19,10 @@ namespace snaptool {
 Result<std::vector<std::string>> hash_range(Image& image, uint64_t offset, uint64_t length,
                                             const std::vector<HashAlgorithm>& algorithms,
                                             const Job& job);
+
+// The identity of a whole image, from job.jobs threads; holes are not read. Errors: those of Image;
+// kInterrupted.
+Result<ContentId> content_id_of(Image& image, const Job& job);
 
 // A block and its sums, one for each algorithm.
 struct BlockHash {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <mutex>
 
 #include "libsnap/base/bytes.h"
 #include "libsnap/base/check.h"
@@ -37,6 +38,8 @@ class NoImage : public Image {
 struct Work {
   std::vector<Candidate> candidates;
   ChangeRecord record;
+  ContentSum::Part base;  // what it adds to the identities
+  ContentSum::Part target;
 };
 
 void append(std::vector<ChangeExtent>& extents, const ChangeExtent& next) {
@@ -56,11 +59,13 @@ class Exporter {
         writer_(writer),
         options_(options),
         job_(job),
-        scan_(base, target, target.size()),
+        identify_(options.identities && options.limit == nullptr),
+        // An identity takes what is behind a smaller target's end, too.
+        scan_(base, target, identify_ ? std::max(base.size(), target.size()) : target.size()),
         slots_(std::max(1U, job.jobs) * kSlotsPerThread) {
     SNAP_CHECK(std::has_single_bit(options.granularity) && options.granularity >= kSectorSize &&
                options.granularity <= kWindowBytes);
-    if (options.limit != nullptr) scan_.limit_to(*options.limit);
+    if (options.limit != nullptr && !options.check_limit) scan_.limit_to(*options.limit);
   }
 
   Result<void> run() {
@@ -71,10 +76,20 @@ class Exporter {
                              {}});
   }
 
+  // The identities, if all of both images was read.
+  void tell(ChangeEnd& end) const {
+    if (!identify_ || scan_.same_storage_bytes() > 0) return;
+    end.target_content = target_sum_.finish(target_.size());
+    if (!is_full()) end.base_content = base_sum_.finish(base_.size());
+  }
+
  private:
+  bool is_full() const { return dynamic_cast<const NoImage*>(&base_) != nullptr; }
+
   // The candidates of the next window that has some.
   Result<bool> take(Work& work) {
     work.candidates.clear();
+    work.base = work.target = {};
     reset(work.record);
     if (!pending_) {
       SNAP_ASSIGN(pending_, scan_.next(kWindowBytes, job_));
@@ -107,6 +122,7 @@ class Exporter {
     BufferPool::Lease lease_b(pool_);
     const Buffers buffers{lease_a.bytes().data(), lease_b.bytes().data()};
     const uint64_t start = work.record.start();
+    if (identify_) clear_gaps(work, buffers);
     for (const Candidate& candidate : work.candidates) {
       const auto a = std::span(buffers.a + (candidate.offset - start), candidate.length);
       const auto b = std::span(buffers.b + (candidate.offset - start), candidate.length);
@@ -115,7 +131,57 @@ class Exporter {
       find_changes(candidate, candidate.offset - start, buffers, work.record);
       job_.progress.add(candidate.length);
     }
+    if (identify_) identify(work, buffers);
+    if (options_.check_limit && options_.limit != nullptr) SNAP_TRY(check_limit(work.record));
     if (!work.record.extents.empty()) gather(buffers, work.record);
+    return {};
+  }
+
+  // What is no candidate is zeros in both, as far as identities are told in the end.
+  static void clear_gaps(const Work& work, const Buffers& buffers) {
+    uint64_t at = 0;
+    const auto clear_to = [&](uint64_t end) {
+      std::memset(buffers.a + at, 0, end - at);
+      std::memset(buffers.b + at, 0, end - at);
+    };
+    for (const Candidate& candidate : work.candidates) {
+      clear_to(candidate.offset - work.record.start());
+      at = candidate.offset - work.record.start() + candidate.length;
+    }
+    clear_to(kWindowBytes);
+  }
+
+  void identify(Work& work, const Buffers& buffers) const {
+    work.target = ContentSum::part_of(work.record.window, {buffers.b, kWindowBytes});
+    if (is_full()) return;
+    // Where nothing changes, both add the same; but a smaller target does not have all of it.
+    const bool same = work.record.extents.empty() &&
+                      work.record.start() + kWindowBytes <= target_.size();
+    work.base = same ? work.target
+                     : ContentSum::part_of(work.record.window, {buffers.a, kWindowBytes});
+  }
+
+  // What changes must lie where the store has exceptions.
+  Result<void> check_limit(const ChangeRecord& record) const {
+    const std::lock_guard lock(limit_mutex_);
+    for (const ChangeExtent& extent : record.extents) {
+      uint64_t at = record.start() + extent.offset;
+      const uint64_t end = at + extent.length;
+      while (at < end) {
+        const bool there = at < options_.limit->size();
+        ImageExtent known{end - at, false, 0, nullptr, 1};
+        if (there) {
+          SNAP_ASSIGN(known, options_.limit->extent_at(at, std::min(end, options_.limit->size()) - at));
+        }
+        if (known.depth > 0) {
+          return Error(ErrorCode::kWrongBase,
+                       fmt::format("'{}' and '{}' differ at byte {}, where the store has no "
+                                   "exception: it does not say what changed between them",
+                                   base_.name(), target_.name(), at));
+        }
+        at += known.length;
+      }
+    }
     return {};
   }
 
@@ -130,8 +196,9 @@ class Exporter {
   void find_changes(const Candidate& candidate, size_t from, const Buffers& buffers,
                     ChangeRecord& record) const {
     const size_t unit = options_.granularity;
-    const size_t end = from + candidate.length;
-    if (std::memcmp(buffers.a + from, buffers.b + from, candidate.length) == 0) return;
+    if (candidate.offset >= target_.size()) return;
+    const size_t end = from + std::min(candidate.length, target_.size() - candidate.offset);
+    if (std::memcmp(buffers.a + from, buffers.b + from, end - from) == 0) return;
     while (from < end) {
       const size_t to = std::min(end, from + unit - from % unit);
       const std::span<const std::byte> b(buffers.b + from, to - from);
@@ -171,6 +238,8 @@ class Exporter {
   }
 
   Result<void> add(Work& work) {
+    base_sum_.add(work.base);
+    target_sum_.add(work.target);
     if (work.record.extents.empty()) return {};
     return writer_.add(work.record);
   }
@@ -180,6 +249,10 @@ class Exporter {
   ChangeWriter& writer_;
   const ExportOptions& options_;
   const Job& job_;
+  bool identify_;
+  ContentSum base_sum_;
+  ContentSum target_sum_;
+  mutable std::mutex limit_mutex_;
   CandidateScan scan_;
   std::optional<Candidate> pending_;  // the rest of what the scan gave last
   std::vector<Work> slots_;
@@ -193,6 +266,7 @@ Result<ChangeEnd> export_changes(Image* base, Image& target, ChangeWriter& write
   ChangeHeader header;
   header.full = base == nullptr;
   header.reverse = options.reverse;
+  header.identities = options.identities || options.target_content;
   header.base_size = base == nullptr ? 0 : base->size();
   header.target_size = target.size();
   header.parent_id = options.parent_id;
@@ -213,10 +287,14 @@ Result<ChangeEnd> export_changes(Image* base, Image& target, ChangeWriter& write
   NoImage nothing;
   ExportOptions adjusted = options;
   if (base == nullptr) adjusted.old_sums = false;
-  SNAP_TRY(Exporter(base == nullptr ? nothing : *base, target, writer, adjusted, job).run());
+  Exporter exporter(base == nullptr ? nothing : *base, target, writer, adjusted, job);
+  SNAP_TRY(exporter.run());
   ChangeEnd end;
   end.base_sum = options.base_sum;
   end.target_sum = options.target_sum;
+  end.base_content = options.base_content;
+  end.target_content = options.target_content;
+  exporter.tell(end);
   SNAP_TRY(writer.finish(end));
   return end;
 }

@@ -24,9 +24,16 @@ struct ExportOptions {
   std::string to_name;
   // Look only where this view's topmost store has exceptions.
   Image* limit = nullptr;
+  // With `limit`: look everywhere, and refuse what differs elsewhere (kWrongBase).
+  bool check_limit = false;
+  // Tell the images' identities (ContentId) where all of both is read: there is no limit, and they
+  // share no storage.
+  bool identities = false;
   // Of the whole images, if they were read.
   std::optional<Sha256::Digest> base_sum;
   std::optional<Sha256::Digest> target_sum;
+  std::optional<ContentId> base_content;
+  std::optional<ContentId> target_content;
 };
 
 // Writes what makes `base` into `target`, from job.jobs threads; the stream does not depend on

@@ -35,6 +35,7 @@ constexpr size_t kIndexEntrySize = 16;
 constexpr uint32_t kMostIndexEntries = 65536;
 constexpr size_t kEndSize = 288;
 
+constexpr uint64_t kIdentities = 1;  // of the features that may be ignored
 constexpr uint64_t kFull = 1;
 constexpr uint64_t kReverse = 2;
 constexpr uint64_t kInheritedId = 4;
@@ -115,6 +116,38 @@ void add_index_entry(std::vector<std::byte>& index, uint64_t window, uint64_t po
   store_le(index.data() + at + 8, position);
 }
 
+// Identities: flags, base, target, digest over the chain and these.
+constexpr size_t kIdentitiesSize = 80;
+constexpr uint32_t kHasBaseContent = 1;
+constexpr uint32_t kHasTargetContent = 2;
+
+bool is_identities(std::span<const std::byte> element) {
+  constexpr std::string_view kName = "sdi1";
+  return element.size() == kIdentitiesSize &&
+         std::memcmp(element.data() + kElementHead, kName.data(), kName.size()) == 0;
+}
+
+Digest identities_sum(std::span<const std::byte> element, const Digest& chain) {
+  Sha256 hash;
+  hash.update(chain);
+  hash.update(element.subspan(8, 40));
+  return hash.finish_digest();
+}
+
+// Takes them if they belong to the stream with this chain.
+bool take_identities(std::span<const std::byte> element, const Digest& chain, ChangeEnd& end) {
+  const auto flags = load_le<uint32_t>(&element[12]);
+  if (identities_sum(element, chain) != get_digest(element, 48)) return false;
+  const auto content_at = [&](size_t at) {
+    ContentId id;
+    std::copy_n(element.begin() + static_cast<ptrdiff_t>(at), id.size(), id.begin());
+    return id;
+  };
+  if ((flags & kHasBaseContent) != 0) end.base_content = content_at(16);
+  if ((flags & kHasTargetContent) != 0) end.target_content = content_at(32);
+  return true;
+}
+
 // The fields of an end element that make sense by themselves.
 ChangeEnd parse_end(std::span<const std::byte> element) {
   ChangeEnd end;
@@ -180,12 +213,14 @@ Result<void> SnapdiffWriter::begin(const ChangeHeader& header) {
   auto element = new_element("SDH1", kHeaderSize + maker.size());
   const uint64_t flags = (header.full ? kFull : 0) | (header.reverse ? kReverse : 0) |
                          (header.inherited_id ? kInheritedId : 0);
+  store_le(&element[24], header.identities ? kIdentities : 0);
   store_le(&element[32], flags);
   store_le(&element[40], header.full ? 0 : header.base_size.value_or(0));
   store_le(&element[48], header.target_size);
   put_digest(element, 56, header.full ? std::nullopt : header.parent_id);
   std::memcpy(element.data() + kHeaderSize, maker.data(), maker.size());
   inherited_id_ = header.inherited_id;
+  identities_ = header.identities;
   header_sum_ = Sha256::of(element);
   chain_ = Sha256::of(std::span(element).subspan(8, kHeaderSize - 8));
   SNAP_TRY(put(element));
@@ -247,8 +282,23 @@ Result<void> SnapdiffWriter::put_index() {
   return put(element);
 }
 
+Result<void> SnapdiffWriter::put_identities(const ChangeEnd& end) {
+  if (!identities_) return {};
+  auto element = new_element("sdi1", kIdentitiesSize);
+  store_le(&element[12], (end.base_content ? kHasBaseContent : 0) |
+                             (end.target_content ? kHasTargetContent : 0));
+  const auto put_content = [&](size_t at, const std::optional<ContentId>& id) {
+    if (id) std::copy(id->begin(), id->end(), element.begin() + static_cast<ptrdiff_t>(at));
+  };
+  put_content(16, end.base_content);
+  put_content(32, end.target_content);
+  put_digest(element, 48, identities_sum(element, chain_));
+  return put(element);
+}
+
 Result<void> SnapdiffWriter::finish(ChangeEnd& end) {
   SNAP_TRY(put_index());
+  SNAP_TRY(put_identities(end));
   if (!inherited_id_) end.child_id = chain_;
   end.totals = totals_;
   end.length = position_ + kEndSize;
@@ -321,6 +371,7 @@ Result<void> SnapdiffReader::read_header() {
   header_.full = (flags & kFull) != 0;
   header_.reverse = (flags & kReverse) != 0;
   header_.inherited_id = (flags & kInheritedId) != 0;
+  header_.identities = (load_le<uint64_t>(&element_[24]) & kIdentities) != 0;
   header_.base_size = load_le<uint64_t>(&element_[40]);
   header_.target_size = load_le<uint64_t>(&element_[48]);
   header_.parent_id = get_optional_digest(element_, 56);
@@ -407,6 +458,7 @@ Result<bool> SnapdiffReader::next(ChangeRecord& record) {
       return true;
     }
     if (*kind == Element::kIndex) SNAP_TRY(read_index());
+    if (*kind == Element::kOther && is_identities(element_)) identities_ = element_;
     if (*kind == Element::kEnd) {
       SNAP_TRY(read_end());
       return false;
@@ -487,6 +539,10 @@ Result<void> SnapdiffReader::read_end() {
                      get_digest(element_, 128) == chain_ && end_.totals == totals_ &&
                      (inherited || end_.child_id == chain_);
   if (!right) return damaged("the end element does not belong to what is before it");
+  if (header_.identities &&
+      (identities_.empty() || !take_identities(identities_, chain_, end_))) {
+    return damaged("the identities of the images are missing, or do not belong to this stream");
+  }
   ended_ = true;
   // Nothing may follow but elements to be skipped.
   while (true) {
@@ -507,6 +563,10 @@ Result<ChangeEnd> read_snapdiff_end(File& file) {
   if (!end_is_intact(element)) return cut;
   ChangeEnd end = parse_end(element);
   if (end.length != file.size()) return cut;
+  if (file.size() < kEndSize + kIdentitiesSize) return end;
+  std::vector<std::byte> before(kIdentitiesSize);
+  SNAP_TRY(file.read_at(file.size() - kEndSize - kIdentitiesSize, before));
+  if (is_identities(before)) (void)take_identities(before, get_digest(element, 128), end);
   return end;
 }
 

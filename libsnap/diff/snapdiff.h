@@ -34,10 +34,12 @@ class SnapdiffWriter : public ChangeWriter {
   class Compressors;
   Result<void> put(std::span<const std::byte> bytes);
   Result<void> put_index();
+  Result<void> put_identities(const ChangeEnd& end);
 
   ByteSink sink_;
   std::unique_ptr<Compressors> compressors_;
   bool inherited_id_ = false;
+  bool identities_ = false;
   uint64_t position_ = 0;
   Sha256::Digest header_sum_{};
   Sha256::Digest chain_{};
@@ -86,6 +88,7 @@ class SnapdiffReader : public ChangeReader {
   std::vector<std::byte> index_;  // what the next index element must have
   uint64_t index_position_ = 0;
   Sha256::Digest index_sum_{};
+  std::vector<std::byte> identities_;  // the element; empty: there was none
 };
 
 // What the end element of a snapdiff on a file says, without reading the rest.

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from harness import SEED, SNAPTOOL, ScratchTest, interrupted, main, need, run, run_under_strace, sha256_of_file, unpack  # noqa: E402
 from harness import DATA  # noqa: E402
-from snapdiff_reader import Damaged, Snapdiff  # noqa: E402
+from snapdiff_reader import Damaged, Snapdiff, identity  # noqa: E402
 
 MIB = 1 << 20
 
@@ -69,6 +69,10 @@ class Export(SnapdiffTest):
         self.assertEqual(two.apply(self.base), self.child)
         self.assertEqual(three.apply(self.child), self.base)
         self.assertEqual((two.parent, one.parent), (one.child, bytes(32)))
+        need(self, "xxhsum")
+        a, b = identity(self.base), identity(self.child)
+        self.assertEqual([(diff.base_content, diff.target_content) for diff in (one, two, three)],
+                         [(None, a), (a, b), (b, a)])
         with self.assertRaises(Damaged):
             two.apply(self.child)
         kinds = {kind for _, extents, _, _ in two.records for _, _, kind in extents}
@@ -127,7 +131,7 @@ class Export(SnapdiffTest):
         full = self.file("old.img", self.base)  # yesterday's backup
         limited = self.export("limited", self.a, "--base", full, "--changes", cow)
         everything = self.export("everything", self.a, "--base", full)
-        self.assertEqual(limited.read_bytes(), everything.read_bytes())
+        self.assertEqual(Snapdiff(limited.read_bytes()).records, Snapdiff(everything.read_bytes()).records)
         with open(self.a, "r+b") as file:  # what the COW does not know of is not looked at
             file.seek(3 * MIB)
             file.write(b"unnoticed")
@@ -248,12 +252,18 @@ class Apply(SnapdiffTest):
     def test_verify_base(self):
         diff = self.export("diff", self.b, "--base", self.a, "--verify-base")
         other = self.file("other", self.base[:-1] + b"?")  # where the diff changes nothing
-        self.refused(66, "apply", "--verify-base", diff, other, words=["SHA-256"])
+        self.refused(66, "apply", "--verify-base", diff, other, words=["not the base"])
         self.assertEqual(other.read_bytes(), self.base[:-1] + b"?")
         self.good("apply", "--verify-base", diff, self.a)
         self.assertEqual(self.a.read_bytes(), self.child)
-        plain = self.export("plain", self.b, "--base", other)
-        self.refused(64, "apply", "--verify-base", plain, other, words=["--verify-base"])
+        plain = self.export("plain", self.b, "--base", other)  # which says what its base is, too
+        self.refused(66, "apply", "--verify-base", plain, self.file("a.img", self.base))
+        self.good("apply", "--verify-base", plain, other)
+        cow = self.scratch / "cow"
+        self.good("create", other, cow)
+        self.good("write", "-P", "1", "--length", "4k", other, cow)
+        view = self.export("view", f"{other}@{cow}")
+        self.refused(64, "apply", "--verify-base", view, other, words=["--verify-base"])
 
     def test_killed_anywhere(self):
         """Killed at many a write, flush or rename: the same command finishes."""

@@ -132,7 +132,7 @@ Result<void> apply_in_place(const std::vector<ChainLink>& links, File& image, Fi
   const Job job = job_of(progress, 1);
   SNAP_ASSIGN(auto journal, ApplyJournal::open(journal_file));
   const uint64_t size = journal ? journal->identity().base_size : image.size();
-  SNAP_ASSIGN(Chain chain, Chain::open(links, size));
+  SNAP_ASSIGN(Chain chain, Chain::open(links, size, Linking::kOptional));
   Apply apply(std::move(chain), {batch_bytes});
   const ApplyJournal::Identity identity{{}, apply.shape().base_size, apply.shape().final_size()};
   std::optional<ApplyProgress> done;
@@ -151,7 +151,8 @@ Result<void> apply_in_place(const std::vector<ChainLink>& links, File& image, Fi
 Result<Bytes> apply_to_new(const std::vector<ChainLink>& links, const Bytes* base) {
   Progress progress;
   const Job job = job_of(progress);
-  SNAP_ASSIGN(Chain chain, Chain::open(links, base == nullptr ? 0 : base->size()));
+  SNAP_ASSIGN(Chain chain, Chain::open(links, base == nullptr ? 0 : base->size(),
+                                       Linking::kOptional));
   Apply apply(std::move(chain));
   const auto base_file = file_of("base", base == nullptr ? Bytes() : *base);
   RawImage raw(*base_file, base_file->size());
@@ -210,7 +211,8 @@ TEST(Apply, ChainsOfDiffsLeadToTheirStates) {
 Result<Exported> compose(const std::vector<Bytes>& streams, Format format) {
   Progress progress;
   Exported exported;
-  SNAP_ASSIGN(Chain chain, Chain::open(links_of(streams, format), kMostImageBytes));
+  SNAP_ASSIGN(Chain chain, Chain::open(links_of(streams, format), kMostImageBytes,
+                                       Linking::kOptional));
   const auto writer = writer_into(format, exported);
   SNAP_ASSIGN(exported.end, compose_changes(chain, *writer, "test", job_of(progress)));
   return exported;
@@ -492,7 +494,7 @@ std::vector<std::pair<uint64_t, std::vector<ChangeExtent>>> effects(
     WindowChange change;
     EXPECT_TRUE(reader->next(change, most));
     EXPECT_LE(change.windows, most);
-    const auto replayed = chain->replay(change, resizable, false, window, tools);
+    const auto replayed = chain->replay(change, resizable, OldContent::kUnchecked, window, tools);
     EXPECT_TRUE(replayed);
     for (uint64_t i = 0; i < change.windows; ++i) {
       effects.emplace_back(change.window + i, replayed->extents);

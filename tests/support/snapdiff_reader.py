@@ -32,6 +32,7 @@ class Snapdiff:
     def __init__(self, stream):
         self.records = []
         self.expected = []
+        self.base_content = self.target_content = None
         self.elements = {}  # how many there are of each name
         at = 0
         index, index_position, index_sum = [], 0, bytes(32)
@@ -48,8 +49,9 @@ class Snapdiff:
             position, at = at, at + len(element)
             if name == "SDH1":
                 need(position == 0, "a second header")
-                zero, must, _, self.flags, self.base_size, self.size = struct.unpack_from("<I5Q", element, 12)
-                need(zero == 0 and must == 0 and self.flags < 8, "header")
+                zero, must, may, self.flags, self.base_size, self.size = struct.unpack_from("<I5Q", element, 12)
+                need(zero == 0 and must == 0 and may < 2 and self.flags < 8, "header")
+                has_identities = may == 1
                 self.parent = element[56:88]
                 self.maker = element[88:].decode()
                 header_sum, chain = sha(element), sha(element[8:88])
@@ -86,8 +88,14 @@ class Snapdiff:
                 need((before, digest) == (index_position, index_sum), "index chain")
                 need(element[56:] == b"".join(index) and count == len(index), "index")
                 index, index_position, index_sum = [], position, sha(element)
+            elif name == "sdi1":
+                need(len(element) == 80 and sha(chain + element[8:48]) == element[48:], "identities")
+                known, = struct.unpack_from("<I", element, 12)
+                self.base_content = element[16:32] if known & 1 else None
+                self.target_content = element[32:48] if known & 2 else None
             elif name == "SDE1":
                 ended = True
+                need(has_identities == ("sdi1" in self.elements), "identities that were announced")
                 need(len(element) == 288 and sha(element[8:256]) == element[256:], "end")
                 own, records, *counted, last = struct.unpack_from("<6Q", element, 16)
                 need(own == position and records == len(self.records) and counted == totals, "end's numbers")
@@ -114,6 +122,22 @@ class Snapdiff:
                 piece, data = (data[:length], data[length:]) if kind == "data" else (bytes(length), data)
                 image[start + offset:start + offset + length] = piece
         return bytes(image[:self.size])
+
+
+def xxh3(data):
+    done = subprocess.run(["xxhsum", "-H2"], input=data, stdout=subprocess.PIPE, check=True)
+    return bytes.fromhex(done.stdout.split()[0].decode())
+
+
+def identity(image):
+    """What FORMAT.md says that an image's identity is."""
+    high = low = 0
+    for window in range((len(image) + MIB - 1) // MIB):
+        content = bytes(image[window * MIB:(window + 1) * MIB]).ljust(MIB, b"\0")
+        if any(content):
+            part = xxh3(struct.pack("<Q", window) + xxh3(content))
+            high, low = high + int.from_bytes(part[:8], "big"), low + int.from_bytes(part[8:], "big")
+    return xxh3(struct.pack("<QQQ", len(image), high % 2**64, low % 2**64))
 
 
 def unpack(frame):
