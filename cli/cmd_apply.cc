@@ -166,8 +166,9 @@ Result<Known> verify_whole(const Invocation& invocation, Apply& apply, Image* ba
   const bool with_sums = first.base_sum || last.target_sum;
   SNAP_ASSIGN(const WholeSums sums,
               apply.whole_sums(base, resizable, with_sums, invocation.job(progress)));
-  const bool right_base = full || ((!first.base_sum || *first.base_sum == sums.base_sum) &&
-                                   (!first.base_content || *first.base_content == sums.base_content));
+  const bool right_base =
+      full || ((!first.base_sum || *first.base_sum == sums.base_sum) &&
+               (!first.base_content || *first.base_content == sums.base_content));
   if (!right_base) return not_the_base(base->name(), name);
   if ((last.target_sum && *last.target_sum != sums.target_sum) ||
       (last.target_content && *last.target_content != sums.target_content)) {
@@ -242,9 +243,10 @@ Result<void> report(const Invocation& invocation, const Diffs& diffs, const Chai
   if (id) {
     text += known == Known::kAll
                 ? fmt::format("its state has the id {}\n", id_text(*id))
-                : fmt::format("where the diff{} it, it is what has the id {} (--verify-base looks "
-                              "at all of it)\n",
-                              diffs.files.size() == 1 ? " changes" : "s change", id_text(*id));
+                : fmt::format(
+                      "where the diff{} it, it is what has the id {} (--verify-base looks "
+                      "at all of it)\n",
+                      diffs.files.size() == 1 ? " changes" : "s change", id_text(*id));
   }
   return invocation.report(text);
 }
@@ -307,8 +309,8 @@ Result<int> apply_to_new(const Invocation& invocation) {
   }
   SNAP_ASSIGN(const Diffs diffs, open_diffs(invocation, paths, out));
   Image* const image = full ? nullptr : &base.image();
-  SNAP_ASSIGN(Chain chain, Chain::open(diffs.links(), full ? 0 : image->size(),
-                                       linking_of(invocation)));
+  SNAP_ASSIGN(Chain chain,
+              Chain::open(diffs.links(), full ? 0 : image->size(), linking_of(invocation)));
   Apply apply(std::move(chain));
   if (full && !apply.shape().full) {
     return Error(ErrorCode::kInvalidArgument,
@@ -517,7 +519,8 @@ Result<int> apply_in_place(const Invocation& invocation) {
   diffs.spool->needed = false;
   if (known == Known::kChanges) {
     RawImage after(file, file.size());
-    SNAP_ASSIGN(known, verify_result(invocation, after, apply.shape().final_size(), checked, diffs));
+    SNAP_ASSIGN(known,
+                verify_result(invocation, after, apply.shape().final_size(), checked, diffs));
   }
   SNAP_TRY(report(invocation, diffs, checked, name_of(spec), nothing_to_do, known));
   return kExitDone;
@@ -568,7 +571,8 @@ CommandSpec apply_command() {
        "verify-base",
        OptionKind::kFlag,
        "",
-       "read all of IMAGE: it must be the whole base of the first diff, and become the whole target "
+       "read all of IMAGE: it must be the whole base of the first diff, and become the whole "
+       "target "
        "of the last",
        ValueHint::kNone,
        {}},

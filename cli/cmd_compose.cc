@@ -46,8 +46,8 @@ Result<int> run(Invocation& invocation) {
   ChangeEnd end;
   {
     const ProgressReporter reporter("composing", invocation.progress_style(), progress);
-    SNAP_ASSIGN(end, compose_changes(chain, *writer, std::string(kProgram),
-                                     invocation.job(progress)));
+    SNAP_ASSIGN(end,
+                compose_changes(chain, *writer, std::string(kProgram), invocation.job(progress)));
   }
   SNAP_TRY(output.commit());
   if (path != "-") SNAP_TRY(report_changes(invocation, size, end));
@@ -66,7 +66,8 @@ CommandSpec compose_command() {
   command.description =
       "Writes one diff that does what all DIFFs do, the oldest first. No image is needed. Where "
       "several change the same place, the last one's data are kept. The new diff follows what the "
-      "first one follows, and leads to the state of the last one, with its id. A DIFF that does not "
+      "first one follows, and leads to the state of the last one, with its id. A DIFF that does "
+      "not "
       "follow the one before it, or that nothing links to it, is refused. Diffs of Ceph's "
       "rbd are composed, too, as 'rbd merge-diff' does.";
   command.options = {

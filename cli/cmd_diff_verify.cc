@@ -87,12 +87,13 @@ Result<int> run(Invocation& invocation) {
     SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
   }
-  std::string text =
-      diffs.size() == 1 ? fmt::format("'{}' is whole: {} of changes\n", diffs.front()->name(),
-                                      format_size(checked.totals.bytes()))
-                        : fmt::format("the {} diffs are whole, and each follows the one before: {} "
-                                      "of changes\n",
-                                      diffs.size(), format_size(checked.totals.bytes()));
+  std::string text = diffs.size() == 1
+                         ? fmt::format("'{}' is whole: {} of changes\n", diffs.front()->name(),
+                                       format_size(checked.totals.bytes()))
+                         : fmt::format(
+                               "the {} diffs are whole, and each follows the one before: {} "
+                               "of changes\n",
+                               diffs.size(), format_size(checked.totals.bytes()));
   if (!id) text += "it has no sums: its bytes may have changed all the same\n";
   if (image != nullptr && applied) {
     text += fmt::format("'{}' has them already\n", image_name);

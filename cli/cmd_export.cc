@@ -184,12 +184,11 @@ Result<int> run(Invocation& invocation) {
     SNAP_ASSIGN(const ImageSpec target_spec, image_operand(invocation));
     SNAP_ASSIGN(limit, open_changes(invocation, target_spec, *changes));
     options.limit = &limit.image();
-    SNAP_ASSIGN(const auto found, contradictions_of(*limit.files.front(), *limit.files.back(),
-                                                    invocation.cancel()));
+    SNAP_ASSIGN(const auto found,
+                contradictions_of(*limit.files.front(), *limit.files.back(), invocation.cancel()));
     if (!found.empty()) {
-      return Error(ErrorCode::kWrongBase,
-                   fmt::format("{}: '{}' may be a snapshot of another disk", found.front(),
-                               limit.files.back()->name()));
+      return Error(ErrorCode::kWrongBase, fmt::format("{}: '{}' may be a snapshot of another disk",
+                                                      found.front(), limit.files.back()->name()));
     }
   }
   std::vector<const File*> inputs;
@@ -229,9 +228,10 @@ Result<int> run(Invocation& invocation) {
   if (!invocation.json()) SNAP_TRY(invocation.report(direction(invocation, images)));
   const bool links = end.target_content && (end.base_content || images.base == nullptr);
   if (!invocation.json() && end.child_id && !links && !options.parent_id) {
-    SNAP_TRY(invocation.report(
-        "it does not say which state it follows, since not all of both images was read: in a chain, "
-        "--parent or --verify-base link it\n"));
+    SNAP_TRY(
+        invocation.report("it does not say which state it follows, since not all of both images "
+                          "was read: in a chain, "
+                          "--parent or --verify-base link it\n"));
   }
   return kExitDone;
 }

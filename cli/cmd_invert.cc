@@ -45,9 +45,8 @@ Result<int> run(Invocation& invocation) {
   ChangeEnd end;
   {
     const ProgressReporter reporter("inverting", invocation.progress_style(), progress);
-    SNAP_ASSIGN(
-        end, invert_changes(chain, open.image(), child_id, *writer,
-                            std::string(kProgram), invocation.job(progress)));
+    SNAP_ASSIGN(end, invert_changes(chain, open.image(), child_id, *writer, std::string(kProgram),
+                                    invocation.job(progress)));
   }
   SNAP_TRY(output.commit());
   if (path != "-") SNAP_TRY(report_changes(invocation, open.image().size(), end));

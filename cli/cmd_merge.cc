@@ -104,8 +104,8 @@ Result<void> report_merge(const Invocation& invocation, const ImageSpec& spec, c
 Result<void> check_expected(const Invocation& invocation, File& origin, File& cow,
                             const std::string& expected) {
   RawImage base(origin, origin.size());
-  SNAP_ASSIGN(const auto view, SnapshotImage::open(base, cow, SnapshotImage::Damage::kChecked,
-                                                 invocation.cancel()));
+  SNAP_ASSIGN(const auto view,
+              SnapshotImage::open(base, cow, SnapshotImage::Damage::kChecked, invocation.cancel()));
   Progress progress;
   progress.set_size(view->size());
   Sha256 hash;
@@ -188,8 +188,8 @@ Result<int> merge_into_new_file(Invocation& invocation, const ImageSpec& spec,
   SNAP_TRY(check_identities(invocation, *origin, *cow));
   if (expected) SNAP_TRY(check_expected(invocation, *origin, *cow, *expected));
   RawImage base(*origin, origin->size());
-  SNAP_ASSIGN(const auto view, SnapshotImage::open(base, *cow, SnapshotImage::Damage::kChecked,
-                                                 job.cancel));
+  SNAP_ASSIGN(const auto view,
+              SnapshotImage::open(base, *cow, SnapshotImage::Damage::kChecked, job.cancel));
 
   // What lies behind the origin's last whole sector is no part of the view, but of the file.
   const uint64_t tail = origin->size() - view->size();

@@ -125,7 +125,8 @@ CommandSpec verify_command() {
   command.description =
       "Checks the header, every area and every exception of a store. With ORIGIN, also that no "
       "exception lies "
-      "beyond it, and that the UUIDs of disk, file system or PV are the same in both. Nothing is written, and no data chunk is read unless --data is given.\n\n"
+      "beyond it, and that the UUIDs of disk, file system or PV are the same in both. Nothing is "
+      "written, and no data chunk is read unless --data is given.\n\n"
       "Each finding has a stable code, a severity, its place, what it means, what the kernel does "
       "with it, and what mends it. "
       "Exit status: 0 "

@@ -264,7 +264,8 @@ class Describer {
 
   static std::string missing_text(const PartFile& volume) {
     if (volume.missing() == 0) return {};
-    return fmt::format("{} of it lie beyond the end of what was named", format_size(volume.missing()));
+    return fmt::format("{} of it lie beyond the end of what was named",
+                       format_size(volume.missing()));
   }
 
   static std::string state_of(const Json& store) {

@@ -33,8 +33,8 @@ struct FileSpec {
   std::vector<Source> sources;
   // Of the one source, or of all together: then the first is a volume.
   std::vector<Part> parts;
-  // What the whole file is taken for (a store: kStoreFormat), if that was said: a format, or "split", the first part of a
-  // raw image in pieces.
+  // What the whole file is taken for (a store: kStoreFormat), if that was said: a format, or
+  // "split", the first part of a raw image in pieces.
   std::optional<std::string> format;
   // If nothing was said, its magic tells, not only the bytes of the file count: what is only read.
   bool by_magic = false;

@@ -102,11 +102,11 @@ Result<OpenImage> open_layers(const Invocation& invocation, Opener& opener, cons
     open.files.push_back(std::move(cow));
     const auto damage = invocation.has("ignore-invalid") ? SnapshotImage::Damage::kShow
                                                          : SnapshotImage::Damage::kRefuse;
-    SNAP_ASSIGN(auto view, SnapshotImage::open(open.image(), *open.files.back(), damage,
-                                               invocation.cancel()));
+    SNAP_ASSIGN(auto view,
+                SnapshotImage::open(open.image(), *open.files.back(), damage, invocation.cancel()));
     if (view->state() == StoreState::kNone) {
-      invocation.warn(fmt::format("'{}' is all zeros, a new store: the view is the origin",
-                                  store.name()));
+      invocation.warn(
+          fmt::format("'{}' is all zeros, a new store: the view is the origin", store.name()));
     }
     for (const std::string& doubt : view->doubts()) invocation.warn(doubt);
     open.layers.push_back(std::move(view));

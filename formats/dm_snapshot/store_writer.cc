@@ -132,7 +132,8 @@ Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file,
                                           const FormatOptions& options) {
   if (options.parent == nullptr) return without_origin();
   const Cancel never;
-  SNAP_ASSIGN(auto view, SnapshotImage::open(*options.parent, *file, SnapshotImage::Damage::kRefuse, never));
+  SNAP_ASSIGN(auto view,
+              SnapshotImage::open(*options.parent, *file, SnapshotImage::Damage::kRefuse, never));
   return std::make_unique<StoreImage>(std::move(file), options.parent, std::move(view));
 }
 

@@ -375,7 +375,7 @@ Result<PartSegment::Leg> OpenVolumeGroup::open_area(const LogicalVolume& lv, con
 }
 
 Result<std::shared_ptr<PartFile>> OpenVolumeGroup::open_volume(const std::string& name,
-                                                           const std::string& shown) const {
+                                                               const std::string& shown) const {
   const LogicalVolume* const lv = group_.find(name);
   if (lv == nullptr) {
     return Error(ErrorCode::kNotFound,

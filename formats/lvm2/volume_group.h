@@ -97,7 +97,7 @@ class OpenVolumeGroup {
   // are neither linear, striped nor zero, or do not lie in PVs, naming the type; kNotFound where a
   // PV is not at hand; kCorruption where extents lie outside their PV.
   Result<std::shared_ptr<PartFile>> open_volume(const std::string& name,
-                                            const std::string& shown) const;
+                                                const std::string& shown) const;
 
  private:
   Result<PartSegment::Leg> open_area(const LogicalVolume& lv, const Segment& segment,

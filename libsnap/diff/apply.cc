@@ -67,8 +67,8 @@ class Checker {
     if (base_ != nullptr) SNAP_TRY(load(slot.change, window));
     SNAP_ASSIGN(const ReplayedWindow replayed,
                 chain_.replay(slot.change, resizable_,
-                              base_ != nullptr ? OldContent::kAll : OldContent::kWhereKnown,
-                              window, tools_));
+                              base_ != nullptr ? OldContent::kAll : OldContent::kWhereKnown, window,
+                              tools_));
     slot.extents = replayed.extents;
     slot.done = false;
     if (base_ == nullptr && replayed.unexpected) {
@@ -236,13 +236,15 @@ class WholeReader {
     const uint64_t after = bytes_in(slot.window, shape_.final_size());
     const auto there = std::span(slot.before).first(before);
     if (!there.empty()) SNAP_TRY(base_->read_at(slot.window * kWindowBytes, there));
-    std::fill(slot.before.begin() + static_cast<ptrdiff_t>(before), slot.before.end(), std::byte{0});
+    std::fill(slot.before.begin() + static_cast<ptrdiff_t>(before), slot.before.end(),
+              std::byte{0});
     slot.base = ContentSum::part_of(slot.window, slot.before);
     slot.target = slot.base;
     if (slot.change || after < before) {
       slot.after = slot.before;
       if (slot.change) {
-        SNAP_TRY(chain_.replay(*slot.change, resizable_, OldContent::kUnchecked, slot.after, tools_));
+        SNAP_TRY(
+            chain_.replay(*slot.change, resizable_, OldContent::kUnchecked, slot.after, tools_));
       }
       std::fill(slot.after.begin() + static_cast<ptrdiff_t>(after), slot.after.end(), std::byte{0});
       slot.target = ContentSum::part_of(slot.window, slot.after);

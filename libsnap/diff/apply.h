@@ -70,9 +70,9 @@ class Apply {
                            const std::optional<ApplyProgress>& progress, const Job& job,
                            const RangeVisitor& visit = {});
 
-  // Reads all of the base (none in a full chain), and tells what it is and what the chain would make
-  // of it; `with_sums`: their SHA-256, too. Writes nothing. Progress counts bytes.
-  // Errors: those of the readers and of Image; kInterrupted.
+  // Reads all of the base (none in a full chain), and tells what it is and what the chain would
+  // make of it; `with_sums`: their SHA-256, too. Writes nothing. Progress counts bytes. Errors:
+  // those of the readers and of Image; kInterrupted.
   Result<WholeSums> whole_sums(Image* base, bool resizable, bool with_sums, const Job& job);
 
   // Writes the changes. Requires: check succeeded, and nobody wrote to any of the files since.

@@ -247,13 +247,15 @@ Result<void> Chain::check_link(size_t i, const ChangeHeader& before, const Chang
   constexpr std::string_view kContent = "it starts from an image with other content";
   if (auto by = decide(end_before.target_sum, end.base_sum, kContent)) return *by;
   if (auto by = decide(end_before.target_content, end.base_content, kContent)) return *by;
-  if (auto by = decide(end_before.child_id, header.parent_id, "it names another parent")) return *by;
+  if (auto by = decide(end_before.child_id, header.parent_id, "it names another parent"))
+    return *by;
   if (!before.to_name.empty() && before.to_name == header.from_name) return {};
   if (linking_ == Linking::kOptional) return {};
-  return Error(ErrorCode::kWrongBase,
-               fmt::format("nothing says that '{}' follows '{}': 'snaptool export' with --parent or "
-                           "--verify-base would (--unlinked takes it for so)",
-                           name(i), name(i - 1)));
+  return Error(
+      ErrorCode::kWrongBase,
+      fmt::format("nothing says that '{}' follows '{}': 'snaptool export' with --parent or "
+                  "--verify-base would (--unlinked takes it for so)",
+                  name(i), name(i - 1)));
 }
 
 Result<std::vector<ChangeEnd>> Chain::ends(const ChainReader& reader) const {

@@ -68,7 +68,7 @@ struct ChangeHeader {
   bool full = false;     // there is no base: what is not written is zeros
   bool reverse = false;  // from a snapshot's view back to its origin
   bool inherited_id = false;
-  bool identities = false;  // the end has a place for the images' identities
+  bool identities = false;            // the end has a place for the images' identities
   std::optional<uint64_t> base_size;  // bytes; nothing where the format does not say
   uint64_t target_size = 0;           // bytes
   std::optional<Sha256::Digest> parent_id;

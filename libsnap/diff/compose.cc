@@ -315,10 +315,11 @@ Result<ChangeEnd> invert_changes(Chain& chain, Image& base,
   }
   const ChangeHeader& given = chain.header(0);
   if (!given.from_name.empty() && given.to_name.empty()) {
-    return Error(ErrorCode::kUnsupported,
-                 fmt::format("'{}' starts from the snapshot '{}', but does not name the one that it "
-                             "leads to: its inverse would pass for a whole image",
-                             chain.name(0), given.from_name));
+    return Error(
+        ErrorCode::kUnsupported,
+        fmt::format("'{}' starts from the snapshot '{}', but does not name the one that it "
+                    "leads to: its inverse would pass for a whole image",
+                    chain.name(0), given.from_name));
   }
   if (base.size() != shape.base_size) {
     return Error(ErrorCode::kWrongBase,

@@ -155,10 +155,10 @@ class Exporter {
     work.target = ContentSum::part_of(work.record.window, {buffers.b, kWindowBytes});
     if (is_full()) return;
     // Where nothing changes, both add the same; but a smaller target does not have all of it.
-    const bool same = work.record.extents.empty() &&
-                      work.record.start() + kWindowBytes <= target_.size();
-    work.base = same ? work.target
-                     : ContentSum::part_of(work.record.window, {buffers.a, kWindowBytes});
+    const bool same =
+        work.record.extents.empty() && work.record.start() + kWindowBytes <= target_.size();
+    work.base =
+        same ? work.target : ContentSum::part_of(work.record.window, {buffers.a, kWindowBytes});
   }
 
   // What changes must lie where the store has exceptions.
@@ -171,7 +171,8 @@ class Exporter {
         const bool there = at < options_.limit->size();
         ImageExtent known{end - at, false, 0, nullptr, 1};
         if (there) {
-          SNAP_ASSIGN(known, options_.limit->extent_at(at, std::min(end, options_.limit->size()) - at));
+          SNAP_ASSIGN(known,
+                      options_.limit->extent_at(at, std::min(end, options_.limit->size()) - at));
         }
         if (known.depth > 0) {
           return Error(ErrorCode::kWrongBase,

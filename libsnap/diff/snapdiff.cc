@@ -285,8 +285,8 @@ Result<void> SnapdiffWriter::put_index() {
 Result<void> SnapdiffWriter::put_identities(const ChangeEnd& end) {
   if (!identities_) return {};
   auto element = new_element("sdi1", kIdentitiesSize);
-  store_le(&element[12], (end.base_content ? kHasBaseContent : 0) |
-                             (end.target_content ? kHasTargetContent : 0));
+  store_le(&element[12],
+           (end.base_content ? kHasBaseContent : 0) | (end.target_content ? kHasTargetContent : 0));
   const auto put_content = [&](size_t at, const std::optional<ContentId>& id) {
     if (id) std::copy(id->begin(), id->end(), element.begin() + static_cast<ptrdiff_t>(at));
   };
@@ -539,8 +539,7 @@ Result<void> SnapdiffReader::read_end() {
                      get_digest(element_, 128) == chain_ && end_.totals == totals_ &&
                      (inherited || end_.child_id == chain_);
   if (!right) return damaged("the end element does not belong to what is before it");
-  if (header_.identities &&
-      (identities_.empty() || !take_identities(identities_, chain_, end_))) {
+  if (header_.identities && (identities_.empty() || !take_identities(identities_, chain_, end_))) {
     return damaged("the identities of the images are missing, or do not belong to this stream");
   }
   ended_ = true;

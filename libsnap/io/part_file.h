@@ -25,7 +25,8 @@ struct PartSegment {
 // is fixed. A part that passes the end of its file can be opened; what is missing cannot be read.
 class PartFile : public File {
  public:
-  // Requires: every segment's length is a multiple of legs * stripe if it is striped, and the lengths, as each leg's end, fit 64 bits.
+  // Requires: every segment's length is a multiple of legs * stripe if it is striped, and the
+  // lengths, as each leg's end, fit 64 bits.
   PartFile(std::string name, std::vector<PartSegment> segments);
 
   const std::string& name() const override { return name_; }

@@ -83,7 +83,8 @@ constexpr std::array<Description, static_cast<size_t>(DefectCode::kCount)> kDesc
      "the store may be another disk's snapshot; or the disk was formatted in the snapshot",
      "naming the right origin"},
     {DefectCode::kLeakedChunks, "leaked-chunks", Severity::kNote, "never uses them again",
-     "nothing but space is lost", "no need ('snaptool repair --compact COW -o NEW' leaves them out)"},
+     "nothing but space is lost",
+     "no need ('snaptool repair --compact COW -o NEW' leaves them out)"},
 }};
 
 const Description& describe(DefectCode code) {
@@ -112,7 +113,8 @@ std::string_view remedy_for(DefectCode code) {
     case DefectCode::kBadMagic:
       return "name the COW that belongs to this origin";
     case DefectCode::kInvalid:
-      return "the snapshot is lost, --ignore-invalid (of 'snaptool read' and others) shows what is left of it";
+      return "the snapshot is lost, --ignore-invalid (of 'snaptool read' and others) shows what is "
+             "left of it";
     case DefectCode::kOldBeyondOrigin:
       return "is it the right origin, and whole?";
     case DefectCode::kDuplicateOld:

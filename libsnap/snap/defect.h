@@ -19,22 +19,22 @@ enum class Severity {
 
 // What can be wrong with a store. The names (defect_code_name) are stable: scripts match on them.
 enum class DefectCode {
-  kShortFile,             // ends before the 16 bytes of the header, or before the first chunk
-  kTooSmall,              // zeros, and fewer than a new store needs
-  kNoStore,               // magic 0, zeros where a list would be: the kernel makes a new store of it
-  kWipedHeader,           // magic 0, but there is a list, which the kernel would wipe
-  kBadMagic,              // neither 0 nor "SnAp"
-  kBadVersion,            // not 1
-  kBadChunkSize,          // 0, not a power of two, or above 1 GiB
-  kInvalid,               // valid is 0: overflowed, or a write failed
-  kValidNotOne,           // valid is neither 0 nor 1
-  kMissingArea,           // an area that must exist lies beyond the end of the COW
-  kOldBeyondOrigin,       // an entry for a chunk that the origin does not have
-  kNewBeyondCow,          // an entry whose data lie beyond the end of the COW
-  kNewIsMetadata,         // an entry whose data chunk is the header or an area
-  kNewHighByte,           // new chunk of 2^56 or more
-  kDuplicateOld,          // a second entry for an origin chunk
-  kDuplicateNew,          // a second entry for a data chunk
+  kShortFile,        // ends before the 16 bytes of the header, or before the first chunk
+  kTooSmall,         // zeros, and fewer than a new store needs
+  kNoStore,          // magic 0, zeros where a list would be: the kernel makes a new store of it
+  kWipedHeader,      // magic 0, but there is a list, which the kernel would wipe
+  kBadMagic,         // neither 0 nor "SnAp"
+  kBadVersion,       // not 1
+  kBadChunkSize,     // 0, not a power of two, or above 1 GiB
+  kInvalid,          // valid is 0: overflowed, or a write failed
+  kValidNotOne,      // valid is neither 0 nor 1
+  kMissingArea,      // an area that must exist lies beyond the end of the COW
+  kOldBeyondOrigin,  // an entry for a chunk that the origin does not have
+  kNewBeyondCow,     // an entry whose data lie beyond the end of the COW
+  kNewIsMetadata,    // an entry whose data chunk is the header or an area
+  kNewHighByte,      // new chunk of 2^56 or more
+  kDuplicateOld,     // a second entry for an origin chunk
+  kDuplicateNew,     // a second entry for a data chunk
   kLiveBehindTerminator,  // entries behind the end of the list, which a later write would revive
   kDestroyedArea,         // an area most of whose entries cannot be
   kDataUnreadable,        // a data chunk that cannot be read

@@ -77,10 +77,10 @@ Result<PersistentStore> PersistentStore::open(File& cow) {
     return Error(ErrorCode::kNotFound,
                  fmt::format("'{}' is no dm-snapshot store: {}", cow.name(), finding.message));
   }
-  return Error(ErrorCode::kCorruption,
-               fmt::format("'{}' is not a sound dm-snapshot store: {} ({}); {}", cow.name(),
-                           finding.message, defect_code_name(finding.code),
-                           remedy_for(finding.code)));
+  return Error(
+      ErrorCode::kCorruption,
+      fmt::format("'{}' is not a sound dm-snapshot store: {} ({}); {}", cow.name(), finding.message,
+                  defect_code_name(finding.code), remedy_for(finding.code)));
 }
 
 Result<PersistentStore::Examined> PersistentStore::examine(File& cow) {

@@ -45,14 +45,15 @@ void note_leaks(const PersistentStore& store, VerifyReport& report) {
   const uint64_t end = store.next_free();
   if (report.result() == Severity::kCorrupt || end > store.cow_chunks()) return;
   const Layout& layout = store.layout();
-  const uint64_t data = end - kFirstData - (layout.areas_before(end) -
-                                            layout.areas_before(kFirstData));
+  const uint64_t data =
+      end - kFirstData - (layout.areas_before(end) - layout.areas_before(kFirstData));
   if (data <= store.exceptions()) return;
   Finding finding;
   finding.code = DefectCode::kLeakedChunks;
-  finding.message = fmt::format("{} data chunks before chunk {} are in no exception: a crash or a "
-                                "merge left them",
-                                data - store.exceptions(), end);
+  finding.message = fmt::format(
+      "{} data chunks before chunk {} are in no exception: a crash or a "
+      "merge left them",
+      data - store.exceptions(), end);
   report.add(std::move(finding));
 }
 
@@ -140,7 +141,7 @@ std::optional<Error> refusal_of(const VerifyReport& report, const File& cow, std
                          : reason->code == DefectCode::kTooSmall ? ErrorCode::kNotFound
                                                                  : ErrorCode::kCorruption;
   return Error(code, fmt::format("'{}' {}: {} ({}); {}", cow.name(), what, reason->message,
-                           defect_code_name(reason->code), remedy_for(reason->code)));
+                                 defect_code_name(reason->code), remedy_for(reason->code)));
 }
 
 Result<VerifyReport> verify_store(File& cow, std::optional<uint64_t> origin_size,

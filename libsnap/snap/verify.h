@@ -17,8 +17,9 @@ struct VerifyReport : FindingLog {
   uint64_t runs = 0;   // stretches of the list with consecutive old and new chunks
   std::optional<DiskHeader> header;
 
-  // The first reason not to read or merge (a corrupt finding; no store at all), nullptr when there is none. What is only
-  // unsafe is none: a crash of a merge leaves it, and merging on is what mends it.
+  // The first reason not to read or merge (a corrupt finding; no store at all), nullptr when there
+  // is none. What is only unsafe is none: a crash of a merge leaves it, and merging on is what
+  // mends it.
   const Finding* reason_not_to_merge(bool accept_duplicates) const;
 };
 

@@ -19,8 +19,8 @@ struct RegisterFuzzTarget {
 
 }  // namespace snaptool::test
 
-#define SNAPTOOL_FUZZ_TARGET(name)                                                   \
-  static int fuzz_##name(const uint8_t* data, size_t size);                          \
+#define SNAPTOOL_FUZZ_TARGET(name)                                                     \
+  static int fuzz_##name(const uint8_t* data, size_t size);                            \
   static const snaptool::test::RegisterFuzzTarget register_##name(#name, fuzz_##name); \
   static int fuzz_##name
 #endif

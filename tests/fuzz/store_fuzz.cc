@@ -25,7 +25,8 @@ void require(bool condition) {
 Result<Bytes> view_of(File& origin, File& cow) {
   const Cancel cancel;
   RawImage base(origin, origin.size());
-  SNAP_ASSIGN(const auto view, SnapshotImage::open(base, cow, SnapshotImage::Damage::kShow, cancel));
+  SNAP_ASSIGN(const auto view,
+              SnapshotImage::open(base, cow, SnapshotImage::Damage::kShow, cancel));
   Bytes bytes(view->size());
   SNAP_TRY(view->read_at(0, bytes));
   for (uint64_t at = 0; at < view->size();) {

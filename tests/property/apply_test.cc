@@ -151,8 +151,8 @@ Result<void> apply_in_place(const std::vector<ChainLink>& links, File& image, Fi
 Result<Bytes> apply_to_new(const std::vector<ChainLink>& links, const Bytes* base) {
   Progress progress;
   const Job job = job_of(progress);
-  SNAP_ASSIGN(Chain chain, Chain::open(links, base == nullptr ? 0 : base->size(),
-                                       Linking::kOptional));
+  SNAP_ASSIGN(Chain chain,
+              Chain::open(links, base == nullptr ? 0 : base->size(), Linking::kOptional));
   Apply apply(std::move(chain));
   const auto base_file = file_of("base", base == nullptr ? Bytes() : *base);
   RawImage raw(*base_file, base_file->size());
@@ -211,8 +211,8 @@ TEST(Apply, ChainsOfDiffsLeadToTheirStates) {
 Result<Exported> compose(const std::vector<Bytes>& streams, Format format) {
   Progress progress;
   Exported exported;
-  SNAP_ASSIGN(Chain chain, Chain::open(links_of(streams, format), kMostImageBytes,
-                                       Linking::kOptional));
+  SNAP_ASSIGN(Chain chain,
+              Chain::open(links_of(streams, format), kMostImageBytes, Linking::kOptional));
   const auto writer = writer_into(format, exported);
   SNAP_ASSIGN(exported.end, compose_changes(chain, *writer, "test", job_of(progress)));
   return exported;

@@ -53,7 +53,8 @@ bool receive(Request& request) {
   if (size < 0) fail("zygote: recvmsg");
   if (size == 0) return false;
   const cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (header == nullptr || header->cmsg_len != CMSG_LEN(sizeof request.fds)) fail("zygote: no files");
+  if (header == nullptr || header->cmsg_len != CMSG_LEN(sizeof request.fds))
+    fail("zygote: no files");
   std::memcpy(request.fds, CMSG_DATA(header), sizeof request.fds);
   for (const char* at = packet.data(); at < packet.data() + size; at += std::strlen(at) + 1) {
     request.words.emplace_back(at);
@@ -93,7 +94,8 @@ Child start(const Request& request) {
 
 void finish(const Child& child) {
   siginfo_t info{};
-  if (waitid(P_PIDFD, static_cast<id_t>(child.process), &info, WEXITED) != 0) fail("zygote: waitid");
+  if (waitid(P_PIDFD, static_cast<id_t>(child.process), &info, WEXITED) != 0)
+    fail("zygote: waitid");
   tell(child.status, info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status);
   close(child.process);
   close(child.status);

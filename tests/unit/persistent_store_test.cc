@@ -177,7 +177,8 @@ TEST(SnapshotImage, AStackOfStores) {
   RawImage base(origin, origin.size());
   const auto below = SnapshotImage::open(base, first, SnapshotImage::Damage::kRefuse, g_no_cancel);
   ASSERT_TRUE(below);
-  const auto top = SnapshotImage::open(**below, second, SnapshotImage::Damage::kRefuse, g_no_cancel);
+  const auto top =
+      SnapshotImage::open(**below, second, SnapshotImage::Damage::kRefuse, g_no_cancel);
   ASSERT_TRUE(top);
   Bytes view((*top)->size());
   ASSERT_TRUE((*top)->read_at(0, view));
