@@ -47,6 +47,12 @@ Result<std::unique_ptr<ChangeFile>> ChangeFile::open(const std::string& path, st
     SNAP_TRY(opened->file_->read_at(0, std::span(head).first(size)));
   }
   const auto format = format_of(std::span(head).first(size));
+  constexpr std::string_view kRbd = "rbd diff v";
+  if (!format && size >= kRbd.size() && std::memcmp(head.data(), kRbd.data(), kRbd.size()) == 0) {
+    return Error(
+        ErrorCode::kUnsupported,
+        fmt::format("'{}' is a diff of rbd's of another version than 1 and 2", opened->name_));
+  }
   if (!format) {
     return Error(
         ErrorCode::kInvalidArgument,

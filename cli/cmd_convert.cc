@@ -143,7 +143,7 @@ Result<void> open_base(const Invocation& invocation, Task& task) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("'{}' is not one file, as the base of an image must be", *base));
   }
-  SNAP_ASSIGN(task.base, open_image(invocation, spec));
+  SNAP_ASSIGN(task.base, open_image(invocation, spec, Tail::kKeep));
   std::string format = spec.base.format.value_or("raw");
   if (!spec.base.format) {
     SNAP_ASSIGN(const FormatDriver* const driver, detect_format(*task.base.opened.front()));
@@ -161,14 +161,26 @@ Result<void> open_base(const Invocation& invocation, Task& task) {
   return {};
 }
 
-// What is behind the source's end are zeros, also where the base goes on.
-void pad(Task& task) {
+// The source cut, or with zeros behind its end, also where the base goes on.
+void resize_source(Task& task) {
   const auto view = std::make_shared<ImageFile>(task.image(), true);
-  std::vector<PartSegment> segments;
-  if (view->size() > 0) segments.push_back({view->size(), {{view, 0}}, 0});
-  segments.push_back({task.create.size - view->size(), {}, 0});
+  const uint64_t kept = std::min(view->size(), task.create.size);
+  std::vector<PartSegment> segments{{kept, {{view, 0}}, 0}, {task.create.size - kept, {}, 0}};
   task.tail = std::make_shared<PartFile>(view->name(), std::move(segments));
   task.padded = std::make_unique<RawImage>(*task.tail, task.create.size);
+}
+
+// A store ends where its origin's last whole sector does: what lies behind that must be the same.
+Result<void> check_same_tail(Image& image, Image& base, uint64_t from) {
+  std::vector<std::byte> mine(image.size() - from);
+  std::vector<std::byte> theirs(mine.size());
+  SNAP_TRY(image.read_at(from, mine));
+  SNAP_TRY(base.read_at(from, theirs));
+  if (mine == theirs) return {};
+  return Error(ErrorCode::kUnsupported,
+               fmt::format("'{}' and its base differ in their last {} bytes, behind the last whole "
+                           "sector: a store cannot say that",
+                           image.name(), mine.size()));
 }
 
 Result<Task> task_of(const Invocation& invocation) {
@@ -182,7 +194,7 @@ Result<Task> task_of(const Invocation& invocation) {
   task.convert.detect_zeros = task.sparse > 0;
   task.create.compress = invocation.has("compress");
   SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
-  SNAP_ASSIGN(task.source, open_image(invocation, spec));
+  SNAP_ASSIGN(task.source, open_image(invocation, spec, Tail::kKeep));
   if (invocation.has("salvage")) {
     task.salvage = std::make_unique<SalvageImage>(task.source.image());
   }
@@ -198,8 +210,14 @@ Result<Task> task_of(const Invocation& invocation) {
                     invocation.operands()[0], size, task.base_image()->size(), task.driver->name));
   }
   if (task.driver == nullptr || size % task.driver->size_unit == 0) return task;
+  if (task.driver->has_parents_size) {
+    task.create.size = round_down(size, task.driver->size_unit);
+    SNAP_TRY(check_same_tail(task.source.image(), *task.base_image(), task.create.size));
+    resize_source(task);
+    return task;
+  }
   task.create.size = div_round_up(size, task.driver->size_unit) * task.driver->size_unit;
-  pad(task);
+  resize_source(task);
   invocation.warn(fmt::format("the size, {} bytes, is rounded up to {}: {} counts in units of {}",
                               size, task.create.size, task.driver->name, task.driver->size_unit));
   return task;
@@ -227,7 +245,10 @@ Result<void> verify(const Invocation& invocation, Task& task, File& file) {
         ErrorCode::kCorruption,
         fmt::format("the new image differs from its source at byte {}", difference.offset));
   };
-  SNAP_TRY(compare_images(task.image(), *image, {}, differs, invocation.job(progress)));
+  // What file systems say of holes is not believed, nor that two files share their blocks.
+  UnmappedImage source(task.image());
+  UnmappedImage made(*image);
+  SNAP_TRY(compare_images(source, made, {}, differs, invocation.job(progress)));
   return {};
 }
 

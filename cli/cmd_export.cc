@@ -66,7 +66,7 @@ Result<Images> open_images(const Invocation& invocation) {
                  "--reverse is for ORIGIN@COW; elsewhere name the images the other way round");
   }
   Images images;
-  SNAP_ASSIGN(images.target_files, open_image(invocation, spec));
+  SNAP_ASSIGN(images.target_files, open_image(invocation, spec, Tail::kIgnore));
   images.target = &images.target_files.image();
   if (!spec.stores.empty() && spec.view_parts.empty()) {
     add_tail(images.target_files, images, images.target);
@@ -79,7 +79,7 @@ Result<Images> open_images(const Invocation& invocation) {
     if (reverse) std::swap(images.base, images.target);
   } else if (base) {
     SNAP_ASSIGN(const ImageSpec base_spec, image_named(invocation, *base, "second-format"));
-    SNAP_ASSIGN(images.base_files, open_image(invocation, base_spec));
+    SNAP_ASSIGN(images.base_files, open_image(invocation, base_spec, Tail::kIgnore));
     images.base = &images.base_files.image();
     if (!base_spec.stores.empty() && base_spec.view_parts.empty()) {
       add_tail(images.base_files, images, images.base);
@@ -211,6 +211,17 @@ Result<int> run(Invocation& invocation) {
     SNAP_ASSIGN(options.target_sum, sum_of(invocation, *images.target));
     SNAP_ASSIGN(options.target_content, content_of(invocation, *images.target));
   }
+  // All of both is read, whatever file systems say of holes and shared blocks.
+  std::optional<UnmappedImage> whole_base;
+  std::optional<UnmappedImage> whole_target;
+  Image* base = images.base;
+  Image* target = images.target;
+  if (invocation.has("verify")) {
+    if (base != nullptr) base = &whole_base.emplace(*base);
+    target = &whole_target.emplace(*target);
+    options.check_limit = true;
+    options.identities = true;
+  }
   const ByteSink sink = [&](std::span<const std::byte> bytes) { return output.write(bytes); };
   const auto writer = change_writer(format, sink, level);
   Progress progress;
@@ -218,8 +229,7 @@ Result<int> run(Invocation& invocation) {
   ChangeEnd end;
   {
     const ProgressReporter reporter("exporting", invocation.progress_style(), progress);
-    SNAP_ASSIGN(end, export_changes(images.base, *images.target, *writer, options,
-                                    invocation.job(progress)));
+    SNAP_ASSIGN(end, export_changes(base, *target, *writer, options, invocation.job(progress)));
   }
   SNAP_TRY(output.commit());
   // Standard output may be the diff itself.
@@ -292,6 +302,14 @@ CommandSpec export_command() {
        "",
        "read both images in full and add their SHA-256: they link the diffs of a chain, 'apply "
        "--verify-base' compares with them, and --changes is checked",
+       ValueHint::kNone,
+       {}},
+      {0,
+       "verify",
+       OptionKind::kFlag,
+       "",
+       "read all of both images, also what their file systems call holes or shared, and all that "
+       "--changes leaves out",
        ValueHint::kNone,
        {}},
       {0,

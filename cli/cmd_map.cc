@@ -91,15 +91,15 @@ Result<void> write_rows(const Invocation& invocation, Image& image, TextOutput& 
   return rows.finish();
 }
 
-Result<void> write_map(const Invocation& invocation, Image& image, Image* changes,
+Result<void> write_map(const Invocation& invocation, Image& image, int bottom, Image* changes,
                        TextOutput& out) {
   const auto format = invocation.value("as");
   if (!format) return write_rows(invocation, image, out);
   Progress progress;
   const ProgressReporter reporter("hashing", invocation.progress_style(), progress);
   const Job job = invocation.job(progress);
-  if (*format == "bmap") return write_bmap(image, out, job);
-  if (*format == "ddrescue") return write_ddrescue_map(image, out, job);
+  if (*format == "bmap") return write_bmap(image, bottom, out, job);
+  if (*format == "ddrescue") return write_ddrescue_map(image, bottom, out, job);
   return write_borg_map(image, changes, out, job);
 }
 
@@ -128,8 +128,10 @@ Result<int> run(Invocation& invocation) {
   }
   SNAP_ASSIGN(auto out, TextOutput::open(invocation.value("out").value_or("-"), inputs,
                                          invocation.has("force")));
-  SNAP_TRY(write_map(invocation, open.image(), changes.layers.empty() ? nullptr : &changes.image(),
-                     out));
+  const bool has_parents = invocation.has("follow-parents") || invocation.has("parent");
+  const int bottom = static_cast<int>(spec.stores.size()) + (has_parents ? 1 : 0);
+  SNAP_TRY(write_map(invocation, open.image(), bottom,
+                     changes.layers.empty() ? nullptr : &changes.image(), out));
   SNAP_TRY(out.commit());
   return kExitDone;
 }

@@ -12,12 +12,14 @@
 #include "cli/writing.h"
 #include "libsnap/base/sha256.h"
 #include "libsnap/copy/copy_image.h"
+#include "libsnap/diff/compare.h"
 #include "libsnap/io/image_file.h"
 #include "libsnap/io/output_file.h"
 #include "libsnap/snap/identity.h"
 #include "libsnap/snap/merge.h"
 #include "libsnap/snap/origin.h"
 #include "libsnap/snap/snapshot_image.h"
+#include "libsnap/snap/undo_journal.h"
 
 namespace snaptool::cli {
 namespace {
@@ -56,7 +58,7 @@ std::string lvm_note(const ImageSpec& spec) {
 
 // Says what the merge did, or with `dry_run` would do.
 Result<void> report_merge(const Invocation& invocation, const ImageSpec& spec, const Merge& merge,
-                          uint64_t exceptions, bool dry_run) {
+                          uint64_t exceptions, bool dry_run, bool undo_was_empty) {
   const bool empty = exceptions == 0;
   if (invocation.json()) {
     Json json = {{"format_version", 1},
@@ -93,8 +95,12 @@ Result<void> report_merge(const Invocation& invocation, const ImageSpec& spec, c
         "that commits these writes; if the origin was written to after the snapshot was\n"
         "made, it rolls the origin back. The store does not say which. Nothing was written.\n";
   } else if (const auto undo = invocation.value("undo")) {
-    text += fmt::format("'snaptool undo {} {} {}' brings both back\n", shell_quoted(*undo),
-                        operand_for(origin_of(spec)), operand_for(spec.stores.back()));
+    text += fmt::format(
+        "'snaptool undo{} {} {} {}' {}\n", invocation.has("format") ? " -f raw" : "",
+        shell_quoted(*undo), operand_for(origin_of(spec)), operand_for(spec.stores.back()),
+        undo_was_empty ? "takes back what this command merged; the undo file was empty, and "
+                         "what another merged before is not in it"
+                       : "brings both back");
   }
   if (!dry_run) text += lvm_note(spec);
   return invocation.report(text);
@@ -168,6 +174,22 @@ Result<std::optional<std::string>> expected_sum(const Invocation& invocation) {
   return text;
 }
 
+// What file systems say of holes, or of blocks that two files share, is not believed.
+Result<void> verify_copy(const Invocation& invocation, Image& view, File& copy) {
+  RawImage made(copy, view.size());
+  UnmappedImage a(view);
+  UnmappedImage b(made);
+  Progress progress;
+  progress.set_size(view.size());
+  const ProgressReporter reporter("verifying", invocation.progress_style(), progress);
+  const auto differs = [](const Difference& difference) -> Result<void> {
+    return Error(ErrorCode::kCorruption,
+                 fmt::format("the new file differs from the view at byte {}", difference.offset));
+  };
+  SNAP_TRY(compare_images(a, b, {}, differs, invocation.job(progress)));
+  return {};
+}
+
 void warn_if_new(const Invocation& invocation, const Merge& merge, const File& cow) {
   if (merge.report().count(DefectCode::kNoStore) == 0) return;
   invocation.warn(fmt::format("'{}' is all zeros, a new store: is it the right file?", cow.name()));
@@ -197,6 +219,9 @@ Result<int> merge_into_new_file(Invocation& invocation, const ImageSpec& spec,
   progress.set_size(view->size());
   SNAP_TRY(check_output_name(target));
   SNAP_ASSIGN(const auto stream, StreamTarget::open(target, StreamTarget::Content::kBinary));
+  if (stream && options.verify) {
+    return Error(ErrorCode::kInvalidArgument, "--verify: a pipe cannot be read back");
+  }
   if (stream) {
     const auto write = [&](std::span<const std::byte> bytes) {
       return write_all(stream.fd(), bytes);
@@ -216,6 +241,7 @@ Result<int> merge_into_new_file(Invocation& invocation, const ImageSpec& spec,
     SNAP_TRY(origin->read_at(view->size(), rest));
     SNAP_TRY(output->file().write_at(view->size(), rest));
   }
+  if (options.verify) SNAP_TRY(verify_copy(invocation, *view, output->file()));
   SNAP_TRY(output->commit());
   SNAP_TRY(invocation.report(invocation.json()
                                  ? std::string("{\"format_version\": 1, \"dry_run\": false}\n")
@@ -260,24 +286,33 @@ Result<RateLimit> rate_limit(const Invocation& invocation) {
                            *text));
 }
 
+struct UndoFile {
+  std::unique_ptr<PosixFile> file;
+  bool was_empty = false;  // it was there, with nothing in it: what runs before merged is not kept
+};
+
 // Has the merge keep its undo file, which is made if it is not there.
-Result<std::unique_ptr<PosixFile>> keep_undo(const Invocation& invocation, const OpenPair& pair,
-                                             Merge& merge, const Job& job) {
+Result<UndoFile> keep_undo(const Invocation& invocation, const OpenPair& pair, Merge& merge,
+                           const Job& job) {
   const auto path = invocation.value("undo");
   const bool dry_run = invocation.has("dry-run");
-  if (!path) return std::unique_ptr<PosixFile>();
+  UndoFile undo;
+  if (!path) return undo;
   SNAP_TRY(check_output_name(*path));
-  SNAP_ASSIGN(auto file, find_undo_file(*path, pair, dry_run ? Access::kRead : Access::kReadWrite));
-  const bool is_new = file == nullptr;
+  SNAP_ASSIGN(undo.file, find_undo_file(*path, pair, dry_run ? Access::kRead : Access::kReadWrite));
+  const bool is_new = undo.file == nullptr;
   if (is_new) {
-    if (dry_run || merge.report().exceptions == 0) return file;
-    SNAP_ASSIGN(file, PosixFile::create(*path));
+    if (dry_run || merge.report().exceptions == 0) return undo;
+    SNAP_ASSIGN(undo.file, PosixFile::create(*path));
   }
-  if (auto kept = merge.keep_undo(*file, job); !kept) {
+  if (!is_new) {
+    SNAP_ASSIGN(undo.was_empty, UndoJournal::is_blank(*undo.file));
+  }
+  if (auto kept = merge.keep_undo(*undo.file, job); !kept) {
     if (is_new) std::remove(path->c_str());
     return kept.error();
   }
-  return file;
+  return undo;
 }
 
 // What is merged into what: a pair of files, or a store into a view.
@@ -399,12 +434,11 @@ Result<int> run(Invocation& invocation) {
   const bool dry_run = invocation.has("dry-run");
   options.only_look = dry_run || invocation.has("out");
   if (invocation.has("out")) {
-    if (dry_run || options.verify || options.salvage || invocation.has("undo") ||
-        invocation.has("rate-limit") || invocation.has("sibling")) {
-      return Error(
-          ErrorCode::kInvalidArgument,
-          "--dry-run, --verify, --salvage, --undo, --sibling and --rate-limit go with a merge in "
-          "place, not with -o");
+    if (dry_run || options.salvage || invocation.has("undo") || invocation.has("rate-limit") ||
+        invocation.has("sibling")) {
+      return Error(ErrorCode::kInvalidArgument,
+                   "--dry-run, --salvage, --undo, --sibling and --rate-limit go with a merge in "
+                   "place, not with -o");
     }
     options.ignore_space = true;  // the origin gets nothing
     return merge_into_new_file(invocation, spec, options);
@@ -438,9 +472,9 @@ Result<int> run(Invocation& invocation) {
   SNAP_TRY(check_room(invocation, opened));
   SNAP_TRY(check_identities(invocation, origin, cow));
   if (expected) SNAP_TRY(check_expected(invocation, origin, cow, *expected));
-  SNAP_ASSIGN(const auto undo_file, keep_undo(invocation, pair, **merge, job));
+  SNAP_ASSIGN(const UndoFile undo_file, keep_undo(invocation, pair, **merge, job));
   if (dry_run) {
-    SNAP_TRY(report_merge(invocation, spec, **merge, exceptions, true));
+    SNAP_TRY(report_merge(invocation, spec, **merge, exceptions, true, false));
     return kExitDone;
   }
   invocation.say(fmt::format(
@@ -462,7 +496,7 @@ Result<int> run(Invocation& invocation) {
       error = Error(ErrorCode::kInterrupted, "interrupted");
     return std::move(error).with_note(std::move(note));
   }
-  SNAP_TRY(report_merge(invocation, spec, **merge, exceptions, false));
+  SNAP_TRY(report_merge(invocation, spec, **merge, exceptions, false, undo_file.was_empty));
   if ((*merge)->unreadable_count() > 0) {
     return Error(
         ErrorCode::kIo,
@@ -501,8 +535,8 @@ CommandSpec merge_command() {
       "its store gets the chunks, and A is only read.\n\n"
       "A store that verify finds corrupt is refused (exit status 65) before the first write, "
       "except "
-      "for what an interrupted merge leaves behind the end of the list. --dry-run, --verify, "
-      "--undo, --salvage, --sibling and --rate-limit do not go with -o; --force-share only with "
+      "for what an interrupted merge leaves behind the end of the list. --dry-run, --undo, "
+      "--salvage, --sibling and --rate-limit do not go with -o; --force-share only with "
       "--dry-run or "
       "-o.";
   command.options = {
@@ -540,7 +574,9 @@ CommandSpec merge_command() {
        "verify",
        OptionKind::kFlag,
        "",
-       "read each batch back, past the page cache, before its entries are cleared",
+       "read each batch back, past the page cache, before its entries are cleared; with -o: "
+       "compare "
+       "NEW with the view, all of both",
        ValueHint::kNone,
        {}},
       {0,

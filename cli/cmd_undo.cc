@@ -18,9 +18,15 @@ Result<void> report_undo(const Invocation& invocation, const ImageSpec& spec, co
                        {"origin", spec.base.name()},
                        {"cow", spec.stores.front().name()},
                        {"dry_run", dry_run},
+                       {"nothing_to_do", undo.nothing_to_do()},
                        {"exceptions", undo.exceptions()},
                        {"bytes", undo.bytes()}};
     return invocation.report(json.text());
+  }
+  if (undo.nothing_to_do()) {
+    return invocation.report(fmt::format(
+        "there is nothing to give back: '{}' and '{}' are as they were before the merge\n",
+        spec.base.name(), spec.stores.front().name()));
   }
   return invocation.report(fmt::format(
       "{} {} exceptions to '{}', and {} to '{}'\n", dry_run ? "would give back" : "gave back",

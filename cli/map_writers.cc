@@ -23,15 +23,16 @@ struct Range {
 };
 using RangeVisitor = std::function<Result<void>(const Range&)>;
 
-// Visits all of the image, lowest first; what continues is one range.
-Result<void> for_each_range(Image& image, Image* changes, const Cancel& cancel,
+// Visits all of the image, lowest first; what continues is one range. Zeros of a layer above
+// `bottom` are data: they may hide what is below.
+Result<void> for_each_range(Image& image, Image* changes, int bottom, const Cancel& cancel,
                             const RangeVisitor& visit) {
   Range range;
   for (uint64_t at = 0; at < image.size();) {
     if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
     SNAP_ASSIGN(const ImageExtent extent, image.extent_at(at, image.size() - at));
     uint64_t length = extent.length;
-    Kind kind = extent.zero ? Kind::kZero : Kind::kData;
+    Kind kind = extent.zero && extent.depth >= bottom ? Kind::kZero : Kind::kData;
     if (changes != nullptr && at < changes->size()) {
       SNAP_ASSIGN(const ImageExtent change,
                   changes->extent_at(at, std::min(length, changes->size() - at)));
@@ -59,10 +60,10 @@ struct BlockRange {
 };
 
 // Visits the ranges of blocks in which there is any data.
-Result<void> for_each_block_range(Image& image, const Cancel& cancel,
+Result<void> for_each_block_range(Image& image, int bottom, const Cancel& cancel,
                                   const std::function<Result<void>(const BlockRange&)>& visit) {
   BlockRange blocks;
-  SNAP_TRY(for_each_range(image, nullptr, cancel, [&](const Range& range) -> Result<void> {
+  SNAP_TRY(for_each_range(image, nullptr, bottom, cancel, [&](const Range& range) -> Result<void> {
     if (range.kind != Kind::kData) return {};
     const uint64_t first = range.offset / kBlock;
     const uint64_t end = (range.offset + range.length - 1) / kBlock + 1;
@@ -120,12 +121,13 @@ class TextSpool {
 
 }  // namespace
 
-Result<void> write_bmap(Image& image, TextOutput& out, const Job& job) {
+Result<void> write_bmap(Image& image, int bottom, TextOutput& out, const Job& job) {
   uint64_t mapped = 0;
-  SNAP_TRY(for_each_block_range(image, job.cancel, [&](const BlockRange& blocks) -> Result<void> {
-    mapped += blocks.end - blocks.first;
-    return {};
-  }));
+  SNAP_TRY(for_each_block_range(image, bottom, job.cancel,
+                                [&](const BlockRange& blocks) -> Result<void> {
+                                  mapped += blocks.end - blocks.first;
+                                  return {};
+                                }));
   job.progress.set_size(std::min(mapped * kBlock, image.size()));
   const std::string no_sum(64, '0');
   Hash own_sum(HashAlgorithm::kSha256);
@@ -138,34 +140,36 @@ Result<void> write_bmap(Image& image, TextOutput& out, const Job& job) {
     hash_text(text);
     return spool.write(text);
   };
-  SNAP_TRY(for_each_block_range(image, job.cancel, [&](const BlockRange& blocks) -> Result<void> {
-    const uint64_t offset = blocks.first * kBlock;
-    const uint64_t length = std::min(blocks.end * kBlock, image.size()) - offset;
-    SNAP_ASSIGN(const auto sums, hash_range(image, offset, length, {HashAlgorithm::kSha256}, job));
-    const std::string numbers = blocks.end - blocks.first == 1
-                                    ? fmt::format("{}", blocks.first)
-                                    : fmt::format("{}-{}", blocks.first, blocks.end - 1);
-    return add(fmt::format("    <Range chksum=\"{}\">{}</Range>\n", sums.front(), numbers));
-  }));
+  SNAP_TRY(for_each_block_range(
+      image, bottom, job.cancel, [&](const BlockRange& blocks) -> Result<void> {
+        const uint64_t offset = blocks.first * kBlock;
+        const uint64_t length = std::min(blocks.end * kBlock, image.size()) - offset;
+        SNAP_ASSIGN(const auto sums,
+                    hash_range(image, offset, length, {HashAlgorithm::kSha256}, job));
+        const std::string numbers = blocks.end - blocks.first == 1
+                                        ? fmt::format("{}", blocks.first)
+                                        : fmt::format("{}-{}", blocks.first, blocks.end - 1);
+        return add(fmt::format("    <Range chksum=\"{}\">{}</Range>\n", sums.front(), numbers));
+      }));
   SNAP_TRY(add("  </BlockMap>\n</bmap>\n"));
   SNAP_TRY(out.write(bmap_head(image.size(), mapped, own_sum.finish())));
   return spool.copy_to(out);
 }
 
-Result<void> write_ddrescue_map(Image& image, TextOutput& out, const Job& job) {
+Result<void> write_ddrescue_map(Image& image, int bottom, TextOutput& out, const Job& job) {
   SNAP_TRY(
       out.write("# Mapfile. Written by snaptool: + has data, ? is a hole\n"
                 "# current_pos  current_status  current_pass\n"
                 "0x00000000     +               1\n"
                 "#      pos        size  status\n"));
-  return for_each_range(image, nullptr, job.cancel, [&](const Range& range) {
+  return for_each_range(image, nullptr, bottom, job.cancel, [&](const Range& range) {
     return out.write(fmt::format("0x{:08X}  0x{:08X}  {}\n", range.offset, range.length,
                                  range.kind == Kind::kData ? '+' : '?'));
   });
 }
 
 Result<void> write_borg_map(Image& image, Image* changes, TextOutput& out, const Job& job) {
-  return for_each_range(image, changes, job.cancel, [&](const Range& range) {
+  return for_each_range(image, changes, 0, job.cancel, [&](const Range& range) {
     const char* const kind = range.kind == Kind::kSame   ? "same"
                              : range.kind == Kind::kZero ? "zero"
                                                          : "data";

@@ -7,17 +7,19 @@
 
 namespace snaptool::cli {
 
-// What other programs read as a map of an image. All of them leave out what lies where.
+// What other programs read as a map of an image. All of them leave out what lies where. `bottom` is
+// the depth of the lowest layer: zeros that one above it says are data, since a copy over what is
+// below must write them.
 
 // bmaptool's, version 2.0: the blocks of 4 KiB that have data, each range with its SHA-256. Its own
 // sum stands before the ranges, so these wait in a nameless temporary file.
 // Errors: those of Image and TextOutput; kIo; kInterrupted.
-Result<void> write_bmap(Image& image, TextOutput& out, const Job& job);
+Result<void> write_bmap(Image& image, int bottom, TextOutput& out, const Job& job);
 
 // ddrescue's mapfile: data is finished ('+'), holes are not tried ('?'), so that as a domain
 // (ddrescue -m) it copies the data. Source: ddrescue's manual, "Mapfile structure".
 // Errors: those of Image and TextOutput; kInterrupted.
-Result<void> write_ddrescue_map(Image& image, TextOutput& out, const Job& job);
+Result<void> write_ddrescue_map(Image& image, int bottom, TextOutput& out, const Job& job);
 
 // "START LENGTH data|zero|same", as 'borg create --map' reads it. Same is what the store of the
 // view `changes` has no exception for; without `changes`, nothing is. Errors: as above.

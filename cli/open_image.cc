@@ -8,6 +8,7 @@
 
 #include "formats/known_format.h"
 #include "libsnap/io/image_file.h"
+#include "libsnap/io/part_file.h"
 #include "libsnap/io/storage.h"
 #include "libsnap/snap/layout.h"
 #include "libsnap/snap/snapshot_image.h"
@@ -64,7 +65,28 @@ Result<void> check_origin_and_cow(const Invocation& invocation, File& origin, Fi
   return warn_of_magic(invocation, origin);
 }
 
-Result<OpenImage> open_image(const Invocation& invocation, const ImageSpec& spec) {
+// What lies behind the view in the origin's file.
+static void deal_with_tail(const Invocation& invocation, OpenImage& open, Tail tail) {
+  const std::shared_ptr<File>& origin = open.files.front();
+  Image& view = open.image();
+  if (tail == Tail::kIgnore || view.size() >= origin->size()) return;
+  const uint64_t length = origin->size() - view.size();
+  if (tail == Tail::kLeaveOut) {
+    invocation.warn(
+        fmt::format("the last {} byte{} of '{}', behind its last whole sector, are no "
+                    "part of the view: they are left out",
+                    length, length == 1 ? "" : "s", origin->name()));
+    return;
+  }
+  const auto view_file = std::make_shared<ImageFile>(view, true);
+  open.parts.push_back(std::make_shared<PartFile>(
+      view.name(), std::vector<PartSegment>{{view.size(), {{view_file, 0}}, 0},
+                                            {length, {{origin, view.size()}}, 0}}));
+  File& joined = *open.parts.back();
+  open.layers.push_back(std::make_unique<RawImage>(joined, joined.size()));
+}
+
+Result<OpenImage> open_image(const Invocation& invocation, const ImageSpec& spec, Tail tail) {
   Opener opener(invocation);
   const auto& format = spec.base.format;
   if (spec.stores.empty() && (!format || *format == "dm-snapshot")) {
@@ -79,7 +101,9 @@ Result<OpenImage> open_image(const Invocation& invocation, const ImageSpec& spec
               spec.base.name()));
     }
   }
-  return open_layers(invocation, opener, spec);
+  SNAP_ASSIGN(OpenImage open, open_layers(invocation, opener, spec));
+  if (!spec.stores.empty() && spec.view_parts.empty()) deal_with_tail(invocation, open, tail);
+  return open;
 }
 
 Result<OpenImage> open_layers(const Invocation& invocation, const ImageSpec& spec) {

@@ -166,6 +166,12 @@ Result<std::shared_ptr<File>> Opener::open_path(const std::string& path,
     }
   }
   SNAP_ASSIGN(auto opened, PosixFile::open(path, wanted));
+  if (opened->distrusts_map() && warned_of_map_.insert(path).second) {
+    invocation_.warn(
+        fmt::format("the file system's map of '{}' shows fewer data than the file has "
+                    "blocks: it is not trusted, and all of the file is read",
+                    path));
+  }
   const std::shared_ptr<File> file = std::move(opened);
   invocation_.say(fmt::format("'{}' is opened {}", path,
                               wanted.access == Access::kRead ? "read-only" : "for writing"));
@@ -226,9 +232,16 @@ Result<std::shared_ptr<File>> Opener::open_format(const std::string& path,
   }
   FormatOptions options{invocation_.cancel()};
   if (is_main) options.snapshot = invocation_.value("internal-snapshot");
+  options.warn = [&invocation = invocation_](const std::string& text) { invocation.warn(text); };
   followed.push_back(file.get());
   if (facts.parent) {
     SNAP_ASSIGN(auto parent, open_parent(path, *facts.parent, is_main, followed));
+    if (is_main && invocation_.has("parent") && parent->size() < facts.size) {
+      invocation_.warn(
+          fmt::format("the parent '{}' has {} bytes, and '{}' {}: what is missing of it "
+                      "is read as zeros",
+                      parent->name(), parent->size(), path, facts.size));
+    }
     options.parent = std::make_shared<FileImage>(std::move(parent));
   }
   SNAP_ASSIGN(auto image, driver.open(std::move(file), options));

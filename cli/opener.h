@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -64,6 +65,7 @@ class Opener {
   std::vector<FileId> written_;
   bool writes_ = false;  // something will be written
   std::vector<std::pair<FileId, std::shared_ptr<File>>> open_;
+  std::set<std::string> warned_of_map_;
 };
 
 // The backup of LVM's metadata that --vgcfg names. Errors: those of PosixFile; kInvalidArgument.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -57,6 +58,8 @@ struct FormatOptions {
   const Cancel& cancel;
   std::shared_ptr<Image> parent = nullptr;   // none was named
   std::optional<std::string> snapshot = {};  // of those within the image, by its id or name
+  // Gets what is found out while it is read, from any thread; may be none.
+  std::function<void(const std::string&)> warn = nullptr;
 };
 
 // How a new image is made.

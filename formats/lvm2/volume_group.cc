@@ -281,6 +281,13 @@ Result<OpenVolumeGroup> OpenVolumeGroup::open(std::vector<std::shared_ptr<File>>
       const std::string what = fmt::format("the metadata of '{}'", device->name());
       if (backup) {
         const auto group = parse_volume_group(text, what);
+        if (group && group->uuid != best->uuid) {
+          return Error(
+              ErrorCode::kInvalidArgument,
+              fmt::format("'{}' belongs to volume group '{}' ({}), and the backup is of "
+                          "'{}' ({})",
+                          device->name(), group->name, group->uuid, best->name, best->uuid));
+        }
         if (group && group->uuid == best->uuid && group->seqno > best->seqno) {
           open.warnings_.push_back(
               fmt::format("{} (number {}) are newer than the backup (number {})", what,

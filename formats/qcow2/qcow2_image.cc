@@ -99,8 +99,10 @@ class Decompressor {
 
 class Qcow2Image : public Image {
  public:
-  Qcow2Image(std::shared_ptr<File> file, Header header, std::shared_ptr<Image> parent)
-      : file_(std::move(file)),
+  Qcow2Image(std::shared_ptr<File> file, Header header, std::shared_ptr<Image> parent,
+             std::function<void(const std::string&)> warn)
+      : warn_(std::move(warn)),
+        file_(std::move(file)),
         header_(std::move(header)),
         parent_(std::move(parent)),
         tables_(*file_) {}
@@ -201,7 +203,7 @@ class Qcow2Image : public Image {
 
   // How much of a run of data is in the file: all, or less in its last cluster, whose end may be
   // missing where nobody wrote to it.
-  Result<uint64_t> bytes_there(const Run& run) const {
+  Result<uint64_t> bytes_there(const Run& run) {
     const uint64_t start = run.mapping.offset;
     const uint64_t size = file_->size();
     const uint64_t end = div_round_up(size, header_.cluster_size()) * header_.cluster_size();
@@ -210,7 +212,21 @@ class Qcow2Image : public Image {
                    fmt::format("'{}' ends at byte {}, but a cluster of it is at byte {}",
                                file_->name(), size, start + (start >= size ? 0 : end - start)));
     }
-    return std::min(run.length, size - start);
+    if (run.length <= size - start) return run.length;
+    // QEMU writes whole sectors.
+    if (size % kSectorSize != 0) {
+      return Error(ErrorCode::kCorruption,
+                   fmt::format("'{}' was cut: it ends at byte {}, within a cluster of content",
+                               file_->name(), size));
+    }
+    std::call_once(warned_, [&] {
+      if (!warn_) return;
+      warn_(
+          fmt::format("'{}' ends at byte {}, within a cluster of content: what is missing of it "
+                      "is read as zeros, as QEMU does",
+                      file_->name(), size));
+    });
+    return size - start;
   }
 
   Result<void> read_run(const Run& run, uint64_t offset, std::span<std::byte> out) {
@@ -274,6 +290,8 @@ class Qcow2Image : public Image {
         fmt::format("'{}': the compressed cluster at byte {}", file_->name(), mapping.offset));
   }
 
+  std::function<void(const std::string&)> warn_;
+  std::once_flag warned_;
   std::shared_ptr<File> file_;
   Header header_;
   std::shared_ptr<Image> parent_;
@@ -357,7 +375,8 @@ Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file,
     return Error(ErrorCode::kWrongBase,
                  fmt::format("'{}' needs its parent '{}'", file->name(), header->backing_name));
   }
-  return std::make_unique<Qcow2Image>(std::move(file), *std::move(header), options.parent);
+  return std::make_unique<Qcow2Image>(std::move(file), *std::move(header), options.parent,
+                                      options.warn);
 }
 
 }  // namespace snaptool::qcow2

@@ -41,6 +41,14 @@ Result<std::optional<ApplyJournal>> ApplyJournal::open(File& file) {
     Slot slot{};
     SNAP_TRY(file.read_at(i * kSlotDistance, slot));
     blank = blank && is_all_zero(slot);
+    constexpr size_t kName = 7;  // what comes behind it is the version
+    if (std::memcmp(slot.data(), kMagic.data(), kName) == 0 &&
+        static_cast<char>(slot[kName]) != kMagic[kName]) {
+      return Error(ErrorCode::kUnsupported,
+                   fmt::format("'{}' is a journal of another version of snaptool's: finish the "
+                               "apply with that",
+                               file.name()));
+    }
     const auto sum = Sha256::of(std::span(slot).first(96));
     if (std::memcmp(slot.data(), kMagic.data(), kMagic.size()) != 0 ||
         !std::equal(sum.begin(), sum.end(), slot.begin() + 96)) {

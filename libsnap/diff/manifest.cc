@@ -109,6 +109,13 @@ Result<ManifestReader> ManifestReader::open(std::istream& in, std::string name) 
   std::string line;
   SNAP_ASSIGN(const bool any, reader.read_line(line));
   if (!any) return reader.damaged("the manifest is empty");
+  const std::string_view any_version = kBlockHead.substr(0, kBlockHead.size() - 1);
+  if (line != kBlockHead && line.starts_with(any_version)) {
+    return Error(
+        ErrorCode::kUnsupported,
+        fmt::format("'{}' is a block manifest of version '{}'; this program reads version 1",
+                    reader.name_, line.substr(any_version.size())));
+  }
   if (line == kBlockHead) {
     SNAP_TRY(reader.read_block_head());
   } else {
@@ -126,7 +133,7 @@ Result<void> ManifestReader::read_block_head() {
     if (words.size() < 3) continue;
     if (words[1] == "size") {
       const auto size = number_of(words[2]);
-      if (!size) return damaged("the size is no number");
+      if (!size || *size > kMaxFileSize) return damaged("the size is none that an image can have");
       size_ = *size;
       has_size = true;
     } else if (words[1] == "block-size") {
@@ -139,7 +146,7 @@ Result<void> ManifestReader::read_block_head() {
       }
     }
   }
-  if (!has_size || block_size_ == 0 || algorithms_.empty()) {
+  if (!has_size || block_size_ == 0 || block_size_ > kMaxFileSize || algorithms_.empty()) {
     return damaged("the head lacks size, block size or algorithms");
   }
   return {};

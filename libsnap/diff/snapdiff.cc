@@ -171,9 +171,14 @@ bool end_is_intact(std::span<const std::byte> element) {
 
 }  // namespace
 
+// A header of any version.
+static bool is_header(std::span<const std::byte> element) {
+  constexpr std::string_view kName = "SDH";
+  return std::memcmp(element.data() + kElementHead, kName.data(), kName.size()) == 0;
+}
+
 bool looks_like_snapdiff(std::span<const std::byte> head) {
-  return head.size() >= 12 && load_le<uint32_t>(head.data()) == kSkippableMagic &&
-         element_kind(head) == Element::kHeader;
+  return head.size() >= 12 && load_le<uint32_t>(head.data()) == kSkippableMagic && is_header(head);
 }
 
 // Compressors that no thread uses at the moment: making one costs megabytes.
@@ -354,7 +359,12 @@ Result<bool> SnapdiffReader::read_element() {
 Result<void> SnapdiffReader::read_header() {
   SNAP_ASSIGN(const bool any, read_element());
   if (!any) return damaged("it is empty");
-  if (element_kind(element_) != Element::kHeader) return damaged("it is no snapdiff");
+  if (!is_header(element_)) return damaged("it is no snapdiff");
+  if (element_kind(element_) != Element::kHeader) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' is a snapdiff of version '{}'; this program reads version 1",
+                             name_, static_cast<char>(element_[kElementHead + 3])));
+  }
   if (element_.size() < kHeaderSize || element_.size() > kHeaderSize + kMostMaker) {
     return damaged("the header has no size that a header can have");
   }

@@ -71,4 +71,24 @@ class RawImage : public Image {
   uint64_t size_;
 };
 
+// The same image, of whose holes and places nothing is known: all of it is read.
+class UnmappedImage : public Image {
+ public:
+  // Requires: `image` outlives this.
+  explicit UnmappedImage(Image& image) : image_(image) {}
+
+  const std::string& name() const override { return image_.name(); }
+  uint64_t size() const override { return image_.size(); }
+  Result<void> read_at(uint64_t offset, std::span<std::byte> out) override {
+    return image_.read_at(offset, out);
+  }
+  Result<ImageExtent> extent_at(uint64_t /*offset*/, uint64_t limit) override {
+    return ImageExtent{limit, false, 0, nullptr, std::nullopt};
+  }
+  void will_need(uint64_t offset, uint64_t length) override { image_.will_need(offset, length); }
+
+ private:
+  Image& image_;
+};
+
 }  // namespace snaptool

@@ -111,6 +111,7 @@ Result<void> PosixFile::learn_about_it() {
   if (S_ISREG(st.st_mode)) {
     size_ = static_cast<uint64_t>(st.st_size);
     id_ = FileId{st.st_dev, st.st_ino};
+    distrusts_map_ = !map_has(static_cast<uint64_t>(st.st_blocks) * kSectorSize);
   } else if (S_ISBLK(st.st_mode)) {
     uint64_t bytes = 0;
     if (::ioctl(fd_, BLKGETSIZE64, &bytes) != 0) {
@@ -252,7 +253,7 @@ Result<void> PosixFile::flush() {
 PosixFile::KnownExtent PosixFile::find_extent(uint64_t offset) const {
   const uint64_t size = size_.load();
   const KnownExtent all_data{offset, size, false};
-  if (is_block_device_) return all_data;
+  if (is_block_device_ || distrusts_map_) return all_data;
   const off_t start = static_cast<off_t>(offset);
   const off_t data = ::lseek(fd_, start, SEEK_DATA);
   // ENXIO: nothing but a hole to the end of the file. Anything else: holes cannot be told.
@@ -295,6 +296,44 @@ Result<std::optional<struct fiemap_extent>> map_extent(int fd, uint64_t offset, 
   std::memcpy(&extent, buffer.data() + sizeof(struct fiemap), sizeof extent);
   return std::optional(extent);
 }
+
+}  // namespace
+
+bool PosixFile::map_has(uint64_t block_bytes) const {
+  constexpr uint64_t kMostExtents = 4096;  // what is asked for must not take long
+  const uint64_t size = size_.load();
+  uint64_t shown = 0;
+  uint64_t extents = 0;
+  // Blocks of the map itself may be among those of the file.
+  const auto expected = [&] {
+    const uint64_t of_map = 8 * kKiB + extents * 16 + shown / 512;
+    return std::min(block_bytes, size) - std::min(std::min(block_bytes, size), of_map);
+  };
+  for (uint64_t at = 0; at < size && extents < kMostExtents; ++extents) {
+    if (shown >= expected()) return true;
+    const KnownExtent extent = find_extent(at);
+    if (!extent.hole) shown += extent.end - at;
+    at = extent.end;
+  }
+  if (extents == kMostExtents || shown >= expected()) return true;
+  // What was only allocated is blocks, and zeros.
+  return shown + unwritten_bytes(expected() - shown) >= expected();
+}
+
+uint64_t PosixFile::unwritten_bytes(uint64_t enough) const {
+  constexpr uint64_t kMostExtents = 4096;
+  uint64_t bytes = 0;
+  uint64_t at = 0;
+  for (uint64_t i = 0; i < kMostExtents && bytes < enough && at < size_.load(); ++i) {
+    const auto extent = map_extent(fd_, at, size_.load() - at, FIEMAP_FLAG_SYNC);
+    if (!extent || !*extent || (*extent)->fe_length == 0) break;
+    if (((*extent)->fe_flags & FIEMAP_EXTENT_UNWRITTEN) != 0) bytes += (*extent)->fe_length;
+    at = (*extent)->fe_logical + (*extent)->fe_length;
+  }
+  return bytes;
+}
+
+namespace {
 
 // Whether the bytes on the device are the file's own, for others to share.
 bool has_shared_bytes(const struct fiemap_extent& extent) {

@@ -54,11 +54,17 @@ class PosixFile : public File {
   void drop_cache(uint64_t offset, uint64_t length) override;
 
   bool is_block_device() const { return is_block_device_; }
+  // Whether the file system's map of its holes leaves out more than it can: all counts as data
+  // then.
+  bool distrusts_map() const { return distrusts_map_; }
   int fd() const { return fd_; }
 
  private:
   PosixFile(int fd, std::string name) : fd_(fd), name_(std::move(name)) {}
   Result<void> learn_about_it();
+  // Whether the map shows as much data as the file has blocks.
+  bool map_has(uint64_t block_bytes) const;
+  uint64_t unwritten_bytes(uint64_t enough) const;
   // Errors: kIo for a block device that takes no writes.
   Result<void> check_not_read_only() const;
   Result<void> check_writable(uint64_t offset, uint64_t length) const;
@@ -78,6 +84,7 @@ class PosixFile : public File {
   FileId id_;
   bool is_block_device_ = false;
   bool writable_ = false;
+  bool distrusts_map_ = false;
   mutable std::mutex flush_mutex_;
   std::optional<Error> flush_failure_;  // guarded by flush_mutex_
   std::atomic<bool> flush_failed_{false};

@@ -44,7 +44,7 @@ struct Part {
 
 // Each sector must be as before the merge or as the COW has it.
 Result<void> check_part(File& origin, File& cow, const Part& part, std::span<std::byte> now,
-                        std::span<std::byte> merged) {
+                        std::span<std::byte> merged, std::atomic<bool>* differs) {
   const uint64_t length = part.old_bytes.size();
   now = now.first(length);
   SNAP_TRY(origin.read_at(part.target, now));
@@ -59,6 +59,7 @@ Result<void> check_part(File& origin, File& cow, const Part& part, std::span<std
       begin += kSectorSize;
       continue;
     }
+    if (differs != nullptr) *differs = true;
     uint64_t end = begin;
     while (end < length && !same(end, part.old_bytes)) end += std::min(kSectorSize, length - end);
     SNAP_TRY(cow.read_at(part.source + begin, merged.subspan(begin, end - begin)));
@@ -76,7 +77,7 @@ Result<void> check_part(File& origin, File& cow, const Part& part, std::span<std
 
 Result<void> check_bytes(File& origin, File& cow, const UndoJournal& journal,
                          const UndoJournal::Batch& batch, const UndoJournal::Tables& tables,
-                         const Job& job) {
+                         const Job& job, std::atomic<bool>* differs) {
   std::vector<uint64_t> starts;  // of each range, in the batch's bytes
   starts.reserve(tables.ranges.size());
   uint64_t total = 0;
@@ -100,7 +101,7 @@ Result<void> check_bytes(File& origin, File& cow, const UndoJournal& journal,
           std::min<uint64_t>(tables.ranges[range].length - skip, old_bytes.size() - at);
       const Part part{tables.ranges[range].source + skip, tables.ranges[range].target + skip,
                       old_bytes.subspan(at, length)};
-      SNAP_TRY(check_part(origin, cow, part, now_lease.bytes(), merged_lease.bytes()));
+      SNAP_TRY(check_part(origin, cow, part, now_lease.bytes(), merged_lease.bytes(), differs));
       at += length;
     }
     return {};
@@ -110,7 +111,7 @@ Result<void> check_bytes(File& origin, File& cow, const UndoJournal& journal,
 }  // namespace
 
 Result<void> check_against_journal(File& origin, PersistentStore& store, UndoJournal& journal,
-                                   const Job& job) {
+                                   const Job& job, std::atomic<bool>* differs) {
   const UndoJournal::Shape& shape = journal.shape();
   if (store.state() != StoreState::kValid ||
       shape.chunk_sectors != store.layout().chunk_sectors() || shape.origin_size != origin.size() ||
@@ -141,7 +142,7 @@ Result<void> check_against_journal(File& origin, PersistentStore& store, UndoJou
   for (const UndoJournal::Batch& batch : journal.batches()) {
     SNAP_ASSIGN(const auto tables, journal.read_tables(batch));
     SNAP_TRY(check_entries(store, batch, tables));
-    SNAP_TRY(check_bytes(origin, store.cow(), journal, batch, tables, job));
+    SNAP_TRY(check_bytes(origin, store.cow(), journal, batch, tables, job, differs));
   }
   return {};
 }
@@ -159,8 +160,10 @@ Result<std::unique_ptr<Undo>> Undo::begin(File& origin, File& cow, File& journal
         fmt::format("'{}' is no valid store: it was changed after the merge", cow.name()));
   }
   SNAP_TRY(store.read_metadata(job.cancel));
-  SNAP_TRY(check_against_journal(origin, store, journal, job));
+  std::atomic<bool> differs{store.exceptions() < journal.shape().exceptions};
+  SNAP_TRY(check_against_journal(origin, store, journal, job, &differs));
   std::unique_ptr<Undo> undo(new Undo(origin, std::move(store), std::move(journal)));
+  undo->differs_ = differs.load();
   undo->batches_left_ = undo->journal_.batches().size();
   for (const auto& batch : undo->journal_.batches()) undo->bytes_ += batch.data_bytes;
   job.progress.reset();

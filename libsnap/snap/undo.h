@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <memory>
 
 #include "libsnap/snap/persistent_store.h"
@@ -14,8 +15,9 @@ namespace snaptool {
 // bytes. Requires: store.read_metadata succeeded.
 // Errors: kWrongBase, with the place, when something was changed since; kCorruption when the
 // journal is damaged; kIo; kInterrupted.
+// `differs`, if given: whether anything is not as it was before the merge.
 Result<void> check_against_journal(File& origin, PersistentStore& store, UndoJournal& journal,
-                                   const Job& job);
+                                   const Job& job, std::atomic<bool>* differs = nullptr);
 
 // Brings an origin and its COW back to what they were before a merge with an undo file, in the
 // ranges that the merge changed. (What lay behind the end of the list is not brought back.)
@@ -46,6 +48,8 @@ class Undo {
   // Calls step until it is done.
   Result<void> run(const Job& job);
 
+  // Whether both are as they were before the merge already.
+  bool nothing_to_do() const { return !differs_; }
   // Bytes of the origin that are written back.
   uint64_t bytes() const { return bytes_; }
   // Entries that are put back, those that are there already included.
@@ -63,6 +67,7 @@ class Undo {
   size_t batches_left_ = 0;
   uint64_t bytes_ = 0;
   UndoJournal::Tables tables_;  // of the batch that is being undone
+  std::atomic<bool> differs_{false};
   std::optional<Error> failure_;
 };
 

@@ -156,14 +156,15 @@ Result<UndoJournal> UndoJournal::open(File& file, const Job& job) {
   UndoJournal journal(file);
   std::array<std::byte, kHeaderBytes + kDigestBytes> header{};
   if (file.size() >= kAlign) SNAP_TRY(file.read_at(0, header));
-  if (!has_text(&header[0], kFileMagic) || !sealed(header, kHeaderBytes)) {
-    return Error(ErrorCode::kCorruption,
-                 fmt::format("'{}' is not an undo file of snaptool merge", file.name()));
-  }
-  if (load_le<uint32_t>(&header[8]) != kVersion) {
+  const bool is_one = has_text(&header[0], kFileMagic);
+  if (is_one && load_le<uint32_t>(&header[8]) != kVersion) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("undo file '{}' has version {}; this program knows {}", file.name(),
                              load_le<uint32_t>(&header[8]), kVersion));
+  }
+  if (!is_one || !sealed(header, kHeaderBytes)) {
+    return Error(ErrorCode::kCorruption,
+                 fmt::format("'{}' is not an undo file of snaptool merge", file.name()));
   }
   journal.shape_ = {load_le<uint32_t>(&header[12]), load_le<uint64_t>(&header[16]),
                     load_le<uint64_t>(&header[24]), load_le<uint64_t>(&header[32])};

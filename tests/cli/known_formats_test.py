@@ -184,6 +184,37 @@ class KnownFormats(ScratchTest):
                 self.assertEqual(done.returncode, 0, (name, done.stderr))
 
 
+class NewerVersions(KnownFormats):
+    """Of snaptool's own formats: named, and not called damaged or no diff."""
+
+    def assert_newer(self, made, at, byte, *commands):
+        content = bytearray(made.read_bytes())
+        content[at:at + 1] = byte
+        made.write_bytes(content)
+        for command in commands:
+            done = run(*command)
+            self.assertEqual((done.returncode, done.stdout), (63, ""), (command, done.stderr))
+            self.assertIn("version", done.stderr)
+
+    def test_each(self):
+        made, out = self.scratch / "made", self.scratch / "out"
+        origin, cow = self.scratch / "origin", self.scratch / "cow"
+        origin.write_bytes(self.raw.read_bytes())
+        write_store(cow, 8, [0, 1, 2], lambda _: self.rng.randbytes(4096))
+        for options in ([], ["-O", "rbd"]):
+            self.assertEqual(run("export", "--full", *options, self.raw, "-o", made, "--force").returncode, 0)
+            self.assert_newer(made, 10 if options else 11, b"7", ["apply", made, "-o", out], ["diff-verify", made],
+                              ["compose", made, made, "-o", out])
+        self.assertEqual(run("hash", "--block-size", "64k", self.raw, "-o", made, "--force").returncode, 0)
+        self.assert_newer(made, len("# snaptool block manifest "), b"2", ["verify", "--against", made, self.raw])
+        made.unlink()
+        self.assertEqual(run("merge", "--undo", made, origin, cow).returncode, 0)
+        self.assert_newer(made, 8, b"\2", ["undo", made, origin, cow])
+        dump = run("dump", cow).stdout.replace('format_version="1"', 'format_version="2"')
+        made.write_text(dump)
+        self.assert_newer(made, 0, dump[:1].encode(), ["restore", made, self.scratch / "new"])
+
+
 class PartitionTables(ScratchTest):
     def test_those_that_are_not_read_are_named(self):
         disk = self.scratch / "disk"

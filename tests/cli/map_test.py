@@ -195,6 +195,15 @@ class Split(MapTest):
         subprocess.run(["split", "-b", str(part), *options, image, self.scratch / "disk."], check=True)
         return image, sorted(self.scratch.glob("disk.*"))
 
+    def test_it_begins_with_the_first_part(self):
+        """A .000 beside the .001 that was named."""
+        for n in range(3):
+            (self.scratch / f"x.00{n}").write_bytes(self.rng.randbytes(BLOCK))
+        self.assertIn("begins with it", self.refused(64, "hash", "-f", "split", self.scratch / "x.001"))
+        self.assertEqual(run("hash", "-f", "split", self.scratch / "x.000").returncode, 0)
+        (self.scratch / "x.000").unlink()
+        self.assertEqual(run("hash", "-f", "split", self.scratch / "x.001").returncode, 0)
+
     def test_it_is_what_was_split(self):
         for options in (["-a3", "--numeric-suffixes=1"], ["-a3", "-d"], ["-a2"]):
             for size, part in ((300_000, 4096), (8192, 4096), (100, 4096), (5_000_000, 150_000)):

@@ -65,6 +65,35 @@ class Volumes(PartsTest):
         self.assertEqual(self.sum_of(f"{self.pv}#vg0/data-real"), SUMS["data"])
         self.assertEqual(self.sum_of("--vgcfg", LVM / "vg0.conf", f"{self.pv}#vg0/s1"), SUMS["s1"])
 
+    def test_a_backup_that_was_named_is_used_or_refused(self):
+        info = run("info", "--vgcfg", LVM / "vg0.conf", self.pv)
+        self.assertEqual(info.returncode, 0, info.stderr)
+        broken, other = self.scratch / "broken", self.scratch / "other"
+        text = (LVM / "vg0.conf").read_text()
+        broken.write_text(text[:len(text) // 2])
+        group = re.search(r'id = "(.)', text)
+        other.write_text(text[:group.start(1)] + ("y" if group[1] == "x" else "x") + text[group.end(1):])
+        physical = re.search(r'pv0 \{\s*id = "(.)', text)
+        foreign = self.scratch / "foreign"
+        foreign.write_text(text[:physical.start(1)] + ("y" if physical[1] == "x" else "x") + text[physical.end(1):])
+        plain = self.scratch / "plain"
+        plain.write_bytes(bytes(1 << 20))
+        for backup, image in ((broken, self.pv), (other, self.pv), (foreign, self.pv), (LVM / "vg0.conf", plain)):
+            done = run("info", "--vgcfg", backup, image)
+            self.assertNotEqual(done.returncode, 0, backup)
+            self.assertEqual(done.stdout, "")
+
+    def test_a_volume_that_passes_the_end_is_not_listed_as_whole(self):
+        whole = run("info", self.pv).stdout
+        self.assertNotIn("beyond the end", whole)
+        cut = self.scratch / "cut"
+        cut.write_bytes(self.pv.read_bytes()[:3 << 20])
+        done = run("info", cut)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("beyond the end", done.stdout)
+        volumes = json.loads(run("info", "--output=json", cut).stdout)["lvm2"]["lvs"]
+        self.assertTrue(any("problem" in volume for volume in volumes))
+
     def test_the_kernels_status(self):
         self.assertEqual(set(STATUS), {"s1", "s2", "s3"})
         for name, expected in STATUS.items():

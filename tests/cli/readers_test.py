@@ -3,6 +3,7 @@
 
 import json
 import random
+import re
 import struct
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from crafted import Layout, naive_view, write_store  # noqa: E402
 from harness import SEED, ScratchTest, main, run, scaled  # noqa: E402
 
 CHUNK = 4096
+SECTOR = 512
 
 
 class ReadersTest(ScratchTest):
@@ -140,6 +142,110 @@ class WipedStores(ReadersTest):
             verified = run("verify", self.cow)
             self.assertEqual(verified.returncode, 2)
             self.assertNotIn("corrupt", verified.stdout + verified.stderr)
+
+
+class Tails(ReadersTest):
+    """A view ends at the last whole sector of its origin; the origin's file may not."""
+
+    def setUp(self):
+        super().setUp()
+        self.tail = self.rng.randrange(1, 512)
+        self.content += self.rng.randbytes(self.tail)
+        self.origin.write_bytes(self.content)
+        self.store([0])
+        self.view = bytearray(self.content)
+        self.view[:CHUNK] = self.cow.read_bytes()[2 * CHUNK:3 * CHUNK]
+        self.name = f"{self.origin}@{self.cow}"
+
+    def test_what_writes_the_view_keeps_it(self):
+        for command in (["read", self.name, "-o", self.out], ["convert", "-O", "raw", self.name, self.out],
+                        ["merge", self.origin, self.cow, "-o", self.out]):
+            done = run(*command)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertEqual(self.out.read_bytes(), self.view, command)
+            self.out.unlink()
+        self.assertEqual(run("read", self.name, binary=True).stdout, self.view)
+        self.assertEqual(run("export", self.name, "-o", self.out).returncode, 0)
+        new = self.scratch / "new"
+        self.assertEqual(run("apply", self.out, self.origin, "-o", new).returncode, 0)
+        self.assertEqual(new.read_bytes(), self.view)
+        # qcow2 counts sectors: rounded up, and said.
+        done = run("convert", "-O", "qcow2", self.name, self.out, "--force")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("rounded up", done.stderr)
+        self.assertEqual(run("read", self.out, binary=True).stdout, bytes(self.view).ljust(64 * CHUNK + SECTOR, b"\0"))
+
+    def test_what_leaves_it_out_says_so(self):
+        for command in (["hash", self.name], ["map", self.name], ["diff", self.origin, self.name]):
+            done = run(*command)
+            self.assertIn(f"the last {self.tail} byte", done.stderr, command)
+        self.assertEqual(run("hash", f"{self.name}#+0,4k").stderr, "")
+
+    def test_a_store_cannot_say_it(self):
+        new = self.scratch / "n"
+        for change, status in ((-1, 63), (0, 0)):
+            content = bytearray(self.content)
+            content[change] ^= 1
+            new.write_bytes(content)
+            done = run("convert", "-O", "dm-snapshot", "--base", self.origin, new, self.out, "--force")
+            self.assertEqual(done.returncode, status, done.stderr)
+        self.assertEqual(run("merge", self.origin, self.out).returncode, 0)
+        self.assertEqual(self.origin.read_bytes(), content)
+
+    def test_an_origin_of_less_than_a_sector(self):
+        for size in (0, 1, 100, 511):
+            self.origin.write_bytes(self.content[:size])
+            self.store([])
+            self.assertEqual(run("read", self.name, binary=True).stdout, self.content[:size])
+            done = run("export", self.name, "-o", self.out, "--force")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(run("apply", self.out, self.origin).returncode, 0)
+            self.assertEqual(self.origin.read_bytes(), self.content[:size])
+
+
+class Zeros(ReadersTest):
+    def test_zeros_over_data_are_mapped(self):
+        """A chunk of zeros over an origin's data: who copies the map's blocks over the origin gets the view."""
+        self.store([3, 9])
+        content = bytearray(self.cow.read_bytes())
+        content[3 * CHUNK:4 * CHUNK] = bytes(CHUNK)  # the data of the second
+        with open(self.cow, "wb") as file:
+            for at in range(0, len(content), CHUNK):
+                if any(content[at:at + CHUNK]):
+                    file.seek(at)
+                    file.write(content[at:at + CHUNK])
+            file.truncate(len(content))
+        view = run("read", f"{self.origin}@{self.cow}", binary=True).stdout
+        self.assertEqual(view[9 * CHUNK:10 * CHUNK], bytes(CHUNK))
+        bmap = run("map", "--as", "bmap", f"{self.origin}@{self.cow}").stdout
+        copy = bytearray(self.content)
+        for first, last in re.findall(r">(\d+)(?:-(\d+))?</Range>", bmap):
+            begin, end = int(first) * CHUNK, (int(last or first) + 1) * CHUNK
+            copy[begin:end] = view[begin:end]
+        self.assertEqual(copy, view)
+        ddrescue = run("map", "--as", "ddrescue", f"{self.origin}@{self.cow}").stdout
+        self.assertNotIn("?\n", ddrescue.split("status\n")[-1])
+
+
+class Undo(ReadersTest):
+    def test_it_promises_what_it_does(self):
+        undo = self.scratch / "u"
+        self.store(range(60))
+        before = self.cow.read_bytes()
+        done = run("merge", "--undo", undo, self.origin, self.cow)
+        self.assertIn("brings both back", done.stdout)
+        done = run("undo", undo, self.origin, self.cow)
+        self.assertIn("gave back 60 exceptions", done.stdout)
+        self.assertEqual((self.origin.read_bytes(), self.cow.read_bytes()), (self.content, before))
+        done = run("undo", undo, self.origin, self.cow)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("nothing to give back", done.stdout)
+        self.assertNotIn("gave back", done.stdout)
+        undo.write_bytes(b"")
+        done = run("merge", "--undo", undo, self.origin, self.cow)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("brings both back", done.stdout)
+        self.assertIn("what this command merged", done.stdout)
 
 
 class Verify(ReadersTest):
