@@ -143,7 +143,7 @@ Result<void> open_base(const Invocation& invocation, Task& task) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("'{}' is not one file, as the base of an image must be", *base));
   }
-  SNAP_ASSIGN(task.base, open_image(invocation, spec, Tail::kKeep));
+  SNAP_ASSIGN(task.base, open_image(invocation, spec));
   std::string format = spec.base.format.value_or("raw");
   if (!spec.base.format) {
     SNAP_ASSIGN(const FormatDriver* const driver, detect_format(*task.base.opened.front()));
@@ -194,7 +194,7 @@ Result<Task> task_of(const Invocation& invocation) {
   task.convert.detect_zeros = task.sparse > 0;
   task.create.compress = invocation.has("compress");
   SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
-  SNAP_ASSIGN(task.source, open_image(invocation, spec, Tail::kKeep));
+  SNAP_ASSIGN(task.source, open_image(invocation, spec));
   if (invocation.has("salvage")) {
     task.salvage = std::make_unique<SalvageImage>(task.source.image());
   }

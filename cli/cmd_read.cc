@@ -17,7 +17,7 @@ Result<int> run(Invocation& invocation) {
   SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
   SNAP_ASSIGN(const auto offset_option, invocation.size_value("offset"));
   SNAP_ASSIGN(const auto length_option, invocation.size_value("length"));
-  SNAP_ASSIGN(OpenImage open, open_image(invocation, spec, Tail::kKeep));
+  SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
   Image& image = open.image();
   const uint64_t offset = offset_option.value_or(0);
   if (offset > image.size()) {

@@ -8,6 +8,7 @@
 #include "cli/json.h"
 #include "cli/open_image.h"
 #include "libsnap/snap/identity.h"
+#include "libsnap/snap/tail.h"
 #include "libsnap/snap/verify_data.h"
 
 namespace snaptool::cli {
@@ -18,7 +19,9 @@ std::string_view result_name(Severity worst) {
 }
 
 std::string human(const VerifyReport& report, const std::string& cow) {
-  if (!report.header) return findings_text(report) + fmt::format("{}: no store\n", cow);
+  if (report.count(DefectCode::kTooSmall) > 0) {
+    return findings_text(report) + fmt::format("{}: no store\n", cow);
+  }
   if (report.count(DefectCode::kNoStore) > 0) {
     return findings_text(report) + fmt::format("{}: a new store\n", cow);
   }
@@ -27,6 +30,23 @@ std::string human(const VerifyReport& report, const std::string& cow) {
   return findings_text(report) + fmt::format("{}: {} ({} exception{} in {} area{})\n", cow, result,
                                              report.exceptions, report.exceptions == 1 ? "" : "s",
                                              report.areas, report.areas == 1 ? "" : "s");
+}
+
+// Whether what lies behind the end of the list is somebody's only copy.
+Result<void> check_list_tail(File& origin, File& cow, VerifyReport& report, const Cancel& cancel) {
+  if (report.count(DefectCode::kLiveBehindTerminator) == 0 || refusal_of(report, cow, "", true)) {
+    return {};
+  }
+  SNAP_ASSIGN(PersistentStore store, PersistentStore::open(cow));
+  SNAP_TRY(store.read_metadata(cancel));
+  RawImage base(origin, origin.size());
+  SNAP_ASSIGN(auto doubt, doubt_of_tail(store, base, cancel));
+  if (!doubt) return {};
+  Finding finding;
+  finding.code = DefectCode::kUnmergedTail;
+  finding.message = std::move(*doubt);
+  report.add(std::move(finding));
+  return {};
 }
 
 // Whether the store may be another origin's, as merge asks. A corrupt one is not read for it.
@@ -76,7 +96,10 @@ Result<int> run(Invocation& invocation) {
   }
   File& cow = store ? *store : *base;
   SNAP_ASSIGN(VerifyReport report, verify_store(cow, origin_size, invocation.cancel()));
-  if (store) SNAP_TRY(compare_identities(*base, cow, report, invocation.cancel()));
+  if (store) {
+    SNAP_TRY(compare_identities(*base, cow, report, invocation.cancel()));
+    SNAP_TRY(check_list_tail(*base, cow, report, invocation.cancel()));
+  }
   if (invocation.has("data") && report.header) {
     Progress progress;
     progress.set_size(report.exceptions * report.header->chunk_size * kSectorSize);

@@ -66,18 +66,11 @@ Result<void> check_origin_and_cow(const Invocation& invocation, File& origin, Fi
 }
 
 // What lies behind the view in the origin's file.
-static void deal_with_tail(const Invocation& invocation, OpenImage& open, Tail tail) {
+static void add_tail(OpenImage& open) {
   const std::shared_ptr<File>& origin = open.files.front();
   Image& view = open.image();
-  if (tail == Tail::kIgnore || view.size() >= origin->size()) return;
+  if (view.size() >= origin->size()) return;
   const uint64_t length = origin->size() - view.size();
-  if (tail == Tail::kLeaveOut) {
-    invocation.warn(
-        fmt::format("the last {} byte{} of '{}', behind its last whole sector, are no "
-                    "part of the view: they are left out",
-                    length, length == 1 ? "" : "s", origin->name()));
-    return;
-  }
   const auto view_file = std::make_shared<ImageFile>(view, true);
   open.parts.push_back(std::make_shared<PartFile>(
       view.name(), std::vector<PartSegment>{{view.size(), {{view_file, 0}}, 0},
@@ -102,7 +95,7 @@ Result<OpenImage> open_image(const Invocation& invocation, const ImageSpec& spec
     }
   }
   SNAP_ASSIGN(OpenImage open, open_layers(invocation, opener, spec));
-  if (!spec.stores.empty() && spec.view_parts.empty()) deal_with_tail(invocation, open, tail);
+  if (tail == Tail::kKeep && !spec.stores.empty() && spec.view_parts.empty()) add_tail(open);
   return open;
 }
 

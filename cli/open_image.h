@@ -20,18 +20,18 @@ struct OpenImage {
   Image& image() { return *layers.back(); }
 };
 
-// A view ends at the origin's last whole sector; its file may not.
+// A view ends at the origin's last whole sector, its file may not: the bytes behind it are part of
+// the image, as they are of the origin's.
 enum class Tail {
-  kLeaveOut,  // with a warning
-  kKeep,      // the bytes behind it are added, as a topmost layer
-  kIgnore,    // the caller cares for them
+  kKeep,    // added, as a topmost layer
+  kIgnore,  // the caller cares for them
 };
 
 // Opens it for reading, with --force-share and --ignore-invalid as given. Warns of what looks like
 // a mistake but need not be one. Errors: those of Opener and SnapshotImage::open; kInvalidArgument
 // when one file is named twice, or a lone store is named as if it were an image.
 Result<OpenImage> open_image(const Invocation& invocation, const ImageSpec& spec,
-                             Tail tail = Tail::kLeaveOut);
+                             Tail tail = Tail::kKeep);
 
 // The same, but the base is raw whatever its magic, as an ORIGIN is.
 Result<OpenImage> open_layers(const Invocation& invocation, const ImageSpec& spec);

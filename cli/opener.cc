@@ -185,6 +185,11 @@ std::vector<std::shared_ptr<File>> Opener::files() const {
   return files;
 }
 
+bool Opener::has_parent_option() const {
+  return invocation_.command().shared.find('P') != std::string_view::npos &&
+         invocation_.has("parent");
+}
+
 Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const FileSpec& spec,
                                                   const OpenOptions& options, Followed followed) {
   if (spec.format == "split") return open_split(path, options);
@@ -202,7 +207,11 @@ Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const
     SNAP_ASSIGN(driver, detect_format(*file));
     if (driver == nullptr) SNAP_TRY(check_raw(path, *file));
   }
-  if (driver == nullptr || driver->facts == nullptr) return file;
+  const bool is_raw = driver == nullptr || driver->facts == nullptr;
+  if (is_raw && spec.is_main && has_parent_option()) {
+    return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' has no parent", path));
+  }
+  if (is_raw) return file;
   if (options.access == Access::kReadWrite) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("'{}' is taken for {}, which can only be read", path, driver->name));
@@ -227,7 +236,7 @@ Result<std::shared_ptr<File>> Opener::open_format(const std::string& path,
     return Error(ErrorCode::kCorruption,
                  fmt::format("'{}' is marked as corrupt (--ignore-invalid reads it)", path));
   }
-  if (is_main && !facts.parent && invocation_.has("parent")) {
+  if (is_main && !facts.parent && has_parent_option()) {
     return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' has no parent", path));
   }
   FormatOptions options{invocation_.cancel()};
@@ -236,7 +245,7 @@ Result<std::shared_ptr<File>> Opener::open_format(const std::string& path,
   followed.push_back(file.get());
   if (facts.parent) {
     SNAP_ASSIGN(auto parent, open_parent(path, *facts.parent, is_main, followed));
-    if (is_main && invocation_.has("parent") && parent->size() < facts.size) {
+    if (is_main && has_parent_option() && parent->size() < facts.size) {
       invocation_.warn(
           fmt::format("the parent '{}' has {} bytes, and '{}' {}: what is missing of it "
                       "is read as zeros",
@@ -250,15 +259,25 @@ Result<std::shared_ptr<File>> Opener::open_format(const std::string& path,
 
 Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const ParentRef& parent,
                                                   bool is_main, const Followed& followed) {
-  const auto named = invocation_.value("parent");
+  const auto named = has_parent_option() ? invocation_.value("parent") : std::nullopt;
   if (named && is_main) {
     SNAP_ASSIGN(ImageSpec spec, parse_image_spec(*named));
     if (!spec.stores.empty()) {
       return Error(ErrorCode::kUnsupported, fmt::format("'{}': a view is no parent here", *named));
     }
-    if (parent.format == "raw") spec.base.format = "raw";
     spec.base.by_magic = true;
-    return open(spec.base, kLook);
+    if (parent.format != "raw") return open(spec.base, kLook);
+    spec.base.format = "raw";
+    SNAP_ASSIGN(auto file, open(spec.base, kLook));
+    if (!spec.base.is_whole_file()) return file;
+    SNAP_ASSIGN(const FormatDriver* const driver, detect_format(*file));
+    SNAP_ASSIGN(const KnownFormat* const known, detect_known_format(*file));
+    if (driver == nullptr && (known == nullptr || known->is_disk)) return file;
+    return Error(
+        ErrorCode::kUnsupported,
+        fmt::format("'{}' says that its parent is raw, and '{}' has the magic of {}: it is "
+                    "not that parent",
+                    path, *named, driver != nullptr ? driver->name : known->label));
   }
   const auto base = invocation_.value("base");
   SNAP_ASSIGN(const FileSpec spec, parent_spec(path, parent));

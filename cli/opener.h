@@ -48,6 +48,8 @@ class Opener {
 
   Result<std::shared_ptr<File>> open_source(const std::string& path, const FileSpec& spec,
                                             const OpenOptions& options, Followed followed = {});
+  // Whether --parent names the parent of an image here (to export it is a diff).
+  bool has_parent_option() const;
   Result<std::shared_ptr<File>> open_split(const std::string& path, const OpenOptions& options);
   Result<std::shared_ptr<File>> open_format(const std::string& path, std::shared_ptr<File> file,
                                             const FormatDriver& driver, bool is_main,

@@ -132,7 +132,8 @@ class Exporter {
       job_.progress.add(candidate.length);
     }
     if (identify_) identify(work, buffers);
-    if (options_.check_limit && options_.limit != nullptr) SNAP_TRY(check_limit(work.record));
+    if (options_.check_limit && options_.limit != nullptr)
+      SNAP_TRY(check_limit(work.record, buffers));
     if (!work.record.extents.empty()) gather(buffers, work.record);
     return {};
   }
@@ -162,7 +163,7 @@ class Exporter {
   }
 
   // What changes must lie where the store has exceptions.
-  Result<void> check_limit(const ChangeRecord& record) const {
+  Result<void> check_limit(const ChangeRecord& record, const Buffers& buffers) const {
     const std::lock_guard lock(limit_mutex_);
     for (const ChangeExtent& extent : record.extents) {
       uint64_t at = record.start() + extent.offset;
@@ -174,7 +175,9 @@ class Exporter {
           SNAP_ASSIGN(known,
                       options_.limit->extent_at(at, std::min(end, options_.limit->size()) - at));
         }
-        if (known.depth > 0) {
+        const size_t in_window = at - record.start();
+        if (known.depth > 0 && std::memcmp(buffers.a + in_window, buffers.b + in_window,
+                                           std::min(known.length, end - at)) != 0) {
           return Error(ErrorCode::kWrongBase,
                        fmt::format("'{}' and '{}' differ at byte {}, where the store has no "
                                    "exception: it does not say what changed between them",

@@ -82,6 +82,11 @@ constexpr std::array<Description, static_cast<size_t>(DefectCode::kCount)> kDesc
     {DefectCode::kOtherOrigin, "other-origin", Severity::kUnsafe, "does not look at it",
      "the store may be another disk's snapshot; or the disk was formatted in the snapshot",
      "naming the right origin"},
+    {DefectCode::kUnmergedTail, "unmerged-tail", Severity::kUnsafe,
+     "does not see these entries, until a writer revives them",
+     "a power cut tore the last write to the snapshot; or the beginning of the list was wiped, and "
+     "what the snapshot shows is not all that it had",
+     "'snaptool repair --beyond-end COW -o NEW' keeps them, 'snaptool merge --force' drops them"},
     {DefectCode::kLeakedChunks, "leaked-chunks", Severity::kNote, "never uses them again",
      "nothing but space is lost",
      "no need ('snaptool repair --compact COW -o NEW' leaves them out)"},

@@ -40,6 +40,7 @@ enum class DefectCode {
   kDataUnreadable,        // a data chunk that cannot be read
   kOldInTerminator,       // the entry that ends the list has an old chunk
   kOtherOrigin,           // a UUID that the origin bears is another in the view
+  kUnmergedTail,          // entries behind the terminator whose data the origin does not have
   kLeakedChunks,          // data chunks that no entry names, before the last that one does
   kCount,
 };

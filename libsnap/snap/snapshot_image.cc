@@ -7,6 +7,7 @@
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
+#include "libsnap/snap/tail.h"
 #include "libsnap/snap/verify.h"
 
 namespace snaptool {
@@ -47,6 +48,11 @@ Result<std::unique_ptr<SnapshotImage>> SnapshotImage::open(Image& origin, File& 
     const auto refusal = refusal_of(report, cow, "is not read", false);
     if (refusal && damage == Damage::kRefuse) return *refusal;
     image->doubts_ = doubts_of(report, cow.name());
+    if (report.count(DefectCode::kLiveBehindTerminator) > 0 && !refusal) {
+      SNAP_TRY(image->store_.read_metadata(cancel));
+      SNAP_ASSIGN(auto doubt, doubt_of_tail(image->store_, origin, cancel));
+      if (doubt) image->doubts_.push_back(std::move(*doubt));
+    }
   }
   SNAP_ASSIGN(image->table_, ExceptionTable::load(image->store_, cancel));
   return image;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libsnap/snap/tail.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -52,6 +54,16 @@ Result<TailCheck> check_tail(PersistentStore& store, Image& origin, const Cancel
     break;
   }
   return check;
+}
+
+Result<std::optional<std::string>> doubt_of_tail(PersistentStore& store, Image& origin,
+                                                 const Cancel& cancel) {
+  SNAP_ASSIGN(const TailCheck tail, check_tail(store, origin, cancel));
+  if (!tail.missing) return std::optional<std::string>();
+  return std::optional(fmt::format(
+      "{} entries lie behind the end of the list of '{}', and the origin does not have the data of "
+      "origin chunk {:#x}: was the beginning of the list wiped?",
+      tail.entries, store.cow().name(), tail.missing->old_chunk));
 }
 
 }  // namespace snaptool

@@ -22,4 +22,9 @@ struct TailCheck {
 // Requires: read_metadata succeeded. Errors: kIo, kInterrupted.
 Result<TailCheck> check_tail(PersistentStore& store, Image& origin, const Cancel& cancel);
 
+// The same as a sentence, of a store with entries behind its end; nothing where they may be
+// cleared. Errors: as check_tail.
+Result<std::optional<std::string>> doubt_of_tail(PersistentStore& store, Image& origin,
+                                                 const Cancel& cancel);
+
 }  // namespace snaptool

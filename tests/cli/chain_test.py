@@ -178,6 +178,15 @@ class Claims(ChainTest):
         self.good(*export)
         self.good("apply", "--verify-base", self.path("d"), old, "-o", self.path("out"))
         self.assertEqual(self.path("out").read_bytes(), new.read_bytes())
+        # Units of what is told may be larger than the store's chunks.
+        small, view = self.path("small"), self.write("view", base)
+        write_store(small, 1, [9], lambda _: base[9 * 512:10 * 512])
+        with open(view, "r+b") as file:
+            file.seek(9 * 512)
+            file.write(bytes(512))
+        for option in ("--verify", "--verify-base"):
+            self.good("export", view, "--base", self.write("base", base), "--changes", small, option, "-o", self.path("s"),
+                      "--force")
         changed = bytearray(new.read_bytes())
         changed[self.rng.randrange(8192, MIB)] ^= 1
         new.write_bytes(changed)
