@@ -29,7 +29,7 @@ def mbr(content):
     return content
 
 
-class KnownFormats(ScratchTest):
+class FormatsTest(ScratchTest):
     def setUp(self):
         super().setUp()
         self.rng = random.Random(f"{SEED}{self.id()}")
@@ -61,6 +61,8 @@ class KnownFormats(ScratchTest):
         hybrid = mbr(bytearray(with_magic(32769, b"CD001")))
         yield "iso", bytes(hybrid), True
 
+
+class KnownFormats(FormatsTest):
     def archives(self):
         data = self.raw.read_bytes()
         yield "gzip", gzip.compress(data)
@@ -148,6 +150,8 @@ class KnownFormats(ScratchTest):
         self.assertEqual(run("hash", self.file).returncode, 0)
         self.assertEqual(run("hash", f"{self.file}#+64k").returncode, 0)
 
+
+class TakenAsRaw(FormatsTest):
     def test_an_origin_may_have_any_magic(self):
         cow = self.scratch / "cow"
         write_store(cow, 8, [1], lambda _: self.rng.randbytes(4096))
@@ -184,7 +188,7 @@ class KnownFormats(ScratchTest):
                 self.assertEqual(done.returncode, 0, (name, done.stderr))
 
 
-class NewerVersions(KnownFormats):
+class NewerVersions(FormatsTest):
     """Of snaptool's own formats: named, and not called damaged or no diff."""
 
     def assert_newer(self, made, at, byte, *commands):
