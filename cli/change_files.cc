@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "cli/json.h"
+#include "cli/stdio.h"
 #include "formats/rbd/rbd_diff.h"
 #include "libsnap/base/zstd.h"
 #include "libsnap/diff/snapdiff.h"
@@ -43,6 +44,7 @@ Result<std::unique_ptr<ChangeFile>> ChangeFile::open(const std::string& path, st
     opened->head_.assign(head.begin(), head.begin() + static_cast<ptrdiff_t>(size));
   } else {
     SNAP_ASSIGN(opened->file_, PosixFile::open(path, {Access::kRead, false}));
+    SNAP_TRY(check_not_printed_to(*opened->file_->id(), path));
     size = std::min<uint64_t>(head.size(), opened->file_->size());
     SNAP_TRY(opened->file_->read_at(0, std::span(head).first(size)));
   }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 
@@ -135,7 +136,9 @@ class Runner {
   Runner(const Invocation& invocation, Opened& opened)
       : invocation_(invocation), opened_(opened), session_(*opened.session), buffer_(kIoPiece) {}
 
-  Result<void> run_line(uint64_t number, const std::string& line);
+  // What of a command can be wrong before anything is done.
+  Result<void> check(const ScriptCommand& command) const;
+  Result<void> run(const ScriptCommand& command);
   // The status to exit with: that of the first request that was refused.
   int status() const { return status_; }
   Result<void> finish();
@@ -162,23 +165,29 @@ bool is_refusal(const Error& error) {
          error.code() == ErrorCode::kUnsupported;
 }
 
-Result<void> Runner::run_line(uint64_t number, const std::string& line) {
-  line_ = number;
-  const auto in_line = [&](const Error& error) {
-    return error.with_context(fmt::format("line {}", number));
-  };
-  const auto words = split_words(line);
-  if (!words) return in_line(words.error());
-  if (words->empty()) return {};
-  const auto command = parse_script_command(*words);
-  if (!command) return in_line(command.error());
-  const auto done = run_command(*command);
+Result<void> Runner::check(const ScriptCommand& command) const {
+  for (const std::string& name : command.names) {
+    if (session_.has(name)) continue;
+    return Error(ErrorCode::kInvalidArgument, fmt::format("there is no snapshot '{}'", name));
+  }
+  SNAP_TRY(check_range(*opened_.origin.top, command.offset, command.length));
+  if (const auto pattern = command.options.value("pattern")) SNAP_TRY(parse_byte(*pattern));
+  const auto input = command.options.value("input");
+  if (input && (!std::filesystem::exists(*input) || std::filesystem::is_regular_file(*input))) {
+    SNAP_TRY(DataSource::open({input, {}, command.length}));
+  }
+  return {};
+}
+
+Result<void> Runner::run(const ScriptCommand& command) {
+  line_ = command.line;
+  auto done = run_command(command);
   if (done) return {};
-  const Error error = in_line(done.error());
+  Error error = std::move(done).error().with_context(fmt::format("line {}", line_));
   // A file system that is full is no full snapshot: from there on nothing can be relied on.
   if (!is_refusal(error) || error.sys_errno() != 0) return error;
   if (invocation_.json()) {
-    results_.push_back({{"line", number}, {"error", error_code_name(error.code())}});
+    results_.push_back({{"line", line_}, {"error", error_code_name(error.code())}});
   }
   print_error(fmt::format("snaptool batch: {}\n", printable(error.describe())));
   if (status_ == kExitDone) status_ = exit_status_of(error.code());
@@ -293,24 +302,25 @@ Result<int> run(Invocation& invocation) {
     file.open(path);
     if (!file) return Error::from_errno(errno, fmt::format("cannot open '{}'", path));
   }
-  std::istream& script = path == "-" ? std::cin : file;
+  SNAP_ASSIGN(const auto script, parse_script(path == "-" ? std::cin : file, invocation.cancel()));
   SNAP_ASSIGN(Opened opened, open_session(invocation));
   Runner runner(invocation, opened);
-  Result<void> result;
-  std::string line;
-  for (uint64_t number = 1; result && std::getline(script, line); ++number) {
-    if (invocation.cancel().requested()) {
-      result = Error(ErrorCode::kInterrupted, "interrupted");
-    } else {
-      result = runner.run_line(number, line);
+  for (const ScriptCommand& command : script) {
+    if (auto right = runner.check(command); !right) {
+      return std::move(right).error().with_context(fmt::format("line {}", command.line));
     }
   }
-  if (result && script.bad()) result = Error::from_errno(EIO, fmt::format("read '{}'", path));
+  Result<void> result;
+  for (const ScriptCommand& command : script) {
+    result = invocation.cancel().requested() ? Error(ErrorCode::kInterrupted, "interrupted")
+                                             : runner.run(command);
+    if (!result) break;
+  }
   if (!result && result.error().code() == ErrorCode::kInterrupted) {
     return std::move(result).error().with_note(
         "what was flushed is kept, of the rest any part may be");
   }
-  // What was done before a mistake in the script stays done.
+  // What was done before an error stays done.
   const auto flushed = opened.session->flush();
   if (!result) return std::move(result).error();
   SNAP_TRY(flushed);
@@ -335,7 +345,9 @@ CommandSpec batch_command() {
       "What was done is durable after flush, after merge and at the end; copies out of the origin "
       "are before it changes. What is full follows the kernel's rules: a P is invalidated, a PO "
       "overflows, and N keeps nothing beyond the end. A request that the kernel would refuse is "
-      "told, and the script goes on; a mistake in the script ends it.";
+      "told, and the script goes on. SCRIPT is read whole, and a mistake in it is told, before "
+      "anything "
+      "is done.";
   OptionSpec snapshot{0,
                       "snapshot",
                       OptionKind::kValue,

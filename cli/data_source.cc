@@ -14,23 +14,11 @@
 #include <charconv>
 
 #include "cli/signals.h"
+#include "cli/stdio.h"
 #include "libsnap/base/check.h"
 
 namespace snaptool::cli {
 namespace {
-
-Result<std::byte> parse_byte(std::string_view text) {
-  const bool hex = text.substr(0, 2) == "0x" || text.substr(0, 2) == "0X";
-  const std::string_view digits = hex ? text.substr(2) : text;
-  unsigned value = 0;
-  const auto [end, ec] =
-      std::from_chars(digits.data(), digits.data() + digits.size(), value, hex ? 16 : 10);
-  if (ec != std::errc() || end != digits.data() + digits.size() || value > 255) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("-P takes a byte, from 0 to 255 or 0x00 to 0xff, not '{}'", text));
-  }
-  return static_cast<std::byte>(value);
-}
 
 // The bytes from here to the end of a file or block device; nothing for anything else.
 std::optional<uint64_t> rest_of(int fd, int64_t at) {
@@ -58,6 +46,19 @@ Result<void> wait_for_data(int fd) {
 }
 
 }  // namespace
+
+Result<std::byte> parse_byte(std::string_view text) {
+  const bool hex = text.substr(0, 2) == "0x" || text.substr(0, 2) == "0X";
+  const std::string_view digits = hex ? text.substr(2) : text;
+  unsigned value = 0;
+  const auto [end, ec] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), value, hex ? 16 : 10);
+  if (ec != std::errc() || end != digits.data() + digits.size() || value > 255) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("-P takes a byte, from 0 to 255 or 0x00 to 0xff, not '{}'", text));
+  }
+  return static_cast<std::byte>(value);
+}
 
 std::optional<FileId> DataSource::id() const {
   struct stat st {};
@@ -115,6 +116,7 @@ Result<DataSource> DataSource::open(const Request& request) {
       return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' is a directory", path));
     }
   }
+  if (const auto id = source.id()) SNAP_TRY(check_not_printed_to(*id, path));
   const off_t at = ::lseek(source.fd_, 0, SEEK_CUR);
   if (at >= 0) {
     const auto rest = rest_of(source.fd_, at);

@@ -14,6 +14,9 @@ namespace snaptool::cli {
 // What messages call "-".
 inline constexpr const char* kStandardInput = "standard input";
 
+// The byte that -P takes: 0 to 255, or 0x00 to 0xff. Errors: kInvalidArgument.
+Result<std::byte> parse_byte(std::string_view text);
+
 // Where the bytes of a write come from: a file, standard input, or one byte over and over.
 class DataSource {
  public:

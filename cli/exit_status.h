@@ -17,7 +17,7 @@ inline constexpr int kExitDamagedInput = 65;
 inline constexpr int kExitWrongBase = 66;
 inline constexpr int kExitNoSpace = 73;
 inline constexpr int kExitBusy = 75;
-inline constexpr int kExitInterrupted = 130;  // 143 when it was SIGTERM
+inline constexpr int kExitInterrupted = 130;  // 143 when it was SIGTERM, 129 SIGHUP
 inline constexpr int kExitBrokenPipe = 141;
 
 // The one table from error codes to exit statuses.

@@ -69,7 +69,8 @@ int report_error(std::string_view command, const Error& error) {
                         command.empty() ? "" : fmt::format("{} ", command));
   }
   print_message(command, text);
-  if (error.code() == ErrorCode::kInterrupted && stop_signal() == SIGTERM) return 128 + SIGTERM;
+  // What a shell would say of SIGTERM and SIGHUP.
+  if (error.code() == ErrorCode::kInterrupted && stop_signal() > 0) return 128 + stop_signal();
   return exit_status_of(error.code());
 }
 

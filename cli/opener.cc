@@ -9,6 +9,7 @@
 
 #include "cli/format_file.h"
 #include "cli/split_raw.h"
+#include "cli/stdio.h"
 #include "formats/known_format.h"
 #include "formats/lvm2/physical_volume.h"
 #include "formats/partition/partition_table.h"
@@ -166,6 +167,7 @@ Result<std::shared_ptr<File>> Opener::open_path(const std::string& path,
     }
   }
   SNAP_ASSIGN(auto opened, PosixFile::open(path, wanted));
+  SNAP_TRY(check_not_printed_to(*opened->id(), path));
   if (opened->distrusts_map() && warned_of_map_.insert(path).second) {
     invocation_.warn(
         fmt::format("the file system's map of '{}' shows fewer data than the file has "

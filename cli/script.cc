@@ -111,4 +111,20 @@ Result<ScriptCommand> parse_script_command(const std::vector<std::string>& words
   return command;
 }
 
+Result<std::vector<ScriptCommand>> parse_script(std::istream& script, const Cancel& cancel) {
+  std::vector<ScriptCommand> commands;
+  std::string line;
+  for (uint64_t number = 1; std::getline(script, line); ++number) {
+    if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+    const auto words = split_words(line);
+    if (words && words->empty()) continue;
+    auto command = words ? parse_script_command(*words) : words.error();
+    if (!command) return std::move(command).error().with_context(fmt::format("line {}", number));
+    command->line = number;
+    commands.push_back(*std::move(command));
+  }
+  if (script.bad()) return Error::from_errno(EIO, "read the script");
+  return commands;
+}
+
 }  // namespace snaptool::cli

@@ -26,7 +26,7 @@ void install_signal_handlers() {
   struct sigaction action {};
   action.sa_flags = SA_RESTART;
   action.sa_handler = on_stop;
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction before {};
     // A signal that is ignored (nohup, a background job) stays ignored.
     if (::sigaction(signal, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;
@@ -36,6 +36,8 @@ void install_signal_handlers() {
   ::sigaction(SIGUSR1, &action, nullptr);
   action.sa_handler = SIG_IGN;
   ::sigaction(SIGPIPE, &action, nullptr);
+  // The write that passes a limit then says so.
+  ::sigaction(SIGXFSZ, &action, nullptr);
 }
 
 const Cancel& stop_requested() { return g_cancel; }

@@ -7,12 +7,17 @@
 #include <string_view>
 
 #include "libsnap/base/result.h"
+#include "libsnap/io/file.h"
 
 namespace snaptool::cli {
 
 // Occupies descriptors 0 to 2 where they are closed, so that no file that is opened gets one of
 // them: a message would go into it. Using such a stream is still an error.
 void occupy_standard_streams();
+
+// That what the program prints does not go into a file that it reads or writes otherwise. Errors:
+// kInvalidArgument.
+Result<void> check_not_printed_to(const FileId& file, const std::string& name);
 
 // Writes all of it to a descriptor. Errors: kIo (errno EPIPE when the reader is gone), kNoSpace.
 Result<void> write_all(int fd, std::span<const std::byte> bytes);

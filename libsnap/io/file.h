@@ -77,6 +77,10 @@ class File {
     return id() ? std::vector{Storage{*id(), 0, size()}} : std::vector<Storage>();
   }
 
+  // The mode bits that a new file made from it may have, so that nobody can read there what he
+  // cannot read here.
+  virtual unsigned permissions() const { return 0666; }
+
   // Fills `out` from `offset`.
   // Errors: kCorruption when the range passes the end of the file (never zeros for missing data);
   // kIo.

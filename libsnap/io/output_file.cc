@@ -6,123 +6,178 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
+#include <vector>
 
 #include "libsnap/io/storage.h"
 
 namespace snaptool {
 namespace {
 
+namespace fs = std::filesystem;
+
+Error refuse(std::string why) { return {ErrorCode::kInvalidArgument, std::move(why)}; }
+
 // The file behind symbolic links, or the path itself when there is none yet.
-std::string resolve_links(const std::string& path) {
-  std::error_code ec;
-  const auto resolved = std::filesystem::weakly_canonical(path, ec);
-  return ec ? path : resolved.string();
+Result<std::string> resolve_links(const std::string& path) {
+  std::error_code failed;
+  if (fs::is_symlink(path, failed) && !fs::exists(path, failed)) {
+    return refuse(
+        fmt::format("'{}' is a symbolic link to '{}', which is not there: name the file "
+                    "that is to be made",
+                    path, fs::read_symlink(path, failed).string()));
+  }
+  const auto resolved = fs::weakly_canonical(path, failed);
+  return failed ? path : resolved.string();
+}
+
+// A file without a name that can be given one; -1: the file system has none such.
+int open_unnamed(const std::string& path) {
+  if (::access("/proc/self/fd", X_OK) != 0) return -1;  // it is named by that
+  std::string folder = fs::path(path).parent_path().string();
+  if (folder.empty()) folder = ".";
+  return ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+}
+
+// A name beside the path that nobody has. The file that it names is there, for its owner only.
+Result<int> open_temporary(const std::string& path, std::string& name) {
+  constexpr std::string_view kEnding = ".partial";
+  name = fmt::format("{}.XXXXXX{}", path, kEnding);
+  const int fd = ::mkostemps(name.data(), kEnding.size(), O_CLOEXEC);
+  if (fd >= 0) return fd;
+  const int err = errno;
+  name.clear();
+  return Error::from_errno(err, fmt::format("cannot create '{}'", path));
+}
+
+void copy_attributes(int from, int to) {
+  std::vector<char> names(64 * kKiB);
+  const ssize_t length = ::flistxattr(from, names.data(), names.size());
+  std::vector<char> value(64 * kKiB);
+  for (ssize_t at = 0; at < length; at += static_cast<ssize_t>(std::strlen(&names[at])) + 1) {
+    const ssize_t size = ::fgetxattr(from, &names[at], value.data(), value.size());
+    // What may not be set, or cannot be told here, is left out.
+    if (size >= 0) {
+      (void)::fsetxattr(to, &names[at], value.data(), static_cast<size_t>(size), 0);
+    }
+  }
 }
 
 }  // namespace
 
-// Whether what is at the path can become the output. Opens a device: then there is nothing more to
-// do, and it returns true.
-Result<bool> OutputFile::check_path(const std::string& path, uint64_t size,
-                                    const std::vector<const File*>& inputs) {
+// Whether what is at the path can become the output. Opens what would be replaced, or the device,
+// which then is the output.
+Result<std::unique_ptr<OutputFile>> OutputFile::look(const std::string& path, uint64_t size,
+                                                     const std::vector<const File*>& inputs,
+                                                     bool replace) {
+  std::unique_ptr<OutputFile> output(new OutputFile);
+  SNAP_ASSIGN(output->path_, resolve_links(path));
+  output->given_ = path;
+  output->replace_ = replace;
+  for (const File* input : inputs) output->permissions_ &= input->permissions();
   struct stat st {};
-  if (::stat(path_.c_str(), &st) != 0) return false;
+  if (::stat(output->path_.c_str(), &st) != 0) return output;
   const FileId id = S_ISBLK(st.st_mode) ? FileId{0, st.st_rdev} : FileId{st.st_dev, st.st_ino};
   // A loop device or partition may be an input under another name.
-  const auto there = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)
-                         ? PosixFile::open(path_, {Access::kRead, true})
-                         : Error(ErrorCode::kUnsupported, "neither");
+  const bool is_storage = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode);
+  const auto there = is_storage ? PosixFile::open(output->path_, {Access::kRead, true})
+                                : Error(ErrorCode::kUnsupported, "neither");
   for (const File* input : inputs) {
     if (input->id() == id || (there && share_storage(**there, *input))) {
-      return Error(
-          ErrorCode::kInvalidArgument,
+      return refuse(
           fmt::format("'{}' is an input: it cannot be the output too; name another file", path));
     }
   }
-  if (!replace_) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' exists already (--force replaces it)", path));
+  if (!replace) return refuse(fmt::format("'{}' exists already (--force replaces it)", path));
+  if (!is_storage) return refuse(fmt::format("'{}' is not a file or block device", path));
+  SNAP_ASSIGN(auto file, PosixFile::open(output->path_, {.access = Access::kReadWrite}));
+  if (S_ISREG(st.st_mode)) {
+    output->replaced_ = std::move(file);
+    return output;
   }
-  if (S_ISREG(st.st_mode)) return false;
-  if (!S_ISBLK(st.st_mode)) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is not a file or block device", path));
-  }
-  SNAP_ASSIGN(file_, PosixFile::open(path_, {.access = Access::kReadWrite}));
-  if (file_->size() < size) {
+  if (file->size() < size) {
     return Error(ErrorCode::kNoSpace,
-                 fmt::format("'{}' has {} bytes, but {} are needed", path, file_->size(), size));
+                 fmt::format("'{}' has {} bytes, but {} are needed", path, file->size(), size));
   }
-  return true;
+  output->file_ = std::move(file);
+  output->is_device_ = true;
+  return output;
+}
+
+Result<void> OutputFile::make_file() {
+  int fd = open_unnamed(path_);
+  if (fd < 0) {
+    SNAP_ASSIGN(fd, open_temporary(path_, temporary_));
+  }
+  SNAP_ASSIGN(file_, PosixFile::adopt(fd, given_, Access::kReadWrite));
+  return {};
 }
 
 Result<std::unique_ptr<OutputFile>> OutputFile::create(const std::string& path, uint64_t size,
                                                        const std::vector<const File*>& inputs,
                                                        bool replace) {
-  std::unique_ptr<OutputFile> output(new OutputFile);
-  output->path_ = resolve_links(path);
-  output->replace_ = replace;
-  SNAP_ASSIGN(const bool is_device, output->check_path(path, size, inputs));
-  if (is_device) return output;
-  output->temporary_ = fmt::format("{}.{}.partial", output->path_, ::getpid());
-  const int fd =
-      ::open(output->temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-  if (fd < 0) {
-    const int err = errno;
-    output->temporary_.clear();
-    return Error::from_errno(err, fmt::format("cannot create '{}'", path));
-  }
-  SNAP_ASSIGN(output->file_, PosixFile::adopt(fd, path, Access::kReadWrite));
+  SNAP_ASSIGN(auto output, look(path, size, inputs, replace));
+  if (output->is_device_) return output;
+  SNAP_TRY(output->make_file());
   // A file that is cut to nothing is written out by ext4 when it is closed (auto_da_alloc).
   if (size > 0) SNAP_TRY(output->file_->resize(size));
   return output;
 }
 
+Result<void> OutputFile::open_partial(const std::vector<const File*>& inputs) {
+  const std::string& name = temporary_;
+  const int made = ::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (made < 0 && errno != EEXIST) {
+    return Error::from_errno(errno, fmt::format("cannot create '{}'", given_));
+  }
+  if (made >= 0) ::close(made);
+  struct stat st {};
+  if (::lstat(name.c_str(), &st) != 0 || !S_ISREG(st.st_mode)) {
+    return refuse(fmt::format("'{}' is not a file: remove it, or name another output", name));
+  }
+  for (const File* input : inputs) {
+    if (input->id() == FileId{st.st_dev, st.st_ino}) {
+      return refuse(fmt::format("'{}' is an input: name another output than '{}'", name, given_));
+    }
+  }
+  SNAP_ASSIGN(file_, PosixFile::open(name, {.access = Access::kReadWrite, .no_follow = true}));
+  // What was opened counts, not what had the name before.
+  if (::fstat(file_->fd(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 ||
+      st.st_uid != ::geteuid() || (st.st_mode & 022) != 0) {
+    return refuse(
+        fmt::format("'{}' has several names, is somebody else's, or others may write it: it is not "
+                    "gone on with; remove it, or name another output",
+                    name));
+  }
+  return {};
+}
+
 Result<std::unique_ptr<OutputFile>> OutputFile::resume(const std::string& path, uint64_t size,
                                                        const std::vector<const File*>& inputs,
                                                        bool replace) {
-  std::unique_ptr<OutputFile> output(new OutputFile);
-  output->path_ = resolve_links(path);
-  output->replace_ = replace;
+  SNAP_ASSIGN(auto output, look(path, size, inputs, replace));
+  if (output->is_device_) return output;
   output->keep_ = true;
-  SNAP_ASSIGN(const bool is_device, output->check_path(path, size, inputs));
-  if (is_device) return output;
   output->temporary_ = output->path_ + ".partial";
-  const std::string& name = output->temporary_;
-  struct stat st {};
-  const bool there = ::lstat(name.c_str(), &st) == 0;
-  if (there && !S_ISREG(st.st_mode)) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is not a file: remove it, or name another output", name));
-  }
-  for (const File* input : inputs) {
-    if (there && input->id() == FileId{st.st_dev, st.st_ino}) {
-      return Error(ErrorCode::kInvalidArgument,
-                   fmt::format("'{}' is an input: name another output than '{}'", name, path));
-    }
-  }
+  SNAP_TRY(output->open_partial(inputs));
   // One without a byte is what a crash left at once.
-  output->resumed_ = there && st.st_size > 0;
-  if (!there) {
-    const int fd = ::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (fd < 0) return Error::from_errno(errno, fmt::format("cannot create '{}'", path));
-    ::close(fd);
+  const uint64_t left = output->file_->size();
+  output->resumed_ = left > 0;
+  if (output->resumed_ && left != size && !replace) {
+    return refuse(
+        fmt::format("'{}' is there and has {} bytes, not {}: it is of something else "
+                    "(--force writes over it)",
+                    output->temporary_, left, size));
   }
-  SNAP_ASSIGN(output->file_, PosixFile::open(name, {.access = Access::kReadWrite}));
-  if (output->resumed_ && output->file_->size() != size && !replace) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is there and has {} bytes, not {}: it is of something else "
-                             "(--force writes over it)",
-                             name, output->file_->size(), size));
-  }
-  if (output->file_->size() != size) SNAP_TRY(output->file_->resize(size));
+  if (left != size) SNAP_TRY(output->file_->resize(size));
   return output;
 }
 
@@ -132,7 +187,7 @@ OutputFile::~OutputFile() {
 
 Result<bool> OutputFile::clone(const File& source, uint64_t length) {
   const auto* const posix = dynamic_cast<const PosixFile*>(&source);
-  if (posix == nullptr || posix->is_block_device() || temporary_.empty()) return false;
+  if (posix == nullptr || posix->is_block_device() || is_device_) return false;
   if (::ioctl(file_->fd(), FICLONE, posix->fd()) != 0) return false;
   const uint64_t size = file_->size();
   SNAP_TRY(file_->resize(length));  // cuts off what follows, so that it comes back as zeros
@@ -140,32 +195,71 @@ Result<bool> OutputFile::clone(const File& source, uint64_t length) {
   return true;
 }
 
+void OutputFile::set_permissions() {
+  if (replaced_ == nullptr) {
+    const mode_t mask = ::umask(0);
+    ::umask(mask);
+    (void)::fchmod(file_->fd(), (permissions_ | 0600U) & 0666U & ~mask);
+    return;
+  }
+  struct stat st {};
+  if (::fstat(replaced_->fd(), &st) != 0) return;
+  // Who cannot give it to its owner leaves it to nobody but himself and those who could before.
+  const bool owned = ::fchown(file_->fd(), st.st_uid, st.st_gid) == 0;
+  copy_attributes(replaced_->fd(), file_->fd());
+  (void)::fchmod(file_->fd(), owned ? st.st_mode & 07777U : replaced_->permissions() | 0600U);
+}
+
+// Gives the file its name. Errors: kInvalidArgument when somebody else has it; kIo.
+Result<void> OutputFile::name_it() {
+  const std::string unnamed = fmt::format("/proc/self/fd/{}", file_->fd());
+  const std::string& from = temporary_.empty() ? unnamed : temporary_;
+  int err = 0;
+  if (replace_) {
+    std::string name = temporary_;
+    if (temporary_.empty()) {
+      // There is no call that links over a name.
+      SNAP_ASSIGN(const int fd, open_temporary(path_, name));
+      ::close(fd);
+      ::unlink(name.c_str());
+      if (::linkat(AT_FDCWD, from.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+        return Error::from_errno(errno, fmt::format("cannot name the new file '{}'", path_));
+      }
+    }
+    err = ::rename(name.c_str(), path_.c_str()) == 0 ? 0 : errno;
+    if (err != 0 && temporary_.empty()) ::unlink(name.c_str());
+  } else if (temporary_.empty()) {
+    err = ::linkat(AT_FDCWD, from.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0
+                                                                                            : errno;
+  } else {
+    const char* const name = temporary_.c_str();
+    err = ::renameat2(AT_FDCWD, name, AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) == 0 ? 0 : errno;
+    if (err == EINVAL || err == ENOSYS) {  // not offered here: a link never replaces either
+      err = ::link(name, path_.c_str()) == 0 ? 0 : errno;
+      if (err == 0) ::unlink(name);
+    }
+  }
+  if (err == 0) return {};
+  if (err == EEXIST) {
+    return refuse(fmt::format("'{}' was made by somebody else meanwhile", path_));
+  }
+  return Error::from_errno(err, fmt::format("cannot name the new file '{}'", path_));
+}
+
 Result<void> OutputFile::commit(bool durable) {
+  if (!is_device_) set_permissions();
   if (durable) SNAP_TRY(file_->flush());
-  if (temporary_.empty()) {
+  if (is_device_) {
     committed_ = true;
     return {};
   }
-  int err = 0;
-  if (replace_) {
-    err = ::rename(temporary_.c_str(), path_.c_str()) == 0 ? 0 : errno;
-  } else {
-    err = ::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) == 0
-              ? 0
-              : errno;
-    if (err == EINVAL ||
-        err == ENOSYS) {  // not offered by this file system: a link never replaces either
-      err = ::link(temporary_.c_str(), path_.c_str()) == 0 ? 0 : errno;
-      if (err == 0) ::unlink(temporary_.c_str());
-    }
-    if (err == EEXIST) {
-      return Error(ErrorCode::kInvalidArgument,
-                   fmt::format("'{}' was made by somebody else meanwhile", path_));
-    }
-  }
-  if (err != 0) return Error::from_errno(err, fmt::format("cannot name the new file '{}'", path_));
+  SNAP_TRY(name_it());
   committed_ = true;
-  return durable ? flush_folder_of(path_) : Result<void>();
+  if (!durable) return {};
+  auto flushed = flush_folder_of(path_);
+  if (flushed) return {};
+  return std::move(flushed).error().with_context(
+      fmt::format("'{}' is complete, but a power cut may still take its name away", given_));
 }
 
 }  // namespace snaptool

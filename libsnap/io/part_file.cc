@@ -47,6 +47,12 @@ std::vector<Storage> PartFile::storages() const {
   return storages;
 }
 
+unsigned PartFile::permissions() const {
+  unsigned permissions = File::permissions();
+  for (const File* file : files_) permissions &= file->permissions();
+  return permissions;
+}
+
 uint64_t PartFile::missing() const {
   uint64_t missing = 0;
   for (const PartSegment& segment : segments_) {

@@ -32,6 +32,7 @@ class PartFile : public File {
   const std::string& name() const override { return name_; }
   uint64_t size() const override { return size_; }
   std::vector<Storage> storages() const override;
+  unsigned permissions() const override;
   // How many of its bytes lie beyond the ends of the files that they should be in.
   uint64_t missing() const;
   Result<void> read_at(uint64_t offset, std::span<std::byte> out) override;

@@ -51,6 +51,7 @@ Result<std::unique_ptr<PosixFile>> PosixFile::open(const std::string& path,
   const bool write = options.access == Access::kReadWrite;
   // O_NONBLOCK so that a FIFO named by mistake is refused below instead of waited for.
   int flags = (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK;
+  if (options.no_follow) flags |= O_NOFOLLOW;
   struct stat before {};
   if (write && ::stat(path.c_str(), &before) == 0 && S_ISBLK(before.st_mode)) flags |= O_EXCL;
   // What is only read keeps its access time, where its owner (or root) asks.
@@ -84,7 +85,7 @@ Result<std::unique_ptr<PosixFile>> PosixFile::open(const std::string& path,
 }
 
 Result<std::unique_ptr<PosixFile>> PosixFile::create(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) {
     const int err = errno;
     if (err == EEXIST) {
@@ -138,6 +139,14 @@ Result<void> PosixFile::check_not_read_only() const {
 }
 
 PosixFile::~PosixFile() { ::close(fd_); }
+
+unsigned PosixFile::permissions() const {
+  struct stat st {};
+  if (::fstat(fd_, &st) != 0) return 0600;
+  // The group of a new file is another one, mostly.
+  const unsigned group = st.st_gid == ::getegid() ? 060U : (st.st_mode & 06U) << 3U;
+  return st.st_mode & (0606U | group);
+}
 
 Result<void> PosixFile::read_at(uint64_t offset, std::span<std::byte> out) {
   if (!within(size(), offset, out.size())) {

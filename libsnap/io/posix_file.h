@@ -15,6 +15,8 @@ struct OpenOptions {
   Access access = Access::kRead;
   // Take no lock and respect none. For readers only: a writer's checks are never skipped.
   bool force_share = false;
+  // Refuse a symbolic link.
+  bool no_follow = false;
 };
 
 // A regular file or block device of this machine.
@@ -28,7 +30,8 @@ class PosixFile : public File {
   static Result<std::unique_ptr<PosixFile>> open(const std::string& path,
                                                  const OpenOptions& options);
 
-  // Makes a new, empty file, locked for writing, and flushes its folder. Errors: kInvalidArgument
+  // Makes a new, empty file that only its owner can open, locked for writing, and flushes its
+  // folder. Errors: kInvalidArgument
   // when there is one already; kIo, kNoSpace. Crash: it is there, empty, or it is not.
   static Result<std::unique_ptr<PosixFile>> create(const std::string& path);
 
@@ -41,6 +44,7 @@ class PosixFile : public File {
   const std::string& name() const override { return name_; }
   uint64_t size() const override { return size_.load(); }
   std::optional<FileId> id() const override { return id_; }
+  unsigned permissions() const override;
   Result<void> read_at(uint64_t offset, std::span<std::byte> out) override;
   Result<void> write_at(uint64_t offset, std::span<const std::byte> data) override;
   Result<void> zero_at(uint64_t offset, uint64_t length, ZeroMode mode) override;

@@ -42,6 +42,11 @@ Result<void> Session::add(const std::string& name, File& cow, StoreKind kind,
   return {};
 }
 
+bool Session::has(const std::string& name) const {
+  return std::any_of(members_.begin(), members_.end(),
+                     [&](const auto& member) { return member->name == name; });
+}
+
 Result<Session::Member*> Session::find(const std::string& name) {
   for (const auto& member : members_) {
     if (member->name == name) return member.get();

@@ -30,6 +30,9 @@ class Session {
   Result<void> add(const std::string& name, File& cow, StoreKind kind, uint64_t chunk_sectors,
                    const Cancel& cancel);
 
+  // Whether a snapshot of that name was added.
+  bool has(const std::string& name) const;
+
   // All of these: kInvalidArgument when there is no such snapshot, it waits, or the range does not
   // lie in it; else those of Snapshot and Origin.
   Result<void> read(const std::string& name, uint64_t offset, std::span<std::byte> out);

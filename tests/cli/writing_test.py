@@ -453,13 +453,20 @@ status a
     def test_mistakes_name_their_line(self):
         self.create()
         for bad in ("nonsense", "write a 0", "write b 0 512 -P 1", "write a 0 8M -P 1", "write a 100 512 -P 1",
-                    "write-origin 8M 512 -P 1", "write a 0 512 -i none", "handover a a", "'"):
+                    "write-origin 8M 512 -P 1", "write a 0 512 -i none", "write a 0 512 -P 300", "'"):
             done = self.batch(f"write a 0 512 -P 1\n\n{bad}\nwrite a 512 512 -P 2\n")
             self.assertIn(done.returncode, (1, 64), bad)
             self.assertIn("line 3:", done.stderr)
-            view = self.view()
-            self.assertEqual(view[:512], b"\x01" * 512, "what was before it is done")
-            self.assertEqual(view[512:], self.content[512:], "what was behind it is not")
+            self.assertEqual(self.view(), self.content, "a script is read whole before anything is done")
+
+    def test_what_only_the_run_shows_to_be_wrong_ends_the_script(self):
+        self.create()
+        done = self.batch("write a 0 512 -P 1\n\nhandover a a\nwrite a 512 512 -P 2\n")
+        self.assertEqual(done.returncode, 64)
+        self.assertIn("line 3:", done.stderr)
+        view = self.view()
+        self.assertEqual(view[:512], b"\x01" * 512, "what was before it is done")
+        self.assertEqual(view[512:], self.content[512:], "what was behind it is not")
 
     def test_refusals_go_on(self):
         self.create(size="48k")

@@ -86,7 +86,7 @@ class WritingOrder(ScratchTest):
                         *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
         calls = []
         for line in log.read_text().splitlines():
-            if match := re.match(r"\d+ +rename\w*\(.*\"([^\"]*)\".*\) = 0$", line):
+            if match := re.match(r"\d+ +(?:rename|link)\w*\(.*\"([^\"]*)\".*\) = 0$", line):
                 calls.append(("rename", Path(match[1]).name))
             elif match := re.match(r"\d+ +(\w+)\(\d+<([^>]*)>.*\) = (?!-)\d+$", line):
                 calls.append((match[1], Path(match[2]).name))
@@ -98,10 +98,10 @@ class WritingOrder(ScratchTest):
         self.origin.write_bytes(bytes(range(256)) * 4096)
 
     def assert_appears_whole(self, calls, name):
-        """Written under another name and flushed, then renamed, then the folder is flushed, then nothing."""
+        """Written without that name and flushed, then named, then the folder is flushed, then nothing."""
         at = calls.index(("rename", name))
         temporary = calls[at - 1][1]
-        self.assertTrue(temporary.endswith(".partial"))
+        self.assertNotEqual(temporary, name)
         self.assertEqual(calls[at - 1][0], "fdatasync")
         self.assertTrue(any(call == ("pwrite64", temporary) for call in calls[:at]))
         self.assertEqual({file for _, file in calls[:at]}, {temporary})

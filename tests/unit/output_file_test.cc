@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libsnap/io/output_file.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -118,6 +119,78 @@ TEST_F(Output, ASymbolicLinkIsFollowed) {
   ASSERT_TRUE(write(scratch_.path() / "alias", true, true));
   EXPECT_TRUE(std::filesystem::is_symlink(scratch_.path() / "alias"));
   EXPECT_EQ(text_of(real), "new");
+}
+
+TEST_F(Output, IsAsPrivateAsWhatItWasMadeFrom) {
+  namespace fs = std::filesystem;
+  const auto path = scratch_.path() / "in";
+  std::ofstream(path) << "private";
+  for (const auto& [mode, expected] : {std::pair{0600, 0600}, {0644, 0644}, {0400, 0600}}) {
+    fs::permissions(path, static_cast<fs::perms>(mode));
+    const auto input = PosixFile::open(path.string(), {});
+    ASSERT_TRUE(input);
+    const auto out = scratch_.path() / fmt::format("out{:o}", mode);
+    ASSERT_TRUE(write(out, false, true, {input->get()}));
+    EXPECT_EQ(static_cast<int>(fs::status(out).permissions()) & ~022, expected & ~022);
+    EXPECT_EQ(static_cast<int>(fs::status(out).permissions()) & 022, 0);
+  }
+}
+
+TEST_F(Output, KeepsTheModeOfWhatItReplaces) {
+  namespace fs = std::filesystem;
+  const auto path = scratch_.path() / "out";
+  std::ofstream(path) << "old";
+  fs::permissions(path, static_cast<fs::perms>(0751));
+  ASSERT_TRUE(write(path, true, true));
+  EXPECT_EQ(static_cast<int>(fs::status(path).permissions()), 0751);
+}
+
+TEST_F(Output, DoesNotReplaceWhatSomebodyHasOpen) {
+  const auto path = scratch_.path() / "out";
+  std::ofstream(path) << "theirs";
+  const auto theirs = PosixFile::open(path.string(), {.access = Access::kReadWrite});
+  ASSERT_TRUE(theirs);
+  const auto refused = write(path, true, true);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::kBusy);
+  EXPECT_EQ(text_of(path), "theirs");
+}
+
+TEST_F(Output, IsNotMadeBehindALinkToNothing) {
+  const auto alias = scratch_.path() / "alias";
+  std::filesystem::create_symlink(scratch_.path() / "none", alias);
+  for (const bool replace : {false, true}) {
+    const auto refused = write(alias, replace, true);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidArgument);
+  }
+  EXPECT_TRUE(std::filesystem::is_symlink(alias));
+}
+
+TEST_F(Output, GoesOnOnlyWithAPartOfItsOwn) {
+  namespace fs = std::filesystem;
+  const auto path = scratch_.path() / "out";
+  const auto partial = scratch_.path() / "out.partial";
+  const auto victim = scratch_.path() / "victim";
+  std::ofstream(victim) << "old";
+  const auto resume = [&] { return OutputFile::resume(path.string(), 3, {}, true); };
+  fs::create_hard_link(victim, partial);
+  EXPECT_FALSE(resume());
+  fs::remove(partial);
+  fs::create_symlink(victim, partial);
+  EXPECT_FALSE(resume());
+  fs::remove(partial);
+  fs::create_symlink(scratch_.path() / "none", partial);
+  EXPECT_FALSE(resume());
+  fs::remove(partial);
+  std::ofstream(partial) << "old";
+  fs::permissions(partial, static_cast<fs::perms>(0666));
+  EXPECT_FALSE(resume());
+  fs::permissions(partial, static_cast<fs::perms>(0644));
+  const auto resumed = resume();
+  ASSERT_TRUE(resumed);
+  EXPECT_TRUE((*resumed)->is_resumed());
+  EXPECT_EQ(text_of(victim), "old");
 }
 
 }  // namespace
