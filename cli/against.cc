@@ -7,7 +7,7 @@
 
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "libsnap/diff/content_hash.h"
 #include "libsnap/diff/manifest.h"
 
@@ -66,10 +66,10 @@ Result<Mismatches> check_whole(Image& image, const ManifestReader& manifest, con
 
 Result<int> verify_against(Invocation& invocation) {
   const std::string path = invocation.value("against").value_or("");
-  SNAP_ASSIGN(ImageSpec spec, invocation.operands().size() == 2
-                                  ? origin_and_cow_operands(invocation)
-                                  : image_operand(invocation));
-  SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
+  SNAP_ASSIGN(access::ImageSpec spec, invocation.operands().size() == 2
+                                          ? origin_and_cow_operands(invocation)
+                                          : image_operand(invocation));
+  SNAP_ASSIGN(access::OpenImage open, access::open_image(invocation.access(), spec));
   std::ifstream in(path, std::ios::binary);
   if (!in) return Error::from_errno(errno, fmt::format("cannot open '{}'", path));
   SNAP_ASSIGN(ManifestReader manifest, ManifestReader::open(in, path));
@@ -91,7 +91,7 @@ Result<int> verify_against(Invocation& invocation) {
       ranges.push_back({{"offset", range.offset}, {"length", range.length}});
     }
     const Json json = {{"format_version", 1},
-                       {"filename", name_of(spec)},
+                       {"filename", access::name_of(spec)},
                        {"manifest", path},
                        {"result", matches ? "sound" : "corrupt"},
                        {"size_differs", size_differs},
@@ -111,7 +111,7 @@ Result<int> verify_against(Invocation& invocation) {
       text +=
           fmt::format("the image has {} bytes, the manifest {}\n", image.size(), manifest.size());
     }
-    text += fmt::format("{}: {}\n", name_of(spec),
+    text += fmt::format("{}: {}\n", access::name_of(spec),
                         matches ? "is what the manifest says" : "is not what the manifest says");
     SNAP_TRY(invocation.report(text));
   }

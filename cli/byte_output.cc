@@ -7,13 +7,13 @@
 #include <cstring>
 #include <utility>
 
-#include "cli/image_spec.h"
+#include "libsnap/access/spec.h"
 
 namespace snaptool::cli {
 
 Result<ByteOutput> ByteOutput::open(const std::string& path, StreamTarget::Content content,
                                     const std::vector<const File*>& inputs, bool replace) {
-  SNAP_TRY(check_output_name(path));
+  SNAP_TRY(access::check_output_name(path));
   SNAP_ASSIGN(auto stream, StreamTarget::open(path, content));
   ByteOutput output(std::move(stream));
   if (output.stream_) return output;

@@ -9,7 +9,6 @@
 #include <cstring>
 
 #include "cli/json.h"
-#include "cli/stdio.h"
 #include "formats/rbd/rbd_diff.h"
 #include "libsnap/base/zstd.h"
 #include "libsnap/diff/snapdiff.h"
@@ -30,7 +29,8 @@ std::optional<ChangeFile::Format> format_of(std::span<const std::byte> head) {
 
 }  // namespace
 
-Result<std::unique_ptr<ChangeFile>> ChangeFile::open(const std::string& path, std::string name) {
+Result<std::unique_ptr<ChangeFile>> ChangeFile::open(const access::Context& context,
+                                                     const std::string& path, std::string name) {
   if (name.empty()) name = path == "-" ? kStandardInput : path;
   std::unique_ptr<ChangeFile> opened(new ChangeFile(std::move(name)));
   std::array<std::byte, kHead> head{};
@@ -43,8 +43,7 @@ Result<std::unique_ptr<ChangeFile>> ChangeFile::open(const std::string& path, st
     SNAP_ASSIGN(size, opened->pipe_->read(head));
     opened->head_.assign(head.begin(), head.begin() + static_cast<ptrdiff_t>(size));
   } else {
-    SNAP_ASSIGN(opened->file_, PosixFile::open(path, {Access::kRead, false}));
-    SNAP_TRY(check_not_printed_to(*opened->file_->id(), path));
+    SNAP_ASSIGN(opened->file_, access::Opener(context).open_path(path, {Access::kRead, false}));
     size = std::min<uint64_t>(head.size(), opened->file_->size());
     SNAP_TRY(opened->file_->read_at(0, std::span(head).first(size)));
   }

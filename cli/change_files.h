@@ -8,8 +8,8 @@
 
 #include "cli/data_source.h"
 #include "cli/invocation.h"
+#include "libsnap/access/opener.h"
 #include "libsnap/diff/chain.h"
-#include "libsnap/io/posix_file.h"
 
 namespace snaptool::cli {
 
@@ -19,8 +19,9 @@ class ChangeFile {
   enum class Format { kSnapdiff, kRbd1, kRbd2 };
 
   // Opens `path`, or standard input for "-", and finds out what it is; messages call it `name`, or
-  // by its path. Errors: those of PosixFile and DataSource; kInvalidArgument when it is no diff.
-  static Result<std::unique_ptr<ChangeFile>> open(const std::string& path, std::string name = "");
+  // by its path. Errors: those of Opener and DataSource; kInvalidArgument when it is no diff.
+  static Result<std::unique_ptr<ChangeFile>> open(const access::Context& context,
+                                                  const std::string& path, std::string name = "");
 
   const std::string& name() const { return name_; }
   Format format() const { return format_; }
@@ -35,7 +36,7 @@ class ChangeFile {
   explicit ChangeFile(std::string name) : name_(std::move(name)) {}
 
   std::string name_;
-  std::unique_ptr<PosixFile> file_;
+  std::shared_ptr<File> file_;
   std::optional<DataSource> pipe_;
   std::vector<std::byte> head_;  // of a pipe: what was read to find out what it is
   Format format_ = Format::kSnapdiff;

@@ -8,7 +8,7 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/stdio.h"
 #include "cli/writing.h"
 #include "libsnap/base/arithmetic.h"
@@ -65,7 +65,7 @@ struct Diffs {
 // Standard input goes to a file first: so all of it is checked before anything is written, a line
 // that is cut changes nothing, and what is applied can be applied again after a crash.
 Result<void> spool_input(const Invocation& invocation, const std::string& path) {
-  SNAP_TRY(check_output_name(path));
+  SNAP_TRY(access::check_output_name(path));
   if (::access(path.c_str(), F_OK) == 0) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{0}' is there already: if an apply was interrupted, give it as the "
@@ -110,7 +110,7 @@ Result<Diffs> open_diffs(const Invocation& invocation, const std::vector<std::st
       diffs.spool->path = path;
       name = kStandardInput;
     }
-    SNAP_ASSIGN(auto file, ChangeFile::open(path, name));
+    SNAP_ASSIGN(auto file, ChangeFile::open(invocation.access(), path, name));
     diffs.files.push_back(std::move(file));
   }
   return diffs;
@@ -258,7 +258,7 @@ void warn_of_unchecked(const Invocation& invocation, const Apply& apply, const D
 }
 
 // The beginning of the base into the new file: as a clone where the file system can.
-Result<void> copy_base(const Invocation& invocation, OpenImage& base, uint64_t length,
+Result<void> copy_base(const Invocation& invocation, access::OpenImage& base, uint64_t length,
                        OutputFile& output) {
   if (base.layers.size() == 1) {
     SNAP_ASSIGN(const bool cloned, output.clone(*base.files.front(), length));
@@ -281,25 +281,25 @@ Result<int> apply_to_new(const Invocation& invocation) {
   if (invocation.has("journal")) {
     return Error(ErrorCode::kInvalidArgument, "--journal is for an apply in place, not for -o");
   }
-  SNAP_TRY(check_output_name(out));
+  SNAP_TRY(access::check_output_name(out));
   std::vector<std::string> paths = invocation.operands();
   bool full = false;
   if (paths.front() == "-") {
     full = paths.size() == 1;
   } else {
-    SNAP_ASSIGN(const auto first, ChangeFile::open(paths.front()));
+    SNAP_ASSIGN(const auto first, ChangeFile::open(invocation.access(), paths.front()));
     SNAP_ASSIGN(const auto reader, first->reader());
     full = reader->header().full;
   }
-  OpenImage base;
+  access::OpenImage base;
   if (!full) {
     if (paths.size() < 2) {
       return Error(ErrorCode::kInvalidArgument,
                    fmt::format("'{}' is not a full diff: name the image that it is for, behind it",
                                paths.front()));
     }
-    SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation, paths.size() - 1));
-    SNAP_ASSIGN(base, open_image(invocation, spec));
+    SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation, paths.size() - 1));
+    SNAP_ASSIGN(base, access::open_image(invocation.access(), spec));
     paths.pop_back();
   }
   SNAP_ASSIGN(const auto stream, StreamTarget::open(out, StreamTarget::Content::kBinary));
@@ -334,8 +334,8 @@ Result<int> apply_to_new(const Invocation& invocation) {
 }
 
 // The file beside which the journal of an image lies; nothing for a device or a part of a file.
-std::string file_beside(const ImageSpec& spec, const File& file) {
-  const FileSpec& top = spec.stores.empty() ? spec.base : spec.stores.back();
+std::string file_beside(const access::ImageSpec& spec, const File& file) {
+  const access::FileSpec& top = spec.stores.empty() ? spec.base : spec.stores.back();
   const auto* const posix = dynamic_cast<const PosixFile*>(&file);
   return top.is_whole_file() && posix != nullptr && !posix->is_block_device() ? top.path()
                                                                               : std::string();
@@ -372,7 +372,7 @@ struct Journal {
 
   Result<void> find(const std::string& name) {
     path = name;
-    SNAP_TRY(check_output_name(path));
+    SNAP_TRY(access::check_output_name(path));
     auto there = PosixFile::open(path, {Access::kReadWrite, false});
     if (!there) {
       return there.error().code() == ErrorCode::kNotFound ? Result<void>() : there.error();
@@ -421,21 +421,22 @@ Result<int> apply_in_place(const Invocation& invocation) {
     return Error(ErrorCode::kInvalidArgument,
                  "an image must follow the diffs, or -o NEW for a full one");
   }
-  SNAP_ASSIGN(const ImageSpec spec, target_operand(invocation, paths.size() - 1));
+  SNAP_ASSIGN(const access::ImageSpec spec, target_operand(invocation, paths.size() - 1));
   paths.pop_back();
-  if (spec.stores.empty()) SNAP_TRY(check_lvm_siblings(invocation, spec.base, {}));
+  if (spec.stores.empty()) SNAP_TRY(access::check_siblings(invocation.access(), spec.base, {}));
   SnapshotOptions options;
   options.kind = StoreKind::kPersistentOverflow;
-  Opener opener(invocation);
-  SNAP_ASSIGN(const OpenTarget target, open_target(invocation, opener, spec, options));
+  access::Opener opener(invocation.access());
+  SNAP_ASSIGN(const access::OpenTarget target,
+              access::open_target(invocation.access(), opener, spec, options));
   Snapshot* const snapshot = target.snapshot();
   if (spec.stores.empty() && spec.base.format != "raw") {
-    SNAP_ASSIGN(const bool is_store, looks_like_store(*target.file));
+    SNAP_ASSIGN(const bool is_store, access::looks_like_store(*target.file));
     if (is_store) {
       return Error(ErrorCode::kInvalidArgument,
                    fmt::format("'{0}' is a dm-snapshot store, only half of an image: name it as "
                                "ORIGIN@{0}, or take its bytes for the image with -f raw",
-                               name_of(spec)));
+                               access::name_of(spec)));
     }
   }
   const std::string beside = file_beside(spec, *target.file);
@@ -460,7 +461,7 @@ Result<int> apply_in_place(const Invocation& invocation) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is no whole file: --journal FILE must say where the journal is "
                              "kept while the diff is applied",
-                             name_of(spec)));
+                             access::name_of(spec)));
   }
   Journal journal;
   SNAP_TRY(journal.find(journal_path));
@@ -472,7 +473,7 @@ Result<int> apply_in_place(const Invocation& invocation) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is a full diff, which would replace '{}': -o writes what it has "
                              "to a new file or a device",
-                             diffs.files.front()->name(), name_of(spec)));
+                             diffs.files.front()->name(), access::name_of(spec)));
   }
   warn_of_unchecked(invocation, apply, diffs);
   ApplyJournal::Identity identity;
@@ -522,7 +523,7 @@ Result<int> apply_in_place(const Invocation& invocation) {
     SNAP_ASSIGN(known,
                 verify_result(invocation, after, apply.shape().final_size(), checked, diffs));
   }
-  SNAP_TRY(report(invocation, diffs, checked, name_of(spec), nothing_to_do, known));
+  SNAP_TRY(report(invocation, diffs, checked, access::name_of(spec), nothing_to_do, known));
   return kExitDone;
 }
 

@@ -9,7 +9,7 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/script.h"
 #include "cli/stdio.h"
 #include "cli/writing.h"
@@ -65,9 +65,10 @@ Result<SnapshotSpec> parse_snapshot(const std::string& text) {
 
 // Everything that is open, in the order in which it must be closed.
 struct Opened {
-  explicit Opened(const Invocation& invocation) : opener(invocation) {}
-  Opener opener;
-  OpenTarget origin;
+  explicit Opened(const Invocation& invocation) : opener(invocation.access()) {}
+  access::Opener opener;
+  access::FileSpec origin_spec;
+  access::OpenTarget origin;
   std::vector<std::pair<std::string, std::shared_ptr<File>>> cows;  // by the path given
   std::unique_ptr<Session> session;
 };
@@ -78,8 +79,9 @@ Result<File*> cow_named(const Invocation& invocation, Opened& opened, const std:
   }
   std::vector<File*> others = opened.origin.files();
   for (const auto& [name, file] : opened.cows) others.push_back(file.get());
-  SNAP_ASSIGN(const FileSpec spec, cow_operand(invocation, path));
-  SNAP_ASSIGN(auto cow, open_cow(invocation, opened.opener, spec, others));
+  SNAP_ASSIGN(const access::FileSpec spec, cow_operand(invocation, path));
+  SNAP_ASSIGN(auto cow, access::open_cow(invocation.access(), opened.opener, opened.origin_spec,
+                                         spec, others));
   opened.cows.emplace_back(path, std::move(cow));
   return opened.cows.back().second.get();
 }
@@ -88,7 +90,7 @@ Result<void> add_snapshot(const Invocation& invocation, Opened& opened, const Sn
   constexpr uint64_t kDefaultChunk = 4 * kKiB;
   const uint64_t chunk = spec.chunk_size.value_or(kDefaultChunk);
   SNAP_ASSIGN(File* const cow, cow_named(invocation, opened, spec.cow));
-  SNAP_ASSIGN(const bool is_store, looks_like_store(*cow));
+  SNAP_ASSIGN(const bool is_store, access::looks_like_store(*cow));
   if (spec.kind == StoreKind::kTransient) {
     if (is_store && !invocation.has("force")) {
       return Error(ErrorCode::kInvalidArgument,
@@ -107,7 +109,7 @@ Result<void> add_snapshot(const Invocation& invocation, Opened& opened, const Sn
 }
 
 Result<Opened> open_session(const Invocation& invocation) {
-  SNAP_ASSIGN(const ImageSpec spec, target_operand(invocation));
+  SNAP_ASSIGN(const access::ImageSpec spec, target_operand(invocation));
   Session::Options options;
   options.discard_tail = invocation.has("force");
   SNAP_ASSIGN(options.in_flight, in_flight_of(invocation));
@@ -118,10 +120,11 @@ Result<Opened> open_session(const Invocation& invocation) {
   Opened opened(invocation);
   for (const std::string& text : invocation.values("snapshot")) {
     SNAP_ASSIGN(const SnapshotSpec snapshot, parse_snapshot(text));
-    SNAP_ASSIGN(const FileSpec cow, cow_operand(invocation, snapshot.cow));
+    SNAP_ASSIGN(const access::FileSpec cow, cow_operand(invocation, snapshot.cow));
     opened.opener.expect_writes(cow);
   }
-  SNAP_ASSIGN(opened.origin, open_target(invocation, opened.opener, spec, lower));
+  opened.origin_spec = spec.base;
+  SNAP_ASSIGN(opened.origin, access::open_target(invocation.access(), opened.opener, spec, lower));
   opened.session = std::make_unique<Session>(*opened.origin.top, options);
   for (const std::string& text : invocation.values("snapshot")) {
     SNAP_ASSIGN(const SnapshotSpec snapshot, parse_snapshot(text));
@@ -234,7 +237,7 @@ Result<void> Runner::read(const ScriptCommand& command) {
   Sha256 hash;
   std::unique_ptr<OutputFile> output;
   if (const auto path = command.options.value("out")) {
-    SNAP_TRY(check_output_name(*path));
+    SNAP_TRY(access::check_output_name(*path));
     std::vector<const File*> inputs;
     for (const File* file : opened_.origin.files()) inputs.push_back(file);
     for (const auto& [name, file] : opened_.cows) inputs.push_back(file.get());

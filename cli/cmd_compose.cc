@@ -22,7 +22,7 @@ Result<int> run(Invocation& invocation) {
     if (path == "-" && std::exchange(from_pipe, true)) {
       return Error(ErrorCode::kInvalidArgument, "standard input can be only one of the diffs");
     }
-    SNAP_ASSIGN(auto file, ChangeFile::open(path));
+    SNAP_ASSIGN(auto file, ChangeFile::open(invocation.access(), path));
     const bool snapdiff = file->format() == ChangeFile::Format::kSnapdiff;
     if (!files.empty() && snapdiff != (files.front()->format() == ChangeFile::Format::kSnapdiff)) {
       return Error(ErrorCode::kInvalidArgument,

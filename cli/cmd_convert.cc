@@ -9,18 +9,18 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/stdio.h"
-#include "formats/convert.h"
 #include "formats/raw/raw_writer.h"
-#include "formats/salvage_image.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/copy/copy_image.h"
 #include "libsnap/diff/compare.h"
 #include "libsnap/io/image_file.h"
 #include "libsnap/io/output_file.h"
 #include "libsnap/io/part_file.h"
+#include "libsnap/io/salvage_image.h"
 #include "libsnap/io/storage.h"
+#include "libsnap/ops/convert_image.h"
 
 namespace snaptool::cli {
 namespace {
@@ -34,19 +34,20 @@ Error bad(std::string what) { return {ErrorCode::kInvalidArgument, std::move(wha
 
 // What is asked for, and what it is made from.
 struct Task {
-  const FormatDriver* driver = nullptr;  // nullptr: raw
+  const access::ImageDriver* driver = nullptr;
   std::string path;
   uint64_t sparse = kDefaultSparse;
   bool durable = true;
-  OpenImage source;
+  access::OpenImage source;
   std::unique_ptr<SalvageImage> salvage;
   std::shared_ptr<File> tail;     // with zeros behind it, up to a size that can be told
   std::unique_ptr<Image> padded;  // the same
-  OpenImage base;                 // no layers: there is none
+  access::OpenImage base;         // no layers: there is none
   bool streamed = false;          // OUT is a pipe, or standard output
-  CreateOptions create;
-  ConvertOptions convert;
+  access::CreateOptions create;
+  ops::ConvertOptions convert;
 
+  bool is_raw() const { return driver->kind == access::ImageKind::kRaw; }
   // What is converted.
   Image& image() {
     if (padded) return *padded;
@@ -55,7 +56,7 @@ struct Task {
   Image* base_image() { return base.layers.empty() ? nullptr : &base.image(); }
   std::vector<const File*> inputs() const {
     std::vector<const File*> files;
-    for (const OpenImage* open : {&source, &base}) {
+    for (const access::OpenImage* open : {&source, &base}) {
       for (const auto& file : open->opened) files.push_back(file.get());
     }
     return files;
@@ -63,22 +64,19 @@ struct Task {
 };
 
 Result<std::map<std::string, std::string>> settings_of(const Invocation& invocation,
-                                                       const FormatDriver* driver) {
+                                                       const access::ImageDriver& driver) {
   std::map<std::string, std::string> settings;
   for (const std::string& text : invocation.values("option")) {
     const size_t equals = text.find('=');
     const std::string name = text.substr(0, equals);
     std::string known;
     bool found = false;
-    if (driver != nullptr) {
-      for (const FormatSetting& setting : driver->settings) {
-        known += fmt::format("{}{}", known.empty() ? "" : ", ", setting.name);
-        found = found || setting.name == name;
-      }
+    for (const access::ImageSetting& setting : driver.settings) {
+      known += fmt::format("{}{}", known.empty() ? "" : ", ", setting.name);
+      found = found || setting.name == name;
     }
     if (!found) {
-      return bad(fmt::format("--option {}: {} has {}", text,
-                             driver == nullptr ? "raw" : driver->name,
+      return bad(fmt::format("--option {}: {} has {}", text, driver.name,
                              known.empty() ? "none" : "only: " + known));
     }
     if (equals == std::string::npos)
@@ -90,7 +88,7 @@ Result<std::map<std::string, std::string>> settings_of(const Invocation& invocat
 
 // What goes with what.
 Result<void> check_options(const Invocation& invocation, const Task& task) {
-  const bool raw = task.driver == nullptr;
+  const bool raw = task.is_raw();
   if (raw && (invocation.has("compress") || invocation.has("base"))) {
     return bad("a raw image is neither compressed nor over a base: -O says what to make");
   }
@@ -103,7 +101,7 @@ Result<void> check_options(const Invocation& invocation, const Task& task) {
                              "from one",
                              task.driver->name));
   }
-  if (!raw && task.driver->name != "qcow2" && invocation.has("compress")) {
+  if (!raw && !task.driver->can_compress && invocation.has("compress")) {
     return bad(fmt::format("{} has no compression", task.driver->name));
   }
   if (invocation.has("verify") && invocation.has("salvage")) {
@@ -138,25 +136,26 @@ std::string name_of_base(const std::string& base, const std::string& path) {
 Result<void> open_base(const Invocation& invocation, Task& task) {
   const auto base = invocation.value("base");
   if (!base) return {};
-  SNAP_ASSIGN(const ImageSpec spec, image_named(invocation, *base, "second-format"));
+  SNAP_ASSIGN(const access::ImageSpec spec, image_named(invocation, *base, "second-format"));
   if (!spec.base.is_whole_file() || !spec.stores.empty() || spec.base.format == "split") {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("'{}' is not one file, as the base of an image must be", *base));
   }
-  SNAP_ASSIGN(task.base, open_image(invocation, spec));
-  std::string format = spec.base.format.value_or("raw");
+  SNAP_ASSIGN(task.base, access::open_image(invocation.access(), spec));
+  const access::Drivers& drivers = invocation.access().drivers;
+  const access::ImageDriver* below = drivers.find_image(spec.base.format.value_or("raw"));
   if (!spec.base.format) {
-    SNAP_ASSIGN(const FormatDriver* const driver, detect_format(*task.base.opened.front()));
-    if (driver != nullptr) format = driver->name;
+    SNAP_ASSIGN(below, drivers.detect_image(*task.base.opened.front()));
   }
-  const FormatDriver* const below = find_format(format);
-  if (below != nullptr && (task.driver->has_parents_size || !below->can_be_parent)) {
+  const std::string format(below->name);
+  const bool is_raw = below->kind == access::ImageKind::kRaw;
+  if (!is_raw && (task.driver->has_parents_size || !below->can_be_parent)) {
     return Error(
         ErrorCode::kUnsupported,
         fmt::format("'{}' is of {}, which cannot be the base of {} (-F raw takes its bytes)", *base,
                     format, task.driver->name));
   }
-  task.create.parent = ParentRef{name_of_base(spec.base.path(), task.path), format};
+  task.create.parent = access::ParentRef{name_of_base(spec.base.path(), task.path), format};
   task.convert.base = &task.base.image();
   return {};
 }
@@ -186,22 +185,23 @@ Result<void> check_same_tail(Image& image, Image& base, uint64_t from) {
 Result<Task> task_of(const Invocation& invocation) {
   Task task;
   task.path = invocation.operands()[1];
-  task.driver = find_format(invocation.value("output-format").value_or("raw"));
+  task.driver =
+      invocation.access().drivers.find_image(invocation.value("output-format").value_or("raw"));
   SNAP_TRY(check_options(invocation, task));
-  SNAP_ASSIGN(task.create.settings, settings_of(invocation, task.driver));
+  SNAP_ASSIGN(task.create.settings, settings_of(invocation, *task.driver));
   SNAP_ASSIGN(task.sparse, sparse_of(invocation));
   task.durable = invocation.value("cache") != "unsafe";
   task.convert.detect_zeros = task.sparse > 0;
   task.create.compress = invocation.has("compress");
-  SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
-  SNAP_ASSIGN(task.source, open_image(invocation, spec));
+  SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
+  SNAP_ASSIGN(task.source, access::open_image(invocation.access(), spec));
   if (invocation.has("salvage")) {
     task.salvage = std::make_unique<SalvageImage>(task.source.image());
   }
   SNAP_TRY(open_base(invocation, task));
   const uint64_t size = task.source.image().size();
   task.create.size = size;
-  if (task.driver != nullptr && task.driver->has_parents_size && task.base_image() != nullptr &&
+  if (task.driver->has_parents_size && task.base_image() != nullptr &&
       task.base_image()->size() != size) {
     return Error(
         ErrorCode::kUnsupported,
@@ -209,7 +209,7 @@ Result<Task> task_of(const Invocation& invocation) {
                     "that of the base",
                     invocation.operands()[0], size, task.base_image()->size(), task.driver->name));
   }
-  if (task.driver == nullptr || size % task.driver->size_unit == 0) return task;
+  if (size % task.driver->size_unit == 0) return task;
   if (task.driver->has_parents_size) {
     task.create.size = round_down(size, task.driver->size_unit);
     SNAP_TRY(check_same_tail(task.source.image(), *task.base_image(), task.create.size));
@@ -228,10 +228,10 @@ Result<void> verify(const Invocation& invocation, Task& task, File& file) {
   // Only lent.
   std::shared_ptr<File> lent(&file, [](File*) {});
   std::unique_ptr<Image> image;
-  if (task.driver == nullptr) {
+  if (task.is_raw()) {
     image = std::make_unique<RawImage>(file, task.create.size);
   } else {
-    FormatOptions options{invocation.cancel()};
+    access::ImageOptions options{invocation.cancel()};
     if (Image* const base = task.base_image()) {
       options.parent = std::shared_ptr<Image>(base, [](Image*) {});
     }
@@ -252,32 +252,33 @@ Result<void> verify(const Invocation& invocation, Task& task, File& file) {
   return {};
 }
 
-Result<ConvertResult> write_image(const Invocation& invocation, Task& task, ImageWriter& writer) {
+Result<ops::ConvertResult> write_image(const Invocation& invocation, Task& task,
+                                       access::ImageWriter& writer) {
   Progress progress;
   progress.set_size(task.image().size());
   const ProgressReporter reporter("converting", invocation.progress_style(), progress);
-  return convert_image(task.image(), writer, task.convert, invocation.job(progress));
+  return ops::convert_image(task.image(), writer, task.convert, invocation.job(progress));
 }
 
 // A new image of a format of the table.
-Result<ConvertResult> make_format(const Invocation& invocation, Task& task) {
+Result<ops::ConvertResult> make_format(const Invocation& invocation, Task& task) {
   SNAP_ASSIGN(const auto output,
               OutputFile::create(task.path, 0, task.inputs(), invocation.has("force")));
   task.create.in_place = !output->starts_zeroed();
   SNAP_ASSIGN(const auto writer, task.driver->create(output->file(), task.create));
-  SNAP_ASSIGN(ConvertResult result, write_image(invocation, task, *writer));
+  SNAP_ASSIGN(ops::ConvertResult result, write_image(invocation, task, *writer));
   if (invocation.has("verify")) SNAP_TRY(verify(invocation, task, output->file()));
   SNAP_TRY(output->commit(task.durable));
   return result;
 }
 
-std::unique_ptr<ImageWriter> raw_writer(const Task& task, File& file, raw::Before before) {
+std::unique_ptr<access::ImageWriter> raw_writer(const Task& task, File& file, raw::Before before) {
   return task.sparse > 0 ? raw::make_writer(file, before, raw::Zeros::kHoles, task.sparse)
                          : raw::make_writer(file, before, raw::Zeros::kAllocated, kDefaultSparse);
 }
 
 // A raw image as a new file, or on a device.
-Result<ConvertResult> make_raw(const Invocation& invocation, Task& task) {
+Result<ops::ConvertResult> make_raw(const Invocation& invocation, Task& task) {
   SNAP_ASSIGN(const auto output, OutputFile::resume(task.path, task.create.size, task.inputs(),
                                                     invocation.has("force")));
   if (output->is_resumed()) {
@@ -304,7 +305,7 @@ Result<ConvertResult> make_raw(const Invocation& invocation, Task& task) {
 }
 
 // Into a file or device that is there, -n.
-Result<ConvertResult> fill_raw(const Invocation& invocation, Task& task) {
+Result<ops::ConvertResult> fill_raw(const Invocation& invocation, Task& task) {
   // Looked at first: two names of one file would lock each other out.
   SNAP_ASSIGN(const auto look, PosixFile::open(task.path, {Access::kRead, true}));
   for (const File* input : task.inputs()) {
@@ -312,16 +313,16 @@ Result<ConvertResult> fill_raw(const Invocation& invocation, Task& task) {
       return bad(fmt::format("'{}' is an input: it cannot be the output, too", task.path));
     }
   }
-  FileSpec target(task.path);
+  access::FileSpec target(task.path);
   if (invocation.has("force")) target.format = "raw";
-  Opener opener(invocation);
+  access::Opener opener(invocation.access());
   SNAP_ASSIGN(const auto file, opener.open(target, {.access = Access::kReadWrite}));
   if (file->size() < task.create.size) {
     return Error(ErrorCode::kNoSpace, fmt::format("'{}' has {} bytes, but {} are needed", task.path,
                                                   file->size(), task.create.size));
   }
   const auto writer = raw_writer(task, *file, raw::Before::kUnknown);
-  SNAP_ASSIGN(ConvertResult result, write_image(invocation, task, *writer));
+  SNAP_ASSIGN(ops::ConvertResult result, write_image(invocation, task, *writer));
   if (task.durable) SNAP_TRY(file->flush());
   if (invocation.has("verify")) SNAP_TRY(verify(invocation, task, *file));
   return result;
@@ -332,7 +333,7 @@ Result<void> check_stream(const Invocation& invocation) {
 }
 
 // A format that is written front to back, into a file or a pipe.
-Result<ConvertResult> make_stream(const Invocation& invocation, Task& task) {
+Result<ops::ConvertResult> make_stream(const Invocation& invocation, Task& task) {
   // What is wrong with the settings is told before a pipe waits for its reader.
   std::optional<ByteOutput> output;
   const ByteSink sink = [&](std::span<const std::byte> bytes) { return output->write(bytes); };
@@ -342,7 +343,7 @@ Result<ConvertResult> make_stream(const Invocation& invocation, Task& task) {
   output.emplace(std::move(opened));
   task.streamed = !output->is_file();
   if (task.streamed) SNAP_TRY(check_stream(invocation));
-  SNAP_ASSIGN(ConvertResult result, write_image(invocation, task, *writer));
+  SNAP_ASSIGN(ops::ConvertResult result, write_image(invocation, task, *writer));
   if (invocation.has("verify")) {
     SNAP_ASSIGN(File* const file, output->written());
     SNAP_TRY(verify(invocation, task, *file));
@@ -352,8 +353,8 @@ Result<ConvertResult> make_stream(const Invocation& invocation, Task& task) {
 }
 
 // All bytes of a raw image, holes as zeros.
-Result<ConvertResult> stream_raw(const Invocation& invocation, Task& task,
-                                 const StreamTarget& stream) {
+Result<ops::ConvertResult> stream_raw(const Invocation& invocation, Task& task,
+                                      const StreamTarget& stream) {
   task.streamed = true;
   SNAP_TRY(check_stream(invocation));
   Image& image = task.image();
@@ -364,24 +365,25 @@ Result<ConvertResult> stream_raw(const Invocation& invocation, Task& task,
       image, 0, image.size(),
       [&](std::span<const std::byte> bytes) { return write_all(stream.fd(), bytes); },
       invocation.job(progress)));
-  return ConvertResult();  // nobody is told
+  return ops::ConvertResult();  // nobody is told
 }
 
-Result<ConvertResult> convert(const Invocation& invocation, Task& task) {
-  if (task.driver != nullptr && task.driver->stream != nullptr) {
+Result<ops::ConvertResult> convert(const Invocation& invocation, Task& task) {
+  if (task.driver->stream != nullptr) {
     return make_stream(invocation, task);
   }
   SNAP_ASSIGN(const auto stream, StreamTarget::open(task.path, StreamTarget::Content::kBinary));
-  if (stream && task.driver != nullptr) {
+  if (stream && !task.is_raw()) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("{} cannot be written to a pipe: name a file", task.driver->name));
   }
   if (stream) return stream_raw(invocation, task, stream);
-  if (task.driver != nullptr) return make_format(invocation, task);
+  if (!task.is_raw()) return make_format(invocation, task);
   return invocation.has("no-create") ? fill_raw(invocation, task) : make_raw(invocation, task);
 }
 
-Result<int> report(const Invocation& invocation, const Task& task, const ConvertResult& result) {
+Result<int> report(const Invocation& invocation, const Task& task,
+                   const ops::ConvertResult& result) {
   const uint64_t lost = task.salvage ? task.salvage->unreadable_bytes() : 0;
   for (const ByteRange& range :
        task.salvage ? task.salvage->unreadable() : std::vector<ByteRange>()) {
@@ -392,7 +394,7 @@ Result<int> report(const Invocation& invocation, const Task& task, const Convert
   if (task.streamed) return status;  // standard output may be the image itself
   const Json json = {{"format_version", 1},
                      {"filename", task.path},
-                     {"format", task.driver == nullptr ? "raw" : task.driver->name},
+                     {"format", task.driver->name},
                      {"virtual_size", task.create.size},
                      {"data_bytes", result.data_bytes},
                      {"zero_bytes", result.zero_bytes},
@@ -406,8 +408,8 @@ Result<int> report(const Invocation& invocation, const Task& task, const Convert
 
 Result<int> run(Invocation& invocation) {
   SNAP_ASSIGN(Task task, task_of(invocation));
-  SNAP_TRY(check_output_name(task.path));
-  SNAP_ASSIGN(const ConvertResult result, convert(invocation, task));
+  SNAP_TRY(access::check_output_name(task.path));
+  SNAP_ASSIGN(const ops::ConvertResult result, convert(invocation, task));
   return report(invocation, task, result);
 }
 

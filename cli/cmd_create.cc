@@ -8,7 +8,7 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/writing.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/io/output_file.h"
@@ -58,11 +58,12 @@ uint64_t capacity_of(const Plan& plan, uint64_t size) {
 }
 
 // Makes a store of a file that is there. Returns its size.
-Result<uint64_t> make_in_place(const Invocation& invocation, Opener& opener, const FileSpec& spec,
+Result<uint64_t> make_in_place(const Invocation& invocation, access::Opener& opener,
+                               const access::FileSpec& origin, const access::FileSpec& spec,
                                const std::vector<File*>& others, const Plan& plan) {
   const std::string path = spec.name();
-  SNAP_ASSIGN(const auto cow, open_cow(invocation, opener, spec, others));
-  if (!invocation.has("force")) SNAP_TRY(check_has_no_content(*cow));
+  SNAP_ASSIGN(const auto cow, access::open_cow(invocation.access(), opener, origin, spec, others));
+  if (!invocation.has("force")) SNAP_TRY(access::check_has_no_content(*cow));
   uint64_t size = cow->size();
   const auto* const posix = dynamic_cast<const PosixFile*>(cow.get());
   if (posix == nullptr || posix->is_block_device()) {
@@ -105,15 +106,15 @@ Result<int> run(Invocation& invocation) {
   if (!measure && invocation.operands().size() < 2) {
     return Error(ErrorCode::kInvalidArgument, "the COW is missing: name it as ORIGIN COW");
   }
-  SNAP_ASSIGN(const ImageSpec spec, target_operand(invocation));
-  Opener opener(invocation);
-  std::optional<FileSpec> there;
+  SNAP_ASSIGN(const access::ImageSpec spec, target_operand(invocation));
+  access::Opener opener(invocation.access());
+  std::optional<access::FileSpec> there;
   if (!measure) {
-    SNAP_ASSIGN(there, existing_cow(invocation.operands()[1]));
+    SNAP_ASSIGN(there, access::existing_cow(invocation.operands()[1]));
     // Where origin and COW lie in one file, it is open once, for writing.
     if (there && !there->is_whole_file()) opener.expect_writes(*there);
   }
-  SNAP_ASSIGN(OpenImage origin, open_layers(invocation, opener, spec));
+  SNAP_ASSIGN(access::OpenImage origin, access::open_layers(invocation.access(), opener, spec));
   Plan plan{Layout(chunk / kSectorSize), div_round_up(origin.image().size(), chunk), 0, {}};
   SNAP_ASSIGN(plan.enough, store_size_for(plan.layout, plan.origin_chunks));
   SNAP_ASSIGN(plan.size, wanted_size(invocation, origin.image().size()));
@@ -130,7 +131,7 @@ Result<int> run(Invocation& invocation) {
   if (there) {
     std::vector<File*> others;
     for (const auto& file : origin.files) others.push_back(file.get());
-    SNAP_ASSIGN(size, make_in_place(invocation, opener, *there, others, plan));
+    SNAP_ASSIGN(size, make_in_place(invocation, opener, spec.base, *there, others, plan));
   } else {
     std::vector<const File*> inputs;
     for (const auto& file : origin.files) inputs.push_back(file.get());

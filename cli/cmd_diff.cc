@@ -7,7 +7,7 @@
 #include "cli/disk_tree.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/report.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/diff/content_hash.h"
@@ -209,7 +209,7 @@ Result<Wanted> wanted_of(const Invocation& invocation) {
 }
 
 // The chunk size of the topmost store of a view.
-Result<std::optional<uint64_t>> chunk_size_of(const OpenImage& open) {
+Result<std::optional<uint64_t>> chunk_size_of(const access::OpenImage& open) {
   if (open.files.size() < 2) return std::optional<uint64_t>();
   SNAP_ASSIGN(const auto store, PersistentStore::open(*open.files.back()));
   if (store.state() == StoreState::kNone) return std::optional<uint64_t>();
@@ -234,7 +234,8 @@ std::vector<ByteRange> ranges_within(const std::vector<Storage>& image,
   return ranges;
 }
 
-Result<std::vector<ReportRegion>> regions_of(const Invocation& invocation, const OpenImage& open) {
+Result<std::vector<ReportRegion>> regions_of(const Invocation& invocation,
+                                             const access::OpenImage& open) {
   Json unused;
   SNAP_ASSIGN(const DiskTree tree, describe_disk(invocation, {open.files.front()}, unused));
   std::vector<ReportRegion> regions;
@@ -272,8 +273,8 @@ Result<std::unique_ptr<ReportWriter>> report_writer(const std::string& path, Tex
                fmt::format("--report {}: the name must end in .json, .xml (DFXML) or .html", path));
 }
 
-Result<ReportHead> head_of(const Invocation& invocation, OpenImage& before, OpenImage& after,
-                           const CompareOptions& options) {
+Result<ReportHead> head_of(const Invocation& invocation, access::OpenImage& before,
+                           access::OpenImage& after, const CompareOptions& options) {
   ReportHead head;
   head.before = {invocation.operands()[0], before.image().size(), {}};
   head.after = {invocation.operands()[1], after.image().size(), {}};
@@ -301,13 +302,13 @@ Result<int> compare(Invocation& invocation) {
   CompareOptions options;
   SNAP_ASSIGN(options.granularity, granularity_of(invocation));
   options.strict = invocation.has("strict");
-  SNAP_ASSIGN(const ImageSpec first, image_operand(invocation, 0));
-  SNAP_ASSIGN(const ImageSpec second, image_operand(invocation, 1, "second-format"));
-  SNAP_ASSIGN(OpenImage before, open_image(invocation, first));
-  SNAP_ASSIGN(OpenImage after, open_image(invocation, second));
+  SNAP_ASSIGN(const access::ImageSpec first, image_operand(invocation, 0));
+  SNAP_ASSIGN(const access::ImageSpec second, image_operand(invocation, 1, "second-format"));
+  SNAP_ASSIGN(access::OpenImage before, access::open_image(invocation.access(), first));
+  SNAP_ASSIGN(access::OpenImage after, access::open_image(invocation.access(), second));
 
   std::vector<const File*> inputs;
-  for (const OpenImage* open : {&before, &after}) {
+  for (const access::OpenImage* open : {&before, &after}) {
     for (const auto& file : open->opened) inputs.push_back(file.get());
   }
   SNAP_ASSIGN(auto out, TextOutput::open("-", {}, false));

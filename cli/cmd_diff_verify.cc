@@ -5,7 +5,7 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "libsnap/diff/apply.h"
 
 namespace snaptool::cli {
@@ -21,7 +21,7 @@ Result<Operands> open_operands(const Invocation& invocation) {
   Operands opened;
   const auto& names = invocation.operands();
   for (size_t i = 0; i < names.size(); ++i) {
-    auto changes = ChangeFile::open(names[i]);
+    auto changes = ChangeFile::open(invocation.access(), names[i]);
     if (!changes && i > 0 && i + 1 == names.size()) {
       opened.image = i;
     } else if (!changes) {
@@ -37,12 +37,12 @@ Result<int> run(Invocation& invocation) {
   SNAP_ASSIGN(const Operands operands, open_operands(invocation));
   const auto& diffs = operands.diffs;
   const std::string image_name = operands.image ? invocation.operands()[*operands.image] : "";
-  OpenImage open;
+  access::OpenImage open;
   Image* image = nullptr;
   bool resizable = true;
   if (operands.image) {
-    SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation, *operands.image));
-    SNAP_ASSIGN(open, open_image(invocation, spec));
+    SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation, *operands.image));
+    SNAP_ASSIGN(open, access::open_image(invocation.access(), spec));
     image = &open.image();
     // As apply would have it.
     const auto* const posix = dynamic_cast<const PosixFile*>(open.files.front().get());

@@ -6,7 +6,7 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/writing.h"
 #include "libsnap/snap/snapshot.h"
 
@@ -21,13 +21,14 @@ struct Opened {
   std::unique_ptr<Snapshot> snapshot;
 };
 
-Result<Opened> open_passing_down(const Invocation& invocation, const ImageSpec& spec,
+Result<Opened> open_passing_down(const Invocation& invocation, const access::ImageSpec& spec,
                                  const SnapshotOptions& options) {
   if (spec.stores.size() > 1) {
     return Error(ErrorCode::kUnsupported,
                  "an origin that is a snapshot takes no discards that are passed down");
   }
-  SNAP_ASSIGN(OpenPair pair, open_pair(invocation, spec, Access::kReadWrite));
+  SNAP_ASSIGN(access::OpenPair pair,
+              access::open_pair(invocation.access(), spec, Access::kReadWrite));
   Opened opened{std::move(pair.origin), std::move(pair.cow), nullptr, nullptr};
   opened.origin = std::make_unique<RawImage>(*opened.origin_file, opened.origin_file->size());
   SNAP_ASSIGN(opened.snapshot,
@@ -44,7 +45,7 @@ Result<int> report_discard(const Invocation& invocation, uint64_t offset, uint64
 }
 
 Result<int> run(Invocation& invocation) {
-  SNAP_ASSIGN(const ImageSpec spec, origin_and_cow_operands(invocation));
+  SNAP_ASSIGN(const access::ImageSpec spec, origin_and_cow_operands(invocation));
   const DiscardOptions discard{invocation.has("discard-zeroes-cow"),
                                invocation.has("discard-passdown-origin")};
   if (!discard.zeroes_cow) {
@@ -68,8 +69,9 @@ Result<int> run(Invocation& invocation) {
     return snapshot.flush();
   };
   if (!discard.passdown_origin) {
-    Opener opener(invocation);
-    SNAP_ASSIGN(const OpenTarget target, open_target(invocation, opener, spec, options));
+    access::Opener opener(invocation.access());
+    SNAP_ASSIGN(const access::OpenTarget target,
+                access::open_target(invocation.access(), opener, spec, options));
     SNAP_TRY(discard_in(*target.snapshot()));
     return report_discard(invocation, start, size);
   }

@@ -5,7 +5,7 @@
 #include "cli/change_files.h"
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
-#include "cli/opener.h"
+#include "cli/operands.h"
 #include "cli/text_output.h"
 #include "cli/version.h"
 #include "libsnap/diff/export.h"
@@ -39,8 +39,8 @@ Result<int> pack(const Invocation& invocation, PersistentStore& store) {
 }
 
 Result<int> run(Invocation& invocation) {
-  SNAP_ASSIGN(const FileSpec spec, cow_operand(invocation, invocation.operands().front()));
-  Opener opener(invocation);
+  SNAP_ASSIGN(const access::FileSpec spec, cow_operand(invocation, invocation.operands().front()));
+  access::Opener opener(invocation.access());
   SNAP_ASSIGN(const auto cow, opener.open(spec, {Access::kRead, invocation.force_share()}));
   SNAP_ASSIGN(PersistentStore store, PersistentStore::open(*cow));
   if (store.state() == StoreState::kNone) {

@@ -7,7 +7,7 @@
 #include "cli/change_files.h"
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/version.h"
 #include "libsnap/diff/content_hash.h"
 #include "libsnap/diff/export.h"
@@ -21,8 +21,8 @@ namespace {
 
 // What is exported, and what it is compared with.
 struct Images {
-  OpenImage target_files;
-  OpenImage base_files;                      // with --base
+  access::OpenImage target_files;
+  access::OpenImage base_files;              // with --base
   std::vector<std::shared_ptr<File>> tails;  // a view with the origin's odd bytes behind it
   std::vector<std::unique_ptr<Image>> joined;
   Image* base = nullptr;  // none: a full diff
@@ -32,7 +32,7 @@ struct Images {
 
 // A view has whole sectors only; what lies behind them in the origin's file is the same on both
 // sides, and is added, so that sizes are those of the files.
-void add_tail(OpenImage& open, Images& images, Image*& view) {
+void add_tail(access::OpenImage& open, Images& images, Image*& view) {
   const std::shared_ptr<File>& origin = open.files.front();
   if (view->size() >= origin->size()) return;
   const uint64_t tail = origin->size() - view->size();
@@ -49,7 +49,7 @@ Result<Images> open_images(const Invocation& invocation) {
   const bool full = invocation.has("full");
   const auto base = invocation.value("base");
   const bool reverse = invocation.has("reverse");
-  SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
+  SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
   const bool own_base = !full && !base;
   if (full && (base || invocation.has("parent"))) {
     return Error(ErrorCode::kInvalidArgument,
@@ -59,14 +59,15 @@ Result<Images> open_images(const Invocation& invocation) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("what is '{}' to be compared with? --base IMAGE0 names it, --full "
                              "takes all of it, and of ORIGIN@COW it is the origin",
-                             name_of(spec)));
+                             access::name_of(spec)));
   }
   if (reverse && !own_base) {
     return Error(ErrorCode::kInvalidArgument,
                  "--reverse is for ORIGIN@COW; elsewhere name the images the other way round");
   }
   Images images;
-  SNAP_ASSIGN(images.target_files, open_image(invocation, spec, Tail::kIgnore));
+  SNAP_ASSIGN(images.target_files,
+              access::open_image(invocation.access(), spec, access::Tail::kIgnore));
   images.target = &images.target_files.image();
   if (!spec.stores.empty() && spec.view_parts.empty()) {
     add_tail(images.target_files, images, images.target);
@@ -75,11 +76,13 @@ Result<Images> open_images(const Invocation& invocation) {
     auto& layers = images.target_files.layers;
     images.base = layers[layers.size() - 2].get();
     if (spec.stores.size() > 1) add_tail(images.target_files, images, images.base);
-    images.base_name = name_of({spec.base, {spec.stores.begin(), spec.stores.end() - 1}, {}});
+    images.base_name =
+        access::name_of({spec.base, {spec.stores.begin(), spec.stores.end() - 1}, {}});
     if (reverse) std::swap(images.base, images.target);
   } else if (base) {
-    SNAP_ASSIGN(const ImageSpec base_spec, image_named(invocation, *base, "second-format"));
-    SNAP_ASSIGN(images.base_files, open_image(invocation, base_spec, Tail::kIgnore));
+    SNAP_ASSIGN(const access::ImageSpec base_spec, image_named(invocation, *base, "second-format"));
+    SNAP_ASSIGN(images.base_files,
+                access::open_image(invocation.access(), base_spec, access::Tail::kIgnore));
     images.base = &images.base_files.image();
     if (!base_spec.stores.empty() && base_spec.view_parts.empty()) {
       add_tail(images.base_files, images, images.base);
@@ -97,7 +100,7 @@ Result<void> read_parent(const Invocation& invocation, ExportOptions& options) {
     options.parent_id = *id;
     return {};
   }
-  SNAP_ASSIGN(const auto changes, ChangeFile::open(*text));
+  SNAP_ASSIGN(const auto changes, ChangeFile::open(invocation.access(), *text));
   if (changes->format() != ChangeFile::Format::kSnapdiff || !changes->is_file()) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("--parent takes a snapdiff or an id; '{}' has none", *text));
@@ -175,14 +178,14 @@ Result<int> run(Invocation& invocation) {
   SNAP_ASSIGN(const int level, level_of(invocation));
   SNAP_ASSIGN(ExportOptions options, options_of(invocation, format));
   SNAP_ASSIGN(const Images images, open_images(invocation));
-  OpenImage limit;
+  access::OpenImage limit;
   if (const auto changes = invocation.value("changes")) {
     if (invocation.value("base") == std::nullopt) {
       return Error(ErrorCode::kInvalidArgument,
                    "--changes says where IMAGE and the one that --base names may differ");
     }
-    SNAP_ASSIGN(const ImageSpec target_spec, image_operand(invocation));
-    SNAP_ASSIGN(limit, open_changes(invocation, target_spec, *changes));
+    SNAP_ASSIGN(const access::ImageSpec target_spec, image_operand(invocation));
+    SNAP_ASSIGN(limit, access::open_changes(invocation.access(), target_spec, *changes));
     options.limit = &limit.image();
     SNAP_ASSIGN(const auto found,
                 contradictions_of(*limit.files.front(), *limit.files.back(), invocation.cancel()));
@@ -192,7 +195,7 @@ Result<int> run(Invocation& invocation) {
     }
   }
   std::vector<const File*> inputs;
-  for (const OpenImage* open : {&images.target_files, &images.base_files}) {
+  for (const access::OpenImage* open : {&images.target_files, &images.base_files}) {
     for (const auto& file : open->opened) inputs.push_back(file.get());
   }
   if (limit.files.size() > 1) inputs.push_back(limit.files.back().get());

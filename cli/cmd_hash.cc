@@ -6,7 +6,7 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/text_output.h"
 #include "libsnap/diff/content_hash.h"
 #include "libsnap/diff/manifest.h"
@@ -92,8 +92,8 @@ Result<int> run(Invocation& invocation) {
   if (block_size && *block_size < kSectorSize) {
     return Error(ErrorCode::kInvalidArgument, "--block-size takes 512 bytes or more");
   }
-  SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
-  SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
+  SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
+  SNAP_ASSIGN(access::OpenImage open, access::open_image(invocation.access(), spec));
   std::vector<const File*> inputs;
   for (const auto& file : open.opened) inputs.push_back(file.get());
   SNAP_ASSIGN(auto out, TextOutput::open(invocation.value("out").value_or("-"), inputs,

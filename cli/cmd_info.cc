@@ -10,7 +10,7 @@
 #include "cli/disk_tree.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/stdio.h"
 #include "formats/known_format.h"
 #include "formats/rbd/rbd_diff.h"
@@ -111,9 +111,9 @@ std::string size_text(std::string_view what, uint64_t size) {
   return fmt::format("{:<16}{} ({} bytes)\n", what, format_size(size), size);
 }
 
-void describe_snapshots(const FormatFacts& facts, Json& json, std::string& text) {
+void describe_snapshots(const access::ImageFacts& facts, Json& json, std::string& text) {
   json["snapshots"] = Json::array();
-  for (const FormatFacts::Snapshot& one : facts.snapshots) {
+  for (const access::ImageFacts::Snapshot& one : facts.snapshots) {
     Json snapshot = {{"id", one.id}, {"name", one.name}, {"virtual_size", one.size}};
     std::string date;
     if (one.seconds) {
@@ -125,7 +125,7 @@ void describe_snapshots(const FormatFacts& facts, Json& json, std::string& text)
                         printable(one.name), format_size(one.size), date.empty() ? "" : ", ", date);
   }
   json["bitmaps"] = Json::array();
-  for (const FormatFacts::Bitmap& one : facts.bitmaps) {
+  for (const access::ImageFacts::Bitmap& one : facts.bitmaps) {
     json["bitmaps"].push_back({{"name", one.name},
                                {"granularity", one.granularity},
                                {"in_use", one.in_use},
@@ -136,7 +136,8 @@ void describe_snapshots(const FormatFacts& facts, Json& json, std::string& text)
 }
 
 // An image of a format of the table: what it says of itself, without its parent.
-std::string describe_format(const FormatDriver& driver, const FormatFacts& facts, Json& json) {
+std::string describe_format(const access::ImageDriver& driver, const access::ImageFacts& facts,
+                            Json& json) {
   json["format"] = driver.name;
   json["virtual_size"] = facts.size;
   std::string text = fmt::format("{:<16}{}\n", "format:", driver.name);
@@ -170,18 +171,19 @@ std::string describe_format(const FormatDriver& driver, const FormatFacts& facts
   return text;
 }
 
-// The format of a file by its magic, or as the user says; nullptr: the image is its bytes.
-Result<const FormatDriver*> format_of(File& file, const std::optional<std::string>& format) {
-  if (!format) return detect_format(file);
-  const FormatDriver* const driver = find_format(*format);
-  return driver != nullptr && driver->facts != nullptr ? driver : nullptr;
+// The format of a file by its magic, or as the user says.
+Result<const access::ImageDriver*> format_of(const access::Drivers& drivers, File& file,
+                                             const std::optional<std::string>& format) {
+  if (!format) return drivers.detect_image(file);
+  const access::ImageDriver* const driver = drivers.find_image(*format);
+  return driver != nullptr ? driver : &drivers.raw();
 }
 
-Result<std::string> describe_raw(const Invocation& invocation, const ImageSpec& spec,
+Result<std::string> describe_raw(const Invocation& invocation, const access::ImageSpec& spec,
                                  const std::vector<std::shared_ptr<File>>& files, Json& json) {
   File& file = *files.front();
   const auto& format = spec.base.format;
-  SNAP_ASSIGN(const bool magic, looks_like_store(file));
+  SNAP_ASSIGN(const bool magic, access::looks_like_store(file));
   const bool is_store = format ? *format == "dm-snapshot" : magic;
   const std::string plain = format == "split" ? "split" : "raw";
   json["format"] = is_store ? "dm-snapshot" : plain;
@@ -202,34 +204,36 @@ Result<std::string> describe_raw(const Invocation& invocation, const ImageSpec& 
 }
 
 // A format that is known, and not read.
-std::string describe_known(const KnownFormat& known, const File& file, const std::string& path,
-                           Json& json) {
+std::string describe_known(const access::KnownFormat& known, const File& file,
+                           const std::string& path, Json& json) {
   json["format"] = known.name;
   json["is_read"] = false;
   json["file_size"] = file.size();
   return fmt::format("{:<16}{}, which snaptool does not read\n", "format:", known.label) +
-         fmt::format("{:<16}{}\n", "instead:", printable(remedy_for(known, path))) +
+         fmt::format("{:<16}{}\n", "instead:", printable(access::remedy_for(known, path))) +
          fmt::format("{:<16}-f raw takes its bytes as they are\n", "") +
          size_text("file size:", file.size());
 }
 
 // A file, or a part of one, whatever it is.
-Result<std::string> describe_file(const Invocation& invocation, const ImageSpec& spec, Json& json) {
-  Opener opener(invocation);
+Result<std::string> describe_file(const Invocation& invocation, const access::ImageSpec& spec,
+                                  Json& json) {
+  access::Opener opener(invocation.access());
   const OpenOptions options{Access::kRead, invocation.force_share()};
   std::string text;
   if (spec.base.is_whole_file() && spec.base.format != "split") {
     SNAP_ASSIGN(const auto file, opener.open_path(spec.base.path(), options));
     SNAP_ASSIGN(const bool diff, is_diff(*file));
     if (diff && !spec.base.format) {
-      SNAP_ASSIGN(const auto changes, ChangeFile::open(spec.base.path()));
+      SNAP_ASSIGN(const auto changes, ChangeFile::open(invocation.access(), spec.base.path()));
       json["file_size"] = file->size();
       SNAP_ASSIGN(const std::string about, describe_changes(*changes, json));
       return about + size_text("file size:", file->size());
     }
-    SNAP_ASSIGN(const FormatDriver* const driver, format_of(*file, spec.base.format));
-    if (driver != nullptr) {
-      SNAP_ASSIGN(const FormatFacts facts, driver->facts(*file, invocation.cancel()));
+    SNAP_ASSIGN(const access::ImageDriver* const driver,
+                format_of(invocation.access().drivers, *file, spec.base.format));
+    if (driver->kind == access::ImageKind::kImage) {
+      SNAP_ASSIGN(const access::ImageFacts facts, driver->facts(*file, invocation.cancel()));
       text = describe_format(*driver, facts, json) + size_text("file size:", file->size());
       json["file_size"] = file->size();
       const bool may_open =
@@ -239,7 +243,8 @@ Result<std::string> describe_file(const Invocation& invocation, const ImageSpec&
       SNAP_ASSIGN(const DiskTree tree, describe_disk(invocation, {content}, json));
       return text + tree.text;
     }
-    SNAP_ASSIGN(const KnownFormat* const known, detect_known_format(*file));
+    SNAP_ASSIGN(const access::KnownFormat* const known,
+                invocation.access().drivers.detect_known(*file));
     if (known != nullptr && !spec.base.format) {
       return describe_known(*known, *file, spec.base.path(), json);
     }
@@ -248,8 +253,9 @@ Result<std::string> describe_file(const Invocation& invocation, const ImageSpec&
   return describe_raw(invocation, spec, files, json);
 }
 
-Result<std::string> describe_view(const Invocation& invocation, const ImageSpec& spec, Json& json) {
-  SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
+Result<std::string> describe_view(const Invocation& invocation, const access::ImageSpec& spec,
+                                  Json& json) {
+  SNAP_ASSIGN(access::OpenImage open, access::open_image(invocation.access(), spec));
   json["format"] = "dm-snapshot";
   json["virtual_size"] = open.image().size();
   json["origin"] = spec.base.name();
@@ -271,7 +277,7 @@ Result<std::string> describe_view(const Invocation& invocation, const ImageSpec&
 
 Result<int> run(Invocation& invocation) {
   const std::string& operand = invocation.operands().front();
-  SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
+  SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
   Json json = {{"format_version", 1}, {"filename", operand}};
   const bool is_file = spec.stores.empty() && spec.view_parts.empty();
   SNAP_ASSIGN(const std::string about, is_file ? describe_file(invocation, spec, json)

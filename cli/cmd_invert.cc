@@ -5,7 +5,7 @@
 #include "cli/change_files.h"
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/version.h"
 #include "libsnap/diff/compose.h"
 #include "libsnap/diff/snapdiff.h"
@@ -20,7 +20,8 @@ Result<int> run(Invocation& invocation) {
     return Error(ErrorCode::kInvalidArgument,
                  "--base IMAGE must name what the diff is for: what it overwrites is only there");
   }
-  SNAP_ASSIGN(const auto changes, ChangeFile::open(invocation.operands().front()));
+  SNAP_ASSIGN(const auto changes,
+              ChangeFile::open(invocation.access(), invocation.operands().front()));
   if (!changes->is_file()) {
     return Error(ErrorCode::kUnsupported, "a diff from standard input: it is read in a file only");
   }
@@ -29,8 +30,8 @@ Result<int> run(Invocation& invocation) {
     SNAP_ASSIGN(const ChangeEnd end, read_snapdiff_end(changes->file()));
     child_id = end.child_id;
   }
-  SNAP_ASSIGN(const ImageSpec spec, image_named(invocation, *base, "format"));
-  SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
+  SNAP_ASSIGN(const access::ImageSpec spec, image_named(invocation, *base, "format"));
+  SNAP_ASSIGN(access::OpenImage open, access::open_image(invocation.access(), spec));
   SNAP_ASSIGN(Chain chain, Chain::open({{changes->name(), [&] { return changes->reader(); }}},
                                        open.image().size()));
   std::vector<const File*> inputs{&changes->file()};

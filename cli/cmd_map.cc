@@ -5,7 +5,7 @@
 #include "cli/exit_status.h"
 #include "cli/json.h"
 #include "cli/map_writers.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/text_output.h"
 
 namespace snaptool::cli {
@@ -116,14 +116,14 @@ Result<void> check_options(const Invocation& invocation) {
 
 Result<int> run(Invocation& invocation) {
   SNAP_TRY(check_options(invocation));
-  SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
-  SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
-  OpenImage changes;
+  SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
+  SNAP_ASSIGN(access::OpenImage open, access::open_image(invocation.access(), spec));
+  access::OpenImage changes;
   if (const auto cow = invocation.value("changes")) {
-    SNAP_ASSIGN(changes, open_changes(invocation, spec, *cow));
+    SNAP_ASSIGN(changes, access::open_changes(invocation.access(), spec, *cow));
   }
   std::vector<const File*> inputs;
-  for (const OpenImage* one : {&open, &changes}) {
+  for (const access::OpenImage* one : {&open, &changes}) {
     for (const auto& file : one->opened) inputs.push_back(file.get());
   }
   SNAP_ASSIGN(auto out, TextOutput::open(invocation.value("out").value_or("-"), inputs,

@@ -7,7 +7,7 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/stdio.h"
 #include "cli/writing.h"
 #include "libsnap/base/sha256.h"
@@ -25,12 +25,12 @@ namespace snaptool::cli {
 namespace {
 
 // The stores below the one that is merged: what it is merged into.
-ImageSpec origin_of(const ImageSpec& spec) {
+access::ImageSpec origin_of(const access::ImageSpec& spec) {
   return {spec.base, {spec.stores.begin(), spec.stores.end() - 1}, {}};
 }
 
 // What --salvage left.
-std::string unreadable_text(const Merge& merge, const ImageSpec& spec) {
+std::string unreadable_text(const Merge& merge, const access::ImageSpec& spec) {
   constexpr size_t kShown = 20;
   std::string text = fmt::format("unreadable in '{}':\n", spec.stores.back().name());
   size_t shown = 0;
@@ -47,8 +47,8 @@ std::string unreadable_text(const Merge& merge, const ImageSpec& spec) {
 }
 
 // What LVM does not know yet; nothing when it has nothing to do with it.
-std::string lvm_note(const ImageSpec& spec) {
-  const Part* const volume = spec.stores.back().volume();
+std::string lvm_note(const access::ImageSpec& spec) {
+  const access::Part* const volume = spec.stores.back().volume();
   if (volume == nullptr || !volume->own_bytes) return {};
   return fmt::format(
       "LVM still has the snapshot '{0}', which now shows no more than its origin: 'lvremove {0}'\n"
@@ -57,12 +57,13 @@ std::string lvm_note(const ImageSpec& spec) {
 }
 
 // Says what the merge did, or with `dry_run` would do.
-Result<void> report_merge(const Invocation& invocation, const ImageSpec& spec, const Merge& merge,
-                          uint64_t exceptions, bool dry_run, bool undo_was_empty) {
+Result<void> report_merge(const Invocation& invocation, const access::ImageSpec& spec,
+                          const Merge& merge, uint64_t exceptions, bool dry_run,
+                          bool undo_was_empty) {
   const bool empty = exceptions == 0;
   if (invocation.json()) {
     Json json = {{"format_version", 1},
-                 {"origin", name_of(origin_of(spec))},
+                 {"origin", access::name_of(origin_of(spec))},
                  {"cow", spec.stores.back().name()},
                  {"dry_run", dry_run},
                  {"exceptions", exceptions},
@@ -88,7 +89,7 @@ Result<void> report_merge(const Invocation& invocation, const ImageSpec& spec, c
   std::string text = fmt::format("{} {} exceptions ({}, {} runs) of '{}' into '{}'\n",
                                  dry_run ? "would merge" : "merged", exceptions,
                                  format_size(merge.bytes_to_copy()), merge.report().runs,
-                                 spec.stores.back().name(), name_of(origin_of(spec)));
+                                 spec.stores.back().name(), access::name_of(origin_of(spec)));
   if (dry_run) {
     text +=
         "The origin would become what the snapshot shows. If the snapshot was written to,\n"
@@ -195,13 +196,13 @@ void warn_if_new(const Invocation& invocation, const Merge& merge, const File& c
   invocation.warn(fmt::format("'{}' is all zeros, a new store: is it the right file?", cow.name()));
 }
 
-Result<int> merge_into_new_file(Invocation& invocation, const ImageSpec& spec,
+Result<int> merge_into_new_file(Invocation& invocation, const access::ImageSpec& spec,
                                 const MergeOptions& options) {
   const OpenOptions open_options{Access::kRead, invocation.force_share()};
-  Opener opener(invocation);
+  access::Opener opener(invocation.access());
   SNAP_ASSIGN(const auto origin, opener.open(spec.base, open_options));
   SNAP_ASSIGN(const auto cow, opener.open(spec.stores.back(), open_options));
-  SNAP_TRY(check_origin_and_cow(invocation, *origin, *cow));
+  SNAP_TRY(access::check_origin_and_cow(invocation.access(), spec.base, *origin, *cow));
   Progress progress;
   const Job job = invocation.job(progress);
   SNAP_ASSIGN(const auto merge, Merge::begin(*origin, *cow, options, job));
@@ -217,7 +218,7 @@ Result<int> merge_into_new_file(Invocation& invocation, const ImageSpec& spec,
   const uint64_t tail = origin->size() - view->size();
   const std::string target = *invocation.value("out");
   progress.set_size(view->size());
-  SNAP_TRY(check_output_name(target));
+  SNAP_TRY(access::check_output_name(target));
   SNAP_ASSIGN(const auto stream, StreamTarget::open(target, StreamTarget::Content::kBinary));
   if (stream && options.verify) {
     return Error(ErrorCode::kInvalidArgument, "--verify: a pipe cannot be read back");
@@ -250,7 +251,7 @@ Result<int> merge_into_new_file(Invocation& invocation, const ImageSpec& spec,
 }
 
 // The command that goes on where this one stopped.
-std::string resume_command(const Invocation& invocation, const ImageSpec& spec) {
+std::string resume_command(const Invocation& invocation, const access::ImageSpec& spec) {
   std::string command = "snaptool merge";
   for (const char* flag : {"verify", "salvage", "force", "accept-duplicates"}) {
     if (invocation.has(flag)) command += fmt::format(" --{}", flag);
@@ -292,14 +293,15 @@ struct UndoFile {
 };
 
 // Has the merge keep its undo file, which is made if it is not there.
-Result<UndoFile> keep_undo(const Invocation& invocation, const OpenPair& pair, Merge& merge,
+Result<UndoFile> keep_undo(const Invocation& invocation, const access::OpenPair& pair, Merge& merge,
                            const Job& job) {
   const auto path = invocation.value("undo");
   const bool dry_run = invocation.has("dry-run");
   UndoFile undo;
   if (!path) return undo;
-  SNAP_TRY(check_output_name(*path));
-  SNAP_ASSIGN(undo.file, find_undo_file(*path, pair, dry_run ? Access::kRead : Access::kReadWrite));
+  SNAP_TRY(access::check_output_name(*path));
+  SNAP_ASSIGN(undo.file,
+              access::find_undo_file(*path, pair, dry_run ? Access::kRead : Access::kReadWrite));
   const bool is_new = undo.file == nullptr;
   if (is_new) {
     if (dry_run || merge.report().exceptions == 0) return undo;
@@ -317,8 +319,8 @@ Result<UndoFile> keep_undo(const Invocation& invocation, const OpenPair& pair, M
 
 // What is merged into what: a pair of files, or a store into a view.
 struct Opened {
-  OpenPair pair;
-  OpenTarget lower;  // of a stack
+  access::OpenPair pair;
+  access::OpenTarget lower;  // of a stack
   std::unique_ptr<ImageFile> lower_file;
   // Other snapshots of the origin, which keep their views.
   std::vector<std::shared_ptr<File>> sibling_cows;
@@ -329,8 +331,9 @@ struct Opened {
   Image& image() { return lower_file ? *lower.top : static_cast<Image&>(*raw); }
 };
 
-Result<void> open_siblings(const Invocation& invocation, Opener& opener, Opened& opened,
-                           const std::vector<FileSpec>& siblings, Access access) {
+Result<void> open_siblings(const Invocation& invocation, access::Opener& opener, Opened& opened,
+                           const access::FileSpec& base,
+                           const std::vector<access::FileSpec>& siblings, Access access) {
   if (siblings.empty()) return {};
   std::vector<File*> others = opened.lower.files();
   if (!opened.lower_file) {
@@ -340,8 +343,9 @@ Result<void> open_siblings(const Invocation& invocation, Opener& opener, Opened&
   others.push_back(opened.pair.cow.get());
   SnapshotOptions options;
   options.discard_tail = invocation.has("force");
-  for (const FileSpec& sibling : siblings) {
-    SNAP_ASSIGN(auto cow, open_cow(invocation, opener, sibling, others, access));
+  for (const access::FileSpec& sibling : siblings) {
+    SNAP_ASSIGN(auto cow,
+                access::open_cow(invocation.access(), opener, base, sibling, others, access));
     others.push_back(cow.get());
     SNAP_ASSIGN(auto snapshot, Snapshot::open(opened.image(), *cow, options, invocation.cancel()));
     opened.sibling_cows.push_back(std::move(cow));
@@ -350,26 +354,28 @@ Result<void> open_siblings(const Invocation& invocation, Opener& opener, Opened&
   return {};
 }
 
-Result<Opened> open_files(const Invocation& invocation, const ImageSpec& spec,
-                          const std::vector<FileSpec>& siblings, Access access) {
+Result<Opened> open_files(const Invocation& invocation, const access::ImageSpec& spec,
+                          const std::vector<access::FileSpec>& siblings, Access access) {
   Opened opened;
-  Opener opener(invocation);
+  access::Opener opener(invocation.access());
   if (access == Access::kReadWrite) {
-    for (const FileSpec& sibling : siblings) opener.expect_writes(sibling);
+    for (const access::FileSpec& sibling : siblings) opener.expect_writes(sibling);
   }
   if (spec.stores.size() == 1) {
-    SNAP_ASSIGN(opened.pair, open_pair(invocation, opener, spec, access));
+    SNAP_ASSIGN(opened.pair, access::open_pair(invocation.access(), opener, spec, access));
   } else {
     SnapshotOptions options;
     options.kind = StoreKind::kPersistentOverflow;
     options.discard_tail = invocation.has("force");
     if (access == Access::kReadWrite) opener.expect_writes(spec.stores.back());
-    SNAP_ASSIGN(opened.lower, open_target(invocation, opener, origin_of(spec), options, access));
+    SNAP_ASSIGN(opened.lower,
+                access::open_target(invocation.access(), opener, origin_of(spec), options, access));
     SNAP_ASSIGN(opened.pair.cow,
-                open_cow(invocation, opener, spec.stores.back(), opened.lower.files(), access));
+                access::open_cow(invocation.access(), opener, spec.base, spec.stores.back(),
+                                 opened.lower.files(), access));
     opened.lower_file = std::make_unique<ImageFile>(*opened.lower.top);
   }
-  SNAP_TRY(open_siblings(invocation, opener, opened, siblings, access));
+  SNAP_TRY(open_siblings(invocation, opener, opened, spec.base, siblings, access));
   return opened;
 }
 
@@ -405,17 +411,17 @@ Result<void> keep_for_siblings(Opened& opened, const Job& job) {
   return {};
 }
 
-Result<std::vector<FileSpec>> sibling_operands(const Invocation& invocation) {
-  std::vector<FileSpec> siblings;
+Result<std::vector<access::FileSpec>> sibling_operands(const Invocation& invocation) {
+  std::vector<access::FileSpec> siblings;
   for (const std::string& text : invocation.values("sibling")) {
-    SNAP_ASSIGN(FileSpec sibling, cow_operand(invocation, text));
+    SNAP_ASSIGN(access::FileSpec sibling, cow_operand(invocation, text));
     siblings.push_back(std::move(sibling));
   }
   return siblings;
 }
 
 Result<int> run(Invocation& invocation) {
-  SNAP_ASSIGN(const ImageSpec spec, origin_and_cow_operands(invocation));
+  SNAP_ASSIGN(const access::ImageSpec spec, origin_and_cow_operands(invocation));
   const bool stacked = spec.stores.size() > 1;
   if (stacked && (invocation.has("undo") || invocation.has("out"))) {
     return Error(ErrorCode::kUnsupported,
@@ -449,15 +455,15 @@ Result<int> run(Invocation& invocation) {
         "--force-share is for reading only: with --dry-run or -o, not with a merge in place");
   }
 
-  SNAP_ASSIGN(const std::vector<FileSpec> siblings, sibling_operands(invocation));
+  SNAP_ASSIGN(const std::vector<access::FileSpec> siblings, sibling_operands(invocation));
   if (!stacked) {
-    std::vector<FileSpec> known = spec.stores;
+    std::vector<access::FileSpec> known = spec.stores;
     known.insert(known.end(), siblings.begin(), siblings.end());
-    SNAP_TRY(check_lvm_siblings(invocation, spec.base, known, "--sibling keeps the view of each"));
+    SNAP_TRY(access::check_siblings(invocation.access(), spec.base, known));
   }
   SNAP_ASSIGN(Opened opened,
               open_files(invocation, spec, siblings, dry_run ? Access::kRead : Access::kReadWrite));
-  const OpenPair& pair = opened.pair;
+  const access::OpenPair& pair = opened.pair;
   File& origin = opened.origin();
   File& cow = *pair.cow;
   Progress progress;

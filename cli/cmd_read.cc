@@ -5,7 +5,7 @@
 
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/stdio.h"
 #include "libsnap/copy/copy_image.h"
 #include "libsnap/io/output_file.h"
@@ -14,10 +14,10 @@ namespace snaptool::cli {
 namespace {
 
 Result<int> run(Invocation& invocation) {
-  SNAP_ASSIGN(const ImageSpec spec, image_operand(invocation));
+  SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
   SNAP_ASSIGN(const auto offset_option, invocation.size_value("offset"));
   SNAP_ASSIGN(const auto length_option, invocation.size_value("length"));
-  SNAP_ASSIGN(OpenImage open, open_image(invocation, spec));
+  SNAP_ASSIGN(access::OpenImage open, access::open_image(invocation.access(), spec));
   Image& image = open.image();
   const uint64_t offset = offset_option.value_or(0);
   if (offset > image.size()) {
@@ -35,7 +35,7 @@ Result<int> run(Invocation& invocation) {
   progress.set_size(length);
   const Job job = invocation.job(progress);
   const std::string target = invocation.value("out").value_or("-");
-  SNAP_TRY(check_output_name(target));
+  SNAP_TRY(access::check_output_name(target));
   SNAP_ASSIGN(const auto stream, StreamTarget::open(target, StreamTarget::Content::kBinary));
   if (stream) {
     const ProgressReporter reporter("reading", invocation.progress_style(), progress);

@@ -5,7 +5,7 @@
 #include "cli/exit_status.h"
 #include "cli/findings.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/writing.h"
 #include "libsnap/io/output_file.h"
 #include "libsnap/snap/repair.h"
@@ -92,7 +92,7 @@ Result<void> print(const Invocation& invocation, const Salvage& salvage, const R
 
 Result<int> run(Invocation& invocation) {
   const auto& operands = invocation.operands();
-  ImageSpec spec;
+  access::ImageSpec spec;
   if (operands.size() == 2) {
     SNAP_ASSIGN(spec, origin_and_cow_operands(invocation));
   } else {
@@ -115,12 +115,12 @@ Result<int> run(Invocation& invocation) {
   }
   options.beyond_end = invocation.has("beyond-end");
   const OpenOptions access{Access::kRead, invocation.force_share()};
-  Opener opener(invocation);
+  access::Opener opener(invocation.access());
   SNAP_ASSIGN(const auto base, opener.open(spec.base, access));
   std::shared_ptr<File> cow = base;
   if (!spec.stores.empty()) {
     SNAP_ASSIGN(cow, opener.open(spec.stores.front(), access));
-    SNAP_TRY(check_origin_and_cow(invocation, *base, *cow));
+    SNAP_TRY(access::check_origin_and_cow(invocation.access(), spec.base, *base, *cow));
     options.origin_size = base->size();
   }
   SNAP_ASSIGN(Salvage salvage, Salvage::open(*cow, options));

@@ -6,7 +6,7 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/opener.h"
+#include "cli/operands.h"
 #include "libsnap/snap/create.h"
 #include "libsnap/snap/persistent_store.h"
 
@@ -14,13 +14,13 @@ namespace snaptool::cli {
 namespace {
 
 Result<int> run(Invocation& invocation) {
-  SNAP_ASSIGN(const FileSpec spec, cow_operand(invocation, invocation.operands().front()));
+  SNAP_ASSIGN(const access::FileSpec spec, cow_operand(invocation, invocation.operands().front()));
   const bool only_minimum = invocation.has("minimum");
   if (only_minimum != (invocation.operands().size() == 1)) {
     return Error(ErrorCode::kInvalidArgument,
                  only_minimum ? "--minimum takes no SIZE" : "the new SIZE is missing");
   }
-  Opener opener(invocation);
+  access::Opener opener(invocation.access());
   SNAP_ASSIGN(const auto cow, opener.open(spec, {only_minimum ? Access::kRead : Access::kReadWrite,
                                                  only_minimum && invocation.force_share()}));
   SNAP_ASSIGN(const uint64_t minimum, minimum_store_size(*cow, invocation.cancel()));

@@ -6,7 +6,7 @@
 #include "cli/data_source.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "libsnap/io/output_file.h"
 #include "libsnap/snap/restore.h"
 
@@ -21,7 +21,7 @@ Result<uint64_t> restore(const Invocation& invocation, DataSource& source,
 
 // Into a file that is there, once all of the dump was found to be one.
 Result<uint64_t> restore_in_place(const Invocation& invocation, DataSource& source,
-                                  const FileSpec& spec) {
+                                  const access::FileSpec& spec) {
   if (!source.can_rewind()) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is there already: the dump must come from a file, so that it is "
@@ -37,12 +37,12 @@ Result<uint64_t> restore_in_place(const Invocation& invocation, DataSource& sour
   SNAP_TRY(read_dump([&](std::span<std::byte> out) -> Result<size_t> { return source.read(out); },
                      source.name(), nothing));
   SNAP_TRY(source.rewind());
-  Opener opener(invocation);
+  access::Opener opener(invocation.access());
   SNAP_ASSIGN(const auto cow, opener.open(spec, {Access::kReadWrite, false}));
   if (source.id() && source.id() == cow->id()) {
     return Error(ErrorCode::kInvalidArgument, "the dump and the COW are one file");
   }
-  if (!invocation.has("force")) SNAP_TRY(check_has_no_content(*cow));
+  if (!invocation.has("force")) SNAP_TRY(access::check_has_no_content(*cow));
   const auto target = [&](const DumpHeader& dump) -> Result<RestoreTarget> {
     const auto* const posix = dynamic_cast<const PosixFile*>(cow.get());
     const bool can_grow = posix != nullptr && !posix->is_block_device();
@@ -69,7 +69,7 @@ Result<uint64_t> restore_new(const Invocation& invocation, DataSource& source,
 
 Result<int> run(Invocation& invocation) {
   std::string path = invocation.operands()[1];
-  SNAP_ASSIGN(const auto there, existing_cow(path));
+  SNAP_ASSIGN(const auto there, access::existing_cow(path));
   DataSource::Request request;
   request.input = invocation.operands()[0];
   SNAP_ASSIGN(DataSource source, DataSource::open(request));

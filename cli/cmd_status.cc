@@ -4,23 +4,23 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "libsnap/snap/verify.h"
 
 namespace snaptool::cli {
 namespace {
 
 Result<int> run(Invocation& invocation) {
-  SNAP_ASSIGN(const ImageSpec spec, origin_and_cow_operands(invocation));
+  SNAP_ASSIGN(const access::ImageSpec spec, origin_and_cow_operands(invocation));
   if (spec.stores.size() != 1) {
     return Error(ErrorCode::kUnsupported,
                  "the status of a stack of stores: name one ORIGIN and one COW");
   }
   const OpenOptions options{Access::kRead, invocation.force_share()};
-  Opener opener(invocation);
+  access::Opener opener(invocation.access());
   SNAP_ASSIGN(const auto origin, opener.open(spec.base, options));
   SNAP_ASSIGN(const auto cow, opener.open(spec.stores.front(), options));
-  SNAP_TRY(check_origin_and_cow(invocation, *origin, *cow));
+  SNAP_TRY(access::check_origin_and_cow(invocation.access(), spec.base, *origin, *cow));
   SNAP_ASSIGN(PersistentStore store, PersistentStore::open(*cow));
   if (store.state() == StoreState::kNone) {
     return Error(

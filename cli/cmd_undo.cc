@@ -4,15 +4,15 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/stdio.h"
 #include "libsnap/snap/undo.h"
 
 namespace snaptool::cli {
 namespace {
 
-Result<void> report_undo(const Invocation& invocation, const ImageSpec& spec, const Undo& undo,
-                         bool dry_run) {
+Result<void> report_undo(const Invocation& invocation, const access::ImageSpec& spec,
+                         const Undo& undo, bool dry_run) {
   if (invocation.json()) {
     const Json json = {{"format_version", 1},
                        {"origin", spec.base.name()},
@@ -35,15 +35,15 @@ Result<void> report_undo(const Invocation& invocation, const ImageSpec& spec, co
 
 Result<int> run(Invocation& invocation) {
   const std::string& path = invocation.operands().front();
-  SNAP_ASSIGN(const ImageSpec spec, origin_and_cow_operands(invocation, 1));
+  SNAP_ASSIGN(const access::ImageSpec spec, origin_and_cow_operands(invocation, 1));
   if (spec.stores.size() != 1) {
     return Error(ErrorCode::kUnsupported,
                  "undoing a merge in a stack: name one origin and one COW");
   }
   const bool dry_run = invocation.has("dry-run");
   const Access access = dry_run ? Access::kRead : Access::kReadWrite;
-  SNAP_ASSIGN(const OpenPair pair, open_pair(invocation, spec, access));
-  SNAP_ASSIGN(const auto journal, find_undo_file(path, pair, access));
+  SNAP_ASSIGN(const access::OpenPair pair, access::open_pair(invocation.access(), spec, access));
+  SNAP_ASSIGN(const auto journal, access::find_undo_file(path, pair, access));
   if (journal == nullptr) {
     return Error(ErrorCode::kNotFound, fmt::format("there is no undo file '{}'", path));
   }

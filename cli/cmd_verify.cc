@@ -6,7 +6,7 @@
 #include "cli/exit_status.h"
 #include "cli/findings.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "libsnap/snap/identity.h"
 #include "libsnap/snap/tail.h"
 #include "libsnap/snap/verify_data.h"
@@ -75,7 +75,7 @@ Result<int> run(Invocation& invocation) {
     return Error(ErrorCode::kInvalidArgument, "-f is for the image of --against: a COW is a store");
   }
   const auto& operands = invocation.operands();
-  ImageSpec spec;
+  access::ImageSpec spec;
   if (operands.size() == 2) {
     SNAP_ASSIGN(spec, origin_and_cow_operands(invocation));
   } else {
@@ -85,13 +85,13 @@ Result<int> run(Invocation& invocation) {
     return Error(ErrorCode::kUnsupported, "verifying a stack of stores: verify them one by one");
   }
   const OpenOptions options{Access::kRead, invocation.force_share()};
-  Opener opener(invocation);
+  access::Opener opener(invocation.access());
   SNAP_ASSIGN(const auto base, opener.open(spec.base, options));
   std::shared_ptr<File> store;
   std::optional<uint64_t> origin_size;
   if (!spec.stores.empty()) {
     SNAP_ASSIGN(store, opener.open(spec.stores.front(), options));
-    SNAP_TRY(check_origin_and_cow(invocation, *base, *store));
+    SNAP_TRY(access::check_origin_and_cow(invocation.access(), spec.base, *base, *store));
     origin_size = base->size();
   }
   File& cow = store ? *store : *base;

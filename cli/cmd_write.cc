@@ -6,7 +6,7 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/stdio.h"
 #include "cli/writing.h"
 #include "libsnap/snap/snapshot.h"
@@ -70,15 +70,16 @@ Result<void> check_room(Snapshot& snapshot, WriteRequest& request, bool skip_equ
 }
 
 Result<int> run(Invocation& invocation) {
-  SNAP_ASSIGN(const ImageSpec spec, origin_and_cow_operands(invocation));
+  SNAP_ASSIGN(const access::ImageSpec spec, origin_and_cow_operands(invocation));
   SnapshotOptions options;
   const auto store = invocation.value("store");
   // Where nothing was said, a write that turns out not to fit leaves the snapshot valid.
   options.kind = store == "P" ? StoreKind::kPersistent : StoreKind::kPersistentOverflow;
   options.discard_tail = invocation.has("force");
   SNAP_ASSIGN(options.in_flight, in_flight_of(invocation));
-  Opener opener(invocation);
-  SNAP_ASSIGN(const OpenTarget target, open_target(invocation, opener, spec, options));
+  access::Opener opener(invocation.access());
+  SNAP_ASSIGN(const access::OpenTarget target,
+              access::open_target(invocation.access(), opener, spec, options));
   Snapshot& snapshot = *target.snapshot();
   SNAP_ASSIGN(WriteRequest request, write_request(invocation, snapshot, {target.file.get()}));
   const bool skip_equal = invocation.has("skip-equal");

@@ -6,7 +6,7 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
-#include "cli/open_image.h"
+#include "cli/operands.h"
 #include "cli/writing.h"
 #include "libsnap/snap/origin.h"
 
@@ -32,33 +32,34 @@ Result<void> check_room(const Origin& origin, uint64_t offset, uint64_t length, 
 }
 
 struct Opened {
-  OpenTarget target;
+  access::OpenTarget target;
   std::vector<std::shared_ptr<File>> cows;
   std::vector<std::unique_ptr<Snapshot>> snapshots;
 };
 
 Result<Opened> open_all(const Invocation& invocation) {
-  SNAP_ASSIGN(const ImageSpec spec, target_operand(invocation));
+  SNAP_ASSIGN(const access::ImageSpec spec, target_operand(invocation));
   SnapshotOptions options;
   options.discard_tail = invocation.has("force");
   SNAP_ASSIGN(options.in_flight, in_flight_of(invocation));
   Opened opened;
   SnapshotOptions lower = options;
   lower.kind = StoreKind::kPersistentOverflow;
-  Opener opener(invocation);
-  std::vector<FileSpec> cows;
+  access::Opener opener(invocation.access());
+  std::vector<access::FileSpec> cows;
   for (const std::string& text : invocation.values("snapshot")) {
-    SNAP_ASSIGN(FileSpec cow, cow_operand(invocation, text));
+    SNAP_ASSIGN(access::FileSpec cow, cow_operand(invocation, text));
     opener.expect_writes(cow);
     cows.push_back(std::move(cow));
   }
   if (spec.stores.empty()) {
-    SNAP_TRY(check_lvm_siblings(invocation, spec.base, cows, "--snapshot keeps the view of each"));
+    SNAP_TRY(access::check_siblings(invocation.access(), spec.base, cows));
   }
-  SNAP_ASSIGN(opened.target, open_target(invocation, opener, spec, lower));
+  SNAP_ASSIGN(opened.target, access::open_target(invocation.access(), opener, spec, lower));
   std::vector<File*> others = opened.target.files();
-  for (const FileSpec& cow_spec : cows) {
-    SNAP_ASSIGN(auto cow, open_cow(invocation, opener, cow_spec, others));
+  for (const access::FileSpec& cow_spec : cows) {
+    SNAP_ASSIGN(auto cow,
+                access::open_cow(invocation.access(), opener, spec.base, cow_spec, others));
     others.push_back(cow.get());
     SNAP_ASSIGN(auto snapshot,
                 Snapshot::open(*opened.target.top, *cow, options, invocation.cancel()));
@@ -66,7 +67,7 @@ Result<Opened> open_all(const Invocation& invocation) {
     opened.snapshots.push_back(std::move(snapshot));
   }
   if (opened.target.snapshot() == nullptr && spec.stores.empty()) {
-    SNAP_ASSIGN(const bool is_store, looks_like_store(*opened.target.file));
+    SNAP_ASSIGN(const bool is_store, access::looks_like_store(*opened.target.file));
     if (is_store) {
       return Error(ErrorCode::kInvalidArgument,
                    fmt::format("'{}' is a dm-snapshot store: to write to the snapshot use "

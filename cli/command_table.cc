@@ -45,8 +45,8 @@ std::optional<std::string_view> command_for_foreign_word(std::string_view word) 
 
 // What --format takes.
 static std::vector<std::string_view> format_names() {
-  std::vector<std::string_view> names = {"raw"};
-  for (const FormatDriver& driver : format_drivers()) names.push_back(driver.name);
+  std::vector<std::string_view> names;
+  for (const access::ImageDriver& driver : all_drivers().images) names.push_back(driver.name);
   names.emplace_back("split");
   return names;
 }

@@ -116,7 +116,6 @@ Result<DataSource> DataSource::open(const Request& request) {
       return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' is a directory", path));
     }
   }
-  if (const auto id = source.id()) SNAP_TRY(check_not_printed_to(*id, path));
   const off_t at = ::lseek(source.fd_, 0, SEEK_CUR);
   if (at >= 0) {
     const auto rest = rest_of(source.fd_, at);

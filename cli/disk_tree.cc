@@ -4,10 +4,8 @@
 #include <fmt/format.h>
 
 #include "cli/json.h"
-#include "cli/opener.h"
 #include "cli/stdio.h"
-#include "formats/lvm2/physical_volume.h"
-#include "formats/partition/partition_table.h"
+#include "libsnap/access/opener.h"
 #include "libsnap/snap/persistent_store.h"
 
 namespace snaptool::cli {
@@ -85,17 +83,17 @@ bool is_finding(const Error& error) {
 
 class Describer {
  public:
-  Describer(const Cancel& cancel, std::optional<std::string> backup)
-      : cancel_(cancel), backup_(std::move(backup)) {}
+  Describer(const access::Context& context, std::optional<std::string> backup)
+      : context_(context), volumes_(context.drivers.volumes), backup_(std::move(backup)) {}
 
   Result<void> describe(const std::vector<std::shared_ptr<File>>& files, const std::string& name,
                         int depth, Json& json) {
     constexpr int kDeepest = 3;  // a disk in a volume in a partition
     if (files.size() > 1) return describe_group(files, name, depth, json);
     File& file = *files.front();
-    SNAP_ASSIGN(const bool is_pv, lvm2::has_label(file));
+    SNAP_ASSIGN(const bool is_pv, volumes_.is_physical_volume(file));
     if (is_pv) return describe_group(files, name, depth, json);
-    const auto table = read_partition_table(file);
+    const auto table = volumes_.read_partitions(file);
     if (!table) {
       if (!is_finding(table.error())) return table.error();
       json["problem"] = table.error().describe();
@@ -105,7 +103,7 @@ class Describer {
     if (*table && depth < kDeepest)
       return describe_table(**table, files.front(), name, depth, json);
     if (*table) return {};
-    SNAP_ASSIGN(const std::string_view other, unread_partition_table(file));
+    SNAP_ASSIGN(const std::string_view other, volumes_.unread_partitions(file));
     if (other.empty()) return {};
     json["partition_table"] = {{"type", other}, {"is_read", false}};
     line(depth, fmt::format("partition table: {}, which snaptool does not read", other));
@@ -120,9 +118,10 @@ class Describer {
     tree_.text += fmt::format("{:{}}{}\n", "", 2 * depth, printable(text));
   }
 
-  Result<void> describe_table(const PartitionTable& table, const std::shared_ptr<File>& disk,
-                              const std::string& name, int depth, Json& json) {
-    const bool gpt = table.kind == PartitionTable::Kind::kGpt;
+  Result<void> describe_table(const access::PartitionTable& table,
+                              const std::shared_ptr<File>& disk, const std::string& name, int depth,
+                              Json& json) {
+    const bool gpt = table.kind == access::PartitionTable::Kind::kGpt;
     Json& described = json["partition_table"];
     described = {{"type", gpt ? "gpt" : "mbr"},
                  {"id", table.id},
@@ -133,9 +132,9 @@ class Describer {
     for (const std::string& warning : table.warnings) {
       line(depth, fmt::format("problem: {}", warning));
     }
-    for (const Partition& partition : table.partitions) {
+    for (const access::Partition& partition : table.partitions) {
       const std::string part_name = fmt::format("{}#p{}", name, partition.number);
-      const std::string_view type = partition_type_name(partition.type);
+      const std::string_view type = volumes_.partition_type_name(partition.type);
       Json one = {{"number", partition.number}, {"offset", partition.offset},
                   {"length", partition.length}, {"type", partition.type},
                   {"type_name", type},          {"name", partition.name},
@@ -165,7 +164,7 @@ class Describer {
 
   Result<void> describe_group(const std::vector<std::shared_ptr<File>>& files,
                               const std::string& name, int depth, Json& json) {
-    auto open = lvm2::OpenVolumeGroup::open(files, backup_);
+    auto open = volumes_.open_group(files, backup_);
     used_backup_ = true;
     if (!open) {
       // What the user named is used, or it is an error.
@@ -174,35 +173,37 @@ class Describer {
       line(depth, fmt::format("LVM2 physical volume: {}", open.error().describe()));
       return {};
     }
-    const lvm2::VolumeGroup& group = open->group();
+    const access::VolumeGroupFacts& group = (*open)->facts();
     Json& described = json["lvm2"];
-    described = {{"vg_name", group.name},        {"vg_uuid", group.uuid},
-                 {"seqno", group.seqno},         {"extent_size", group.extent_bytes},
-                 {"warnings", open->warnings()}, {"pvs", Json::array()},
+    described = {{"vg_name", group.name},
+                 {"vg_uuid", group.uuid},
+                 {"seqno", group.seqno},
+                 {"extent_size", group.extent_bytes},
+                 {"warnings", (*open)->warnings()},
+                 {"pvs", Json::array()},
                  {"lvs", Json::array()}};
     line(depth, fmt::format("LVM2 volume group {} (metadata {}, extents of {}, {} PV{})",
                             group.name, group.seqno, format_size(group.extent_bytes),
                             group.pvs.size(), group.pvs.size() == 1 ? "" : "s"));
-    for (const std::string& warning : open->warnings()) {
+    for (const std::string& warning : (*open)->warnings()) {
       line(depth, fmt::format("problem: {}", warning));
     }
-    for (const lvm2::PhysicalVolumeEntry& pv : group.pvs) {
+    for (const access::PhysicalVolume& pv : group.pvs) {
       described["pvs"].push_back({{"name", pv.key}, {"uuid", pv.uuid}, {"device_hint", pv.device}});
     }
-    for (const lvm2::LogicalVolume& lv : group.lvs) {
+    for (const access::Volume& lv : group.volumes) {
       if (group.find_snapshot(lv.name) != nullptr) continue;
-      SNAP_TRY(describe_volume(*open, lv, name, depth + 1, described["lvs"]));
+      SNAP_TRY(describe_volume(**open, lv, name, depth + 1, described["lvs"]));
     }
     return {};
   }
 
-  Result<void> describe_volume(const lvm2::OpenVolumeGroup& open, const lvm2::LogicalVolume& lv,
+  Result<void> describe_volume(const access::VolumeGroup& open, const access::Volume& lv,
                                const std::string& name, int depth, Json& list) {
-    const lvm2::VolumeGroup& group = open.group();
+    const access::VolumeGroupFacts& group = open.facts();
     const std::string part_name = fmt::format("{}#{}/{}", name, group.name, lv.name);
-    Json json = {
-        {"name", lv.name}, {"uuid", lv.uuid}, {"size", group.size_of(lv)}, {"visible", lv.visible}};
-    const auto file = open.open_volume(lv.name, part_name);
+    Json json = {{"name", lv.name}, {"uuid", lv.uuid}, {"size", lv.size}, {"visible", lv.visible}};
+    const auto file = open.open(lv.name, part_name);
     std::string problem;
     if (file) {
       tree_.regions.push_back({part_name, (*file)->storages(), depth});
@@ -213,35 +214,34 @@ class Describer {
       problem = file.error().describe();
       json["problem"] = problem;
     }
-    line(depth,
-         fmt::format("#{}/{:<16} {:>10}{}{}", group.name, lv.name, format_size(group.size_of(lv)),
-                     lv.visible ? "" : "  hidden", problem.empty() ? "" : "  " + problem));
+    line(depth, fmt::format("#{}/{:<16} {:>10}{}{}", group.name, lv.name, format_size(lv.size),
+                            lv.visible ? "" : "  hidden", problem.empty() ? "" : "  " + problem));
     json["snapshots"] = Json::array();
-    for (const lvm2::SnapshotEntry* snapshot : group.snapshots_of(lv.name)) {
+    for (const access::VolumeSnapshot* snapshot : group.snapshots_of(lv.name)) {
       SNAP_TRY(describe_snapshot(open, *snapshot, name, depth + 1, json["snapshots"]));
     }
     list.push_back(std::move(json));
     return {};
   }
 
-  Result<void> describe_snapshot(const lvm2::OpenVolumeGroup& open,
-                                 const lvm2::SnapshotEntry& snapshot, const std::string& name,
+  Result<void> describe_snapshot(const access::VolumeGroup& open,
+                                 const access::VolumeSnapshot& snapshot, const std::string& name,
                                  int depth, Json& list) {
-    const lvm2::VolumeGroup& group = open.group();
+    const access::VolumeGroupFacts& group = open.facts();
     const std::string part_name = fmt::format("{}#{}/{}-cow", name, group.name, snapshot.name);
     Json json = {{"name", snapshot.name},
                  {"origin", snapshot.origin},
                  {"merging", snapshot.merging},
                  {"chunk_size_sectors", snapshot.chunk_sectors},
-                 {"cow_size", group.size_of(*group.find(snapshot.name))}};
+                 {"cow_size", group.find(snapshot.name)->size}};
     std::string state;
-    const auto cow = open.open_volume(snapshot.name, part_name);
+    const auto cow = open.open(snapshot.name, part_name);
     if (!cow) {
       if (!is_finding(cow.error())) return cow.error();
       json["problem"] = state = cow.error().describe();
     } else {
       tree_.regions.push_back({part_name, (*cow)->storages(), depth});
-      auto store = describe_store(**cow, cancel_);
+      auto store = describe_store(**cow, context_.cancel);
       if (!store) {
         if (!is_finding(store.error())) return store.error();
         json["problem"] = state = store.error().describe();
@@ -277,7 +277,8 @@ class Describer {
                            static_cast<double>(store.at("total_sectors").number()));
   }
 
-  const Cancel& cancel_;
+  const access::Context context_;
+  const access::VolumeDrivers& volumes_;
   std::optional<std::string> backup_;  // of LVM's metadata
   bool used_backup_ = false;
   DiskTree tree_;
@@ -287,8 +288,9 @@ class Describer {
 
 Result<DiskTree> describe_disk(const Invocation& invocation,
                                const std::vector<std::shared_ptr<File>>& files, Json& json) {
-  SNAP_ASSIGN(auto backup, vgcfg_backup(invocation));
-  Describer describer(invocation.cancel(), std::move(backup));
+  const access::Context context = invocation.access();
+  SNAP_ASSIGN(auto backup, access::read_group_backup(context));
+  Describer describer(context, std::move(backup));
   SNAP_TRY(describer.describe(files, "", 0, json));
   if (invocation.has("vgcfg") && !describer.used_backup()) {
     return Error(ErrorCode::kInvalidArgument,

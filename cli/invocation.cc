@@ -13,8 +13,10 @@
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/help.h"
+#include "cli/remedy.h"
 #include "cli/signals.h"
 #include "cli/stdio.h"
+#include "formats/format.h"
 #include "libsnap/base/units.h"
 
 namespace snaptool::cli {
@@ -63,7 +65,7 @@ void print_message(std::string_view command, std::string_view text) {
 // away.
 int report_error(std::string_view command, const Error& error) {
   if (error.sys_errno() == EPIPE) return kExitBrokenPipe;
-  std::string text = error.describe();
+  std::string text = error.describe() + remedy_text(error.remedy(), command);
   if (error.code() == ErrorCode::kInvalidArgument) {
     text += fmt::format(" (see 'snaptool {}--help')",
                         command.empty() ? "" : fmt::format("{} ", command));
@@ -119,10 +121,26 @@ Result<int> run_without_command(const std::vector<std::string>& arguments) {
   return Error(ErrorCode::kInvalidArgument, fmt::format("there is no command '{}'", first));
 }
 
+access::Policy policy_of(const CommandSpec& command, const ParsedOptions& options) {
+  access::Policy policy;
+  policy.force = options.has("force");
+  policy.force_share = options.has("force-share");
+  policy.ignore_invalid = options.has("ignore-invalid");
+  policy.follow_parents = options.has("follow-parents");
+  policy.known_parent = options.value("base");
+  // To export, --parent is a diff.
+  if (command.shared.find('P') != std::string_view::npos) policy.parent = options.value("parent");
+  policy.internal_snapshot = options.value("internal-snapshot");
+  policy.group_backup = options.value("vgcfg");
+  policy.printed_to = printed_to();
+  return policy;
+}
+
 }  // namespace
 
 Result<Invocation> Invocation::create(const CommandSpec& command, ParsedOptions options) {
   Invocation invocation(command, std::move(options));
+  invocation.policy_ = policy_of(command, invocation.options_);
   invocation.jobs_ = std::clamp(std::thread::hardware_concurrency(), 1U, kMostDefaultJobs);
   if (const auto jobs = invocation.value("jobs")) {
     SNAP_ASSIGN(invocation.jobs_, parse_number(*jobs, 1, kMostJobs, "--jobs"));
@@ -153,12 +171,17 @@ Result<std::optional<uint64_t>> Invocation::size_value(std::string_view option) 
 
 const Cancel& Invocation::cancel() const { return stop_requested(); }
 
-void Invocation::warn(std::string_view text) const {
-  if (!quiet() && said_.emplace(text).second)
-    print_message(command_->name, fmt::format("warning: {}", text));
+access::Context Invocation::access() const { return {all_drivers(), policy_, *this, cancel()}; }
+
+void Invocation::warn(std::string_view text, Remedy remedy) const {
+  const std::string message = fmt::format("{}{}", text, remedy_text(remedy, command_->name));
+  const std::lock_guard lock(*mutex_);
+  if (!quiet() && said_.emplace(message).second)
+    print_message(command_->name, fmt::format("warning: {}", message));
 }
 
 void Invocation::say(std::string_view text) const {
+  const std::lock_guard lock(*mutex_);
   if (has("verbose") && said_.emplace(text).second) print_message(command_->name, text);
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -9,13 +11,14 @@
 
 #include "cli/command.h"
 #include "cli/progress_reporter.h"
+#include "libsnap/access/context.h"
 #include "libsnap/base/progress.h"
 
 namespace snaptool::cli {
 
 // One run of a command: its parsed options, the shared ones already understood, and how it talks to
 // the user.
-class Invocation {
+class Invocation : public access::Notices {
  public:
   // Errors: kInvalidArgument when a shared option has a bad value or the number of operands is
   // wrong.
@@ -34,12 +37,14 @@ class Invocation {
   bool force_share() const { return has("force-share"); }
   ProgressStyle progress_style() const { return progress_style_; }
   const Cancel& cancel() const;
+  // With what files are opened. It stays good as long as this does.
+  access::Context access() const;
   Job job(Progress& progress) const { return Job{progress, cancel(), jobs_}; }
 
   // "snaptool merge: warning: ..." on standard error, unless --quiet; the same text only once.
-  void warn(std::string_view text) const;
+  void warn(std::string_view text, Remedy remedy = Remedy::kNone) const override;
   // The same without "warning: ", only with --verbose.
-  void say(std::string_view text) const;
+  void say(std::string_view text) const override;
   // A result on standard output, unless --quiet.
   Result<void> report(std::string_view text) const;
 
@@ -49,9 +54,12 @@ class Invocation {
 
   const CommandSpec* command_;
   ParsedOptions options_;
+  access::Policy policy_;
   unsigned jobs_ = 1;
   ProgressStyle progress_style_;
-  mutable std::set<std::string, std::less<>> said_;  // warnings among it
+  // Images warn from any thread.
+  std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
+  mutable std::set<std::string, std::less<>> said_;  // warnings among it; guarded by mutex_
 };
 
 // Runs the program. Returns its exit status.

@@ -48,18 +48,16 @@ void occupy_standard_streams() {
   }
 }
 
-Result<void> check_not_printed_to(const FileId& file, const std::string& name) {
+std::vector<FileId> printed_to() {
+  std::vector<FileId> ids;
   for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) {
     struct stat st {};
     const int flags = ::fcntl(fd, F_GETFL);
     if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY || ::fstat(fd, &st) != 0) continue;
-    const FileId id = S_ISBLK(st.st_mode) ? FileId{0, st.st_rdev} : FileId{st.st_dev, st.st_ino};
-    if (id != file) continue;
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("standard {} goes into '{}', which is an input",
-                             fd == STDOUT_FILENO ? "output" : "error", name));
+    if (S_ISREG(st.st_mode)) ids.push_back({st.st_dev, st.st_ino});
+    if (S_ISBLK(st.st_mode)) ids.push_back({0, st.st_rdev});
   }
-  return {};
+  return ids;
 }
 
 Result<void> print(std::string_view text) {

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "libsnap/base/result.h"
 #include "libsnap/io/file.h"
@@ -15,9 +16,8 @@ namespace snaptool::cli {
 // them: a message would go into it. Using such a stream is still an error.
 void occupy_standard_streams();
 
-// That what the program prints does not go into a file that it reads or writes otherwise. Errors:
-// kInvalidArgument.
-Result<void> check_not_printed_to(const FileId& file, const std::string& name);
+// The files and block devices that standard output and standard error go into.
+std::vector<FileId> printed_to();
 
 // Writes all of it to a descriptor. Errors: kIo (errno EPIPE when the reader is gone), kNoSpace.
 Result<void> write_all(int fd, std::span<const std::byte> bytes);

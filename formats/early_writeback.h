@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
-#include "formats/image_writer.h"
+#include "libsnap/access/image_writer.h"
 #include "libsnap/io/file.h"
 
 namespace snaptool {
@@ -16,8 +16,8 @@ class EarlyWriteback {
   explicit EarlyWriteback(File& file) : file_(file) {}
 
   // Writes what was placed of a piece. Errors: those of File.
-  Result<void> write(const WritePiece& piece) {
-    for (const WritePiece::Extent& extent : piece.extents) {
+  Result<void> write(const access::WritePiece& piece) {
+    for (const access::WritePiece::Extent& extent : piece.extents) {
       SNAP_TRY(file_.write_at(extent.file_offset, extent.bytes));
       wrote(extent.file_offset, extent.bytes.size());
     }

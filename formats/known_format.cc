@@ -19,7 +19,7 @@ constexpr std::string_view kEwf = "'ewfexport FILE' exports its content";
 struct Magic {
   int64_t offset;
   std::string_view bytes;
-  KnownFormat format;
+  access::KnownFormat format;
 };
 
 constexpr auto kMagics = std::to_array<Magic>({
@@ -109,8 +109,10 @@ constexpr auto kMagics = std::to_array<Magic>({
      {"manifest", "a manifest of sums", "'snaptool verify --against FILE IMAGE' uses it", false}},
 });
 constexpr size_t kHead = 512;
-constexpr KnownFormat kBmap = {"bmap", "a block map", "bmaptool uses it, with its image", false};
-constexpr KnownFormat kHybrid = {"iso", "a hybrid ISO image", "it is a disk and a CD in one", true};
+constexpr access::KnownFormat kBmap = {"bmap", "a block map", "bmaptool uses it, with its image",
+                                       false};
+constexpr access::KnownFormat kHybrid = {"iso", "a hybrid ISO image",
+                                         "it is a disk and a CD in one", true};
 
 // At most `size` bytes from there, as far as the file goes.
 Result<std::string> bytes_at(File& file, uint64_t offset, uint64_t size) {
@@ -131,7 +133,7 @@ Result<bool> is_hybrid_iso(File& file, std::string_view head) {
 
 }  // namespace
 
-Result<const KnownFormat*> detect_known_format(File& file) {
+Result<const access::KnownFormat*> detect_known_format(File& file) {
   SNAP_ASSIGN(const std::string head, bytes_at(file, 0, kHead));
   const uint64_t tail_size = std::min<uint64_t>(file.size(), kHead);
   SNAP_ASSIGN(const std::string tail, bytes_at(file, file.size() - tail_size, tail_size));
@@ -145,15 +147,6 @@ Result<const KnownFormat*> detect_known_format(File& file) {
   if (head.starts_with("<?xml") && head.find("<bmap") != std::string::npos) return &kBmap;
   SNAP_ASSIGN(const bool hybrid, is_hybrid_iso(file, head));
   return hybrid ? &kHybrid : nullptr;
-}
-
-std::string remedy_for(const KnownFormat& format, const std::string& path) {
-  constexpr std::string_view kFile = "FILE";
-  std::string text(format.remedy);
-  if (const size_t at = text.find(kFile); at != std::string::npos) {
-    text.replace(at, kFile.size(), path);
-  }
-  return text;
 }
 
 }  // namespace snaptool

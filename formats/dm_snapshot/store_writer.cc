@@ -21,7 +21,7 @@ constexpr uint64_t kMostGrowth = 64 * kMiB;
 constexpr uint64_t kDefaultChunk = 4 * kKiB;
 constexpr uint64_t kMostChunk = 2 * kMiB;  // a few of them are in memory
 
-class StoreWriter : public ImageWriter {
+class StoreWriter : public access::ImageWriter {
  public:
   StoreWriter(File& file, const Layout& layout, bool in_place)
       : file_(file),
@@ -33,26 +33,26 @@ class StoreWriter : public ImageWriter {
   uint64_t unit_size() const override { return layout_.chunk_bytes(); }
   uint64_t piece_size() const override { return std::max(kLeastPiece, layout_.chunk_bytes()); }
 
-  Result<void> place(WritePiece& piece) override {
+  Result<void> place(access::WritePiece& piece) override {
     if (!begun_) SNAP_TRY(list_.begin());
     begun_ = true;
     entries_.clear();
     for (size_t i = 0; i < piece.units.size(); ++i) {
-      if (piece.units[i] == UnitKind::kAbsent) continue;
+      if (piece.units[i] == access::UnitKind::kAbsent) continue;
       while (layout_.is_metadata(next_free_)) ++next_free_;
       const uint64_t chunk = next_free_++;
       entries_.push_back({piece.offset / unit_size() + i, chunk});
       const auto offset = layout_.chunk_offset(chunk);
       if (!offset) return Error(ErrorCode::kNoSpace, "the store would be larger than any file");
       // Zeros are a chunk of zeros: the format has no other way to say so.
-      if (piece.units[i] == UnitKind::kZero && zeroed_) continue;
+      if (piece.units[i] == access::UnitKind::kZero && zeroed_) continue;
       piece.add_extent(*offset, {piece.data.data() + i * unit_size(), unit_size()});
     }
     SNAP_TRY(grow());
     return list_.append(entries_);
   }
 
-  Result<void> write(WritePiece& piece) override { return writeback_.write(piece); }
+  Result<void> write(access::WritePiece& piece) override { return writeback_.write(piece); }
 
   Result<void> finish() override {
     if (!begun_) SNAP_TRY(list_.begin());
@@ -115,7 +115,13 @@ Error without_origin() {
 
 }  // namespace
 
-Result<std::unique_ptr<ImageWriter>> create_image(File& file, const CreateOptions& options) {
+bool has_magic(std::span<const std::byte> head) {
+  return head.size() >= kDiskHeaderSize &&
+         decode_header(head.first<kDiskHeaderSize>()).magic == kSnapMagic;
+}
+
+Result<std::unique_ptr<access::ImageWriter>> create_image(File& file,
+                                                          const access::CreateOptions& options) {
   if (!options.parent) return without_origin();
   uint64_t chunk = kDefaultChunk;
   if (const auto it = options.settings.find("chunk_size"); it != options.settings.end()) {
@@ -129,7 +135,7 @@ Result<std::unique_ptr<ImageWriter>> create_image(File& file, const CreateOption
 }
 
 Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file,
-                                          const FormatOptions& options) {
+                                          const access::ImageOptions& options) {
   if (options.parent == nullptr) return without_origin();
   const Cancel never;
   SNAP_ASSIGN(auto view,

@@ -44,8 +44,9 @@ MbrEntry mbr_entry(const Sector& sector, size_t index) {
           load_le<uint32_t>(at + 12)};
 }
 
-Partition mbr_partition(const MbrEntry& entry, unsigned number, uint64_t start, uint64_t size) {
-  Partition partition;
+access::Partition mbr_partition(const MbrEntry& entry, unsigned number, uint64_t start,
+                                uint64_t size) {
+  access::Partition partition;
   partition.number = number;
   partition.offset = start * kSectorSize;
   partition.length = uint64_t{entry.count} * kSectorSize;
@@ -56,7 +57,7 @@ Partition mbr_partition(const MbrEntry& entry, unsigned number, uint64_t start, 
 
 // The chain of sectors, each with one logical partition and the way to the next, from `first` on.
 // All but the offsets of the partitions themselves counts from there.
-Result<void> read_logical(File& disk, uint64_t first, PartitionTable& table) {
+Result<void> read_logical(File& disk, uint64_t first, access::PartitionTable& table) {
   std::set<uint64_t> seen;
   unsigned number = 5;
   for (uint64_t at = first; seen.size() < kMostLogical;) {
@@ -96,13 +97,13 @@ Result<void> read_logical(File& disk, uint64_t first, PartitionTable& table) {
 }
 
 // Finds those that have bytes in common; each is told one of them.
-void find_overlaps(PartitionTable& table) {
-  std::vector<Partition*> by_offset;
-  for (Partition& partition : table.partitions) by_offset.push_back(&partition);
+void find_overlaps(access::PartitionTable& table) {
+  std::vector<access::Partition*> by_offset;
+  for (access::Partition& partition : table.partitions) by_offset.push_back(&partition);
   std::stable_sort(by_offset.begin(), by_offset.end(),
                    [](const auto* a, const auto* b) { return a->offset < b->offset; });
-  Partition* furthest = nullptr;  // that ends last of those before
-  for (Partition* const partition : by_offset) {
+  access::Partition* furthest = nullptr;  // that ends last of those before
+  for (access::Partition* const partition : by_offset) {
     if (furthest != nullptr && partition->offset < furthest->offset + furthest->length) {
       partition->overlaps = furthest->number;
       if (furthest->overlaps == 0) furthest->overlaps = partition->number;
@@ -117,15 +118,15 @@ void find_overlaps(PartitionTable& table) {
   }
 }
 
-Result<std::optional<PartitionTable>> read_mbr(File& disk, const Sector& sector) {
-  PartitionTable table;
+Result<std::optional<access::PartitionTable>> read_mbr(File& disk, const Sector& sector) {
+  access::PartitionTable table;
   std::vector<uint64_t> extended;
   for (size_t i = 0; i < 4; ++i) {
     const MbrEntry entry = mbr_entry(sector, i);
     // A file system's boot sector has code here.
-    if (entry.boot != 0 && entry.boot != 0x80) return std::optional<PartitionTable>();
+    if (entry.boot != 0 && entry.boot != 0x80) return std::optional<access::PartitionTable>();
     if (entry.empty()) continue;
-    if (entry.start == 0) return std::optional<PartitionTable>();
+    if (entry.start == 0) return std::optional<access::PartitionTable>();
     if (entry.extended()) {
       extended.push_back(entry.start);
     } else {
@@ -133,7 +134,7 @@ Result<std::optional<PartitionTable>> read_mbr(File& disk, const Sector& sector)
           mbr_partition(entry, static_cast<unsigned>(i + 1), entry.start, disk.size()));
     }
   }
-  if (table.partitions.empty() && extended.empty()) return std::optional<PartitionTable>();
+  if (table.partitions.empty() && extended.empty()) return std::optional<access::PartitionTable>();
   table.id = fmt::format("0x{:08x}", load_le<uint32_t>(sector.data() + 440));
   // The kernel follows one only.
   if (!extended.empty()) SNAP_TRY(read_logical(disk, extended.front(), table));
@@ -194,7 +195,7 @@ bool header_crc_is_right(std::span<const std::byte> header) {
 }
 
 // The header in sector `lba`, and its entries. Errors: kCorruption, saying what is wrong.
-Result<PartitionTable> read_gpt_at(File& disk, uint64_t lba, uint64_t sector_size) {
+Result<access::PartitionTable> read_gpt_at(File& disk, uint64_t lba, uint64_t sector_size) {
   const auto damaged = [&](std::string_view what) {
     return Error(ErrorCode::kCorruption, std::string(what));
   };
@@ -230,8 +231,8 @@ Result<PartitionTable> read_gpt_at(File& disk, uint64_t lba, uint64_t sector_siz
   if (crc32(entries) != load_le<uint32_t>(header.data() + 88)) {
     return damaged("the CRC of its entries is wrong");
   }
-  PartitionTable table;
-  table.kind = PartitionTable::Kind::kGpt;
+  access::PartitionTable table;
+  table.kind = access::PartitionTable::Kind::kGpt;
   table.sector_size = sector_size;
   table.id = guid_text(header.data() + 56);
   for (uint32_t i = 0; i < count; ++i) {
@@ -240,7 +241,7 @@ Result<PartitionTable> read_gpt_at(File& disk, uint64_t lba, uint64_t sector_siz
                     [](std::byte b) { return b == std::byte{0}; })) {
       continue;
     }
-    Partition partition;
+    access::Partition partition;
     partition.number = i + 1;
     const uint64_t first = load_le<uint64_t>(entry.data() + 32);
     const uint64_t last = load_le<uint64_t>(entry.data() + 40);
@@ -262,7 +263,7 @@ Result<PartitionTable> read_gpt_at(File& disk, uint64_t lba, uint64_t sector_siz
 }
 
 // The GPT of a disk that has a protective MBR.
-Result<PartitionTable> read_gpt(File& disk) {
+Result<access::PartitionTable> read_gpt(File& disk) {
   std::string problem;
   for (const uint64_t sector_size : {uint64_t{512}, uint64_t{4096}}) {
     auto primary = read_gpt_at(disk, 1, sector_size);
@@ -291,15 +292,15 @@ Result<PartitionTable> read_gpt(File& disk) {
 
 }  // namespace
 
-Result<std::optional<PartitionTable>> read_partition_table(File& disk) {
+Result<std::optional<access::PartitionTable>> read_partition_table(File& disk) {
   Sector sector{};
-  if (disk.size() < sector.size()) return std::optional<PartitionTable>();
+  if (disk.size() < sector.size()) return std::optional<access::PartitionTable>();
   SNAP_TRY(disk.read_at(0, sector));
-  if (!has_signature(sector)) return std::optional<PartitionTable>();
+  if (!has_signature(sector)) return std::optional<access::PartitionTable>();
   for (size_t i = 0; i < 4; ++i) {
     const MbrEntry entry = mbr_entry(sector, i);
     if (entry.type != kProtective || entry.start != 1) continue;
-    SNAP_ASSIGN(PartitionTable table, read_gpt(disk));
+    SNAP_ASSIGN(access::PartitionTable table, read_gpt(disk));
     find_overlaps(table);
     return std::optional(std::move(table));
   }

@@ -325,14 +325,14 @@ Result<Header> header_of_snapshot(File& file, Header header, const std::string& 
 
 }  // namespace
 
-Result<FormatFacts> read_facts(File& file, const Cancel& /*cancel*/) {
+Result<access::ImageFacts> read_facts(File& file, const Cancel& /*cancel*/) {
   auto header = read_header(file);
   if (!header) return in_file(std::move(header).error(), file);
-  FormatFacts facts;
+  access::ImageFacts facts;
   facts.size = header->size;
   facts.corrupt = header->corrupt;
   if (!header->backing_name.empty()) {
-    facts.parent = ParentRef{header->backing_name, header->backing_format};
+    facts.parent = access::ParentRef{header->backing_name, header->backing_format};
   }
   if (header->dirty) {
     facts.warnings.push_back(fmt::format(
@@ -365,7 +365,7 @@ Result<FormatFacts> read_facts(File& file, const Cancel& /*cancel*/) {
 }
 
 Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file,
-                                          const FormatOptions& options) {
+                                          const access::ImageOptions& options) {
   auto header = read_header(*file);
   if (header && options.snapshot) {
     header = header_of_snapshot(*file, *std::move(header), *options.snapshot);

@@ -40,9 +40,9 @@ class Compressor {
   Deflater deflater_;
 };
 
-class Qcow2Writer : public ImageWriter {
+class Qcow2Writer : public access::ImageWriter {
  public:
-  Qcow2Writer(File& file, Header header, const CreateOptions& options)
+  Qcow2Writer(File& file, Header header, const access::CreateOptions& options)
       : file_(file),
         header_(std::move(header)),
         compress_(options.compress),
@@ -63,7 +63,7 @@ class Qcow2Writer : public ImageWriter {
   uint64_t mark_size() const override { return bitmap_ ? bitmap_->granularity() : 0; }
   uint64_t piece_size() const override { return std::max(kLeastPiece, header_.cluster_size()); }
 
-  Result<void> prepare(WritePiece& piece) override {
+  Result<void> prepare(access::WritePiece& piece) override {
     if (!compress_) return {};
     auto compressor =
         compressors_.take([this] { return std::make_unique<Compressor>(header_.compression); });
@@ -72,7 +72,7 @@ class Qcow2Writer : public ImageWriter {
     piece.packed.resize(piece_size());
     size_t used = 0;
     for (size_t i = 0; i < piece.units.size(); ++i) {
-      if (piece.units[i] != UnitKind::kData) continue;
+      if (piece.units[i] != access::UnitKind::kData) continue;
       // What is no smaller is stored as it is.
       const auto size = compressor->compress({piece.data.data() + i * unit, unit},
                                              std::span(piece.packed).subspan(used, unit - 1));
@@ -82,7 +82,7 @@ class Qcow2Writer : public ImageWriter {
     return {};
   }
 
-  Result<void> place(WritePiece& piece) override {
+  Result<void> place(access::WritePiece& piece) override {
     packed_ = 0;
     const uint64_t in_cluster = header_.extended_l2 ? kSubclusters : 1;
     for (size_t i = 0; i < piece.units.size(); i += in_cluster) {
@@ -94,7 +94,7 @@ class Qcow2Writer : public ImageWriter {
     return {};
   }
 
-  Result<void> write(WritePiece& piece) override { return writeback_.write(piece); }
+  Result<void> write(access::WritePiece& piece) override { return writeback_.write(piece); }
 
   Result<void> finish() override {
     SNAP_TRY(end_l2());
@@ -121,14 +121,14 @@ class Qcow2Writer : public ImageWriter {
     return file_.write_at(header_.l1_offset, table);
   }
 
-  Result<void> place_cluster(WritePiece& piece, size_t i) {
+  Result<void> place_cluster(access::WritePiece& piece, size_t i) {
     const uint64_t guest = piece.offset + i * header_.cluster_size();
     switch (piece.units[i]) {
-      case UnitKind::kAbsent:
+      case access::UnitKind::kAbsent:
         return {};
-      case UnitKind::kZero:
+      case access::UnitKind::kZero:
         return header_.backing_name.empty() ? Result<void>() : set_entry(guest, kZeroFlag, 0);
-      case UnitKind::kData:
+      case access::UnitKind::kData:
         break;
     }
     if (compress_ && piece.sizes[i] > 0) return place_compressed(piece, i, guest);
@@ -138,7 +138,7 @@ class Qcow2Writer : public ImageWriter {
     return set_entry(guest, host | kCopiedFlag, 0);
   }
 
-  Result<void> place_compressed(WritePiece& piece, size_t i, uint64_t guest) {
+  Result<void> place_compressed(access::WritePiece& piece, size_t i, uint64_t guest) {
     const size_t size = piece.sizes[i];
     SNAP_ASSIGN(const uint64_t host, allocator_.take_bytes(size));
     piece.add_extent(host, std::span(piece.packed).subspan(packed_, size));
@@ -147,12 +147,12 @@ class Qcow2Writer : public ImageWriter {
   }
 
   // The subclusters of a cluster, from unit `first` on.
-  Result<void> place_subclusters(WritePiece& piece, size_t first) {
+  Result<void> place_subclusters(access::WritePiece& piece, size_t first) {
     uint64_t bitmap = 0;
     const size_t count = std::min<size_t>(kSubclusters, piece.units.size() - first);
     for (size_t k = 0; k < count; ++k) {
-      if (piece.units[first + k] == UnitKind::kData) bitmap |= uint64_t{1} << k;
-      if (piece.units[first + k] == UnitKind::kZero && !header_.backing_name.empty()) {
+      if (piece.units[first + k] == access::UnitKind::kData) bitmap |= uint64_t{1} << k;
+      if (piece.units[first + k] == access::UnitKind::kZero && !header_.backing_name.empty()) {
         bitmap |= uint64_t{1} << (32 + k);
       }
     }
@@ -227,7 +227,7 @@ Result<unsigned> power_of(std::string_view name, const std::string& value, unsig
                                  format_size(uint64_t{1} << most)));
 }
 
-Result<Header> header_for(const CreateOptions& options) {
+Result<Header> header_for(const access::CreateOptions& options) {
   Header header;
   header.size = options.size;
   header.compression = options.compress ? Compression::kZstd : Compression::kZlib;
@@ -268,7 +268,7 @@ struct BitmapWish {
   unsigned granularity_bits = 12;
 };
 
-Result<std::optional<BitmapWish>> bitmap_for(const CreateOptions& options) {
+Result<std::optional<BitmapWish>> bitmap_for(const access::CreateOptions& options) {
   constexpr size_t kMostName = 1023;  // QEMU's
   const auto name = options.settings.find("bitmap");
   const auto granularity = options.settings.find("bitmap_granularity");
@@ -292,7 +292,8 @@ Result<std::optional<BitmapWish>> bitmap_for(const CreateOptions& options) {
 
 }  // namespace
 
-Result<std::unique_ptr<ImageWriter>> create_image(File& file, const CreateOptions& options) {
+Result<std::unique_ptr<access::ImageWriter>> create_image(File& file,
+                                                          const access::CreateOptions& options) {
   SNAP_CHECK(options.size % kSectorSize == 0);
   SNAP_ASSIGN(Header header, header_for(options));
   SNAP_ASSIGN(const auto bitmap, bitmap_for(options));

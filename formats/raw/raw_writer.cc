@@ -13,7 +13,7 @@ namespace {
 
 constexpr uint64_t kLeastPiece = 256 * kKiB;
 
-class RawWriter : public ImageWriter {
+class RawWriter : public access::ImageWriter {
  public:
   RawWriter(File& file, Before before, Zeros zeros, uint64_t unit)
       : file_(file), before_(before), zeros_(zeros), unit_(unit), writeback_(file) {}
@@ -24,15 +24,15 @@ class RawWriter : public ImageWriter {
     return before_ != Before::kZeros || zeros_ == Zeros::kAllocated;
   }
   Result<void> add_zeros(uint64_t offset, uint64_t length) override { return zero(offset, length); }
-  Result<void> place(WritePiece& /*piece*/) override { return {}; }
+  Result<void> place(access::WritePiece& /*piece*/) override { return {}; }
 
-  Result<void> write(WritePiece& piece) override {
+  Result<void> write(access::WritePiece& piece) override {
     for (size_t i = 0; i < piece.units.size();) {
       size_t end = i + 1;
       while (end < piece.units.size() && piece.units[end] == piece.units[i]) ++end;
       const uint64_t from = i * unit_;
       const uint64_t length = std::min(end * unit_, piece.length) - from;
-      if (piece.units[i] == UnitKind::kData) {
+      if (piece.units[i] == access::UnitKind::kData) {
         SNAP_TRY(write_data(piece.offset + from, piece.data.subspan(from, length)));
       } else if (needs_zeros()) {
         SNAP_TRY(zero(piece.offset + from, length));
@@ -89,7 +89,8 @@ class RawWriter : public ImageWriter {
 
 }  // namespace
 
-std::unique_ptr<ImageWriter> make_writer(File& file, Before before, Zeros zeros, uint64_t unit) {
+std::unique_ptr<access::ImageWriter> make_writer(File& file, Before before, Zeros zeros,
+                                                 uint64_t unit) {
   return std::make_unique<RawWriter>(file, before, zeros, unit);
 }
 

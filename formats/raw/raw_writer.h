@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "formats/image_writer.h"
+#include "libsnap/access/image_writer.h"
 #include "libsnap/io/file.h"
 
 namespace snaptool::raw {
@@ -18,6 +18,7 @@ enum class Zeros { kHoles, kAllocated };
 
 // Writes the bytes of an image to where they are in it; `unit` is what zeros are told by.
 // Requires: the file has the size of the image, or more.
-std::unique_ptr<ImageWriter> make_writer(File& file, Before before, Zeros zeros, uint64_t unit);
+std::unique_ptr<access::ImageWriter> make_writer(File& file, Before before, Zeros zeros,
+                                                 uint64_t unit);
 
 }  // namespace snaptool::raw

@@ -29,7 +29,7 @@ constexpr uint64_t kMostOrder = 25;
 constexpr uint64_t kFeatures = 1 | 4 | 8 | 16 | 32;
 
 // The records before the diffs. Returns where those begin.
-Result<uint64_t> read_properties(const RecordFile& records, FormatFacts& facts,
+Result<uint64_t> read_properties(const RecordFile& records, access::ImageFacts& facts,
                                  const Cancel& cancel) {
   SNAP_TRY(records.expect(0, kImageBanner));
   uint64_t at = kImageBanner.size();
@@ -162,7 +162,7 @@ Result<size_t> find_snapshot(const std::vector<DiffIndex>& diffs, const std::str
   return Error(ErrorCode::kNotFound, fmt::format("'{}' has no snapshot '{}'", file, wanted));
 }
 
-class StreamWriter : public ImageWriter {
+class StreamWriter : public access::ImageWriter {
  public:
   StreamWriter(const ByteSink& sink, std::string head, uint64_t size)
       : sink_(sink), head_(std::move(head)), size_(size), diff_(sink, 2) {}
@@ -170,12 +170,12 @@ class StreamWriter : public ImageWriter {
   uint64_t unit_size() const override { return 4 * kKiB; }
   uint64_t piece_size() const override { return kWindowBytes; }
 
-  Result<void> place(WritePiece& piece) override {
+  Result<void> place(access::WritePiece& piece) override {
     SNAP_TRY(begin());
     for (size_t i = 0; i < piece.units.size();) {
       size_t end = i + 1;
       while (end < piece.units.size() && piece.units[end] == piece.units[i]) ++end;
-      if (piece.units[i] == UnitKind::kData) {
+      if (piece.units[i] == access::UnitKind::kData) {
         const uint64_t from = i * unit_size();
         const uint64_t to = std::min(end * unit_size(), piece.length);
         SNAP_TRY(diff_.add_data(piece.offset + from, piece.data.subspan(from, to - from)));
@@ -185,7 +185,7 @@ class StreamWriter : public ImageWriter {
     return {};
   }
 
-  Result<void> write(WritePiece& /*piece*/) override { return {}; }
+  Result<void> write(access::WritePiece& /*piece*/) override { return {}; }
 
   Result<void> finish() override {
     SNAP_TRY(begin());
@@ -239,9 +239,9 @@ bool has_image_magic(std::span<const std::byte> head) {
          std::memcmp(head.data(), kImageBanner.data(), kImageBanner.size()) == 0;
 }
 
-Result<FormatFacts> read_image_facts(File& file, const Cancel& cancel) {
+Result<access::ImageFacts> read_image_facts(File& file, const Cancel& cancel) {
   const RecordFile records(file);
-  FormatFacts facts;
+  access::ImageFacts facts;
   SNAP_ASSIGN(const uint64_t at, read_properties(records, facts, cancel));
   SNAP_ASSIGN(const auto diffs, read_diffs(records, at, cancel));
   facts.size = diffs.back().size();
@@ -250,7 +250,7 @@ Result<FormatFacts> read_image_facts(File& file, const Cancel& cancel) {
                                          file.size() - diffs.back().end()));
   }
   for (size_t i = 0; i + 1 < diffs.size(); ++i) {
-    FormatFacts::Snapshot snapshot;
+    access::ImageFacts::Snapshot snapshot;
     snapshot.id = std::to_string(i + 1);
     snapshot.name = diffs[i].to_name();
     snapshot.size = diffs[i].size();
@@ -260,9 +260,9 @@ Result<FormatFacts> read_image_facts(File& file, const Cancel& cancel) {
 }
 
 Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file,
-                                          const FormatOptions& options) {
+                                          const access::ImageOptions& options) {
   const RecordFile records(*file);
-  FormatFacts facts;
+  access::ImageFacts facts;
   SNAP_ASSIGN(const uint64_t at, read_properties(records, facts, options.cancel));
   SNAP_ASSIGN(auto diffs, read_diffs(records, at, options.cancel));
   if (options.snapshot) {
@@ -272,7 +272,8 @@ Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file,
   return std::make_unique<DiffsImage>(std::move(file), std::move(diffs));
 }
 
-Result<std::unique_ptr<ImageWriter>> stream_image(ByteSink sink, const CreateOptions& options) {
+Result<std::unique_ptr<access::ImageWriter>> stream_image(ByteSink sink,
+                                                          const access::CreateOptions& options) {
   SNAP_CHECK(!options.parent);
   uint64_t order = kDefaultOrder;
   if (const auto given = options.settings.find("order"); given != options.settings.end()) {

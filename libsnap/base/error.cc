@@ -55,6 +55,11 @@ Error Error::with_note(std::string note) && {
   return std::move(*this);
 }
 
+Error Error::with_remedy(Remedy remedy) && {
+  remedy_ = remedy;
+  return std::move(*this);
+}
+
 std::string Error::describe() const {
   std::string text;
   for (auto it = contexts_.rbegin(); it != contexts_.rend(); ++it) text += *it + ": ";

@@ -25,6 +25,20 @@ enum class ErrorCode {
 // The stable name of a code, as used in messages for programmers and in tests ("invalid_argument").
 std::string_view error_code_name(ErrorCode code);
 
+// What the caller can do about an error, besides what its message says. A program words it as an
+// option, a button, or whatever it has.
+enum class Remedy {
+  kNone,
+  kForce,          // ask for it all the same
+  kTakeAsRaw,      // say that the file is a raw image
+  kJoinSplit,      // say that the file is the first part of a split image
+  kFollowParents,  // allow the parents that images name to be opened
+  kNameParent,     // name the parent
+  kIgnoreInvalid,  // ask for what is left
+  kNameBackup,     // name a backup of the volume group's metadata
+  kNameSiblings,   // name the other snapshots, so that they keep their views
+};
+
 // An error: a code, the errno behind it (0 if none), a message and the contexts it passed through.
 class Error {
  public:
@@ -41,7 +55,10 @@ class Error {
   // The same error with advice behind it, in parentheses ("'...' resumes").
   Error with_note(std::string note) &&;
 
+  Error with_remedy(Remedy remedy) &&;
+
   ErrorCode code() const { return code_; }
+  Remedy remedy() const { return remedy_; }
   int sys_errno() const { return errno_; }
   const std::string& message() const { return message_; }
 
@@ -51,6 +68,7 @@ class Error {
  private:
   ErrorCode code_;
   int errno_ = 0;
+  Remedy remedy_ = Remedy::kNone;
   std::string message_;
   std::vector<std::string> contexts_;  // innermost first
   std::string note_;

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "cli/command_table.h"
-#include "cli/image_spec.h"
 #include "cli/stdio.h"
+#include "libsnap/access/spec.h"
 #include "libsnap/base/units.h"
 #include "tests/fuzz/fuzz_target.h"
 
@@ -27,7 +27,7 @@ SNAPTOOL_FUZZ_TARGET(arguments)(const uint8_t* data, size_t size) {
   static_cast<void>(parse_options(all_options(command), arguments).has_value());
   for (const std::string& argument : arguments) {
     static_cast<void>(parse_size(argument).has_value());
-    static_cast<void>(parse_image_spec(argument).has_value());
+    static_cast<void>(access::parse_image_spec(argument).has_value());
     if (printable(argument).find('\n') != std::string::npos) __builtin_trap();
   }
   return 0;

@@ -113,7 +113,7 @@ void try_disk(const Bytes& bytes) {
   const size_t used = std::min<size_t>(bytes.size(), kDiskBytes);
   require(disk->write_at(0, std::span(bytes).first(used)).has_value());
   if (const auto table = read_partition_table(*disk); table && *table) {
-    for (const Partition& one : (*table)->partitions) {
+    for (const access::Partition& one : (*table)->partitions) {
       require(one.length > 0 && one.offset + one.length > one.offset);
       require(one.passes_end == (one.offset + one.length > disk->size()));
       PartFile part("part", {{one.length, {{disk, one.offset}}, 0}});

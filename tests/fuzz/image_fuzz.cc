@@ -49,11 +49,12 @@ void read_from(Image& image, uint64_t offset) {
   }
 }
 
-void try_image(const FormatDriver& driver, const Bytes& bytes, bool with_parent, bool of_snapshot) {
+void try_image(const access::ImageDriver& driver, const Bytes& bytes, bool with_parent,
+               bool of_snapshot) {
   const auto file = std::make_shared<MemoryFile>("image", bytes.size());
   require(file->write_at(0, bytes).has_value());
   const auto facts = driver.facts(*file, g_no_cancel);
-  FormatOptions options{g_no_cancel};
+  access::ImageOptions options{g_no_cancel};
   if (with_parent) {
     auto below = std::make_unique<MemoryFile>("parent", kParentBytes);
     require(below->write_at(0, Bytes(kParentBytes / 2, std::byte{7})).has_value());
@@ -78,7 +79,7 @@ SNAPTOOL_FUZZ_TARGET(image)(const uint8_t* data, size_t size) {
   if (size < 1 || size > 256 * 1024) return 0;
   // Byte 0: bit 0, with a parent; bit 1, the snapshot "one"; bit 2, of rbd, else qcow2.
   const auto* const start = reinterpret_cast<const std::byte*>(data) + 1;
-  try_image(*snaptool::find_format((data[0] & 4U) != 0 ? "rbd" : "qcow2"),
+  try_image(*snaptool::all_drivers().find_image((data[0] & 4U) != 0 ? "rbd" : "qcow2"),
             Bytes(start, start + (size - 1)), (data[0] & 1U) != 0, (data[0] & 2U) != 0);
   return 0;
 }

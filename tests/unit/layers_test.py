@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from harness import main  # noqa: E402
 
 SOURCE = Path(os.environ.get("SNAPTOOL_SOURCE", Path(__file__).resolve().parent.parent.parent))
-LAYERS = ["libsnap/base", "libsnap/io", "libsnap/copy", "libsnap/snap", "libsnap/diff", "formats", "cli"]
+LAYERS = ["libsnap/base", "libsnap/io", "libsnap/copy", "libsnap/snap", "libsnap/diff", "libsnap/access", "libsnap/ops", "formats",
+          "cli"]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "formats/salvage_image.h"
+#include "libsnap/io/salvage_image.h"
 
 #include <algorithm>
 #include <cstring>

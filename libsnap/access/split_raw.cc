@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/split_raw.h"
+#include "libsnap/access/split_raw.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 
 #include "libsnap/io/part_file.h"
 
-namespace snaptool::cli {
+namespace snaptool::access {
 namespace {
 
 namespace fs = std::filesystem;
@@ -128,4 +128,4 @@ Result<std::shared_ptr<File>> join_split_raw(std::vector<std::shared_ptr<File>> 
   return std::make_shared<PartFile>(name, std::move(segments));
 }
 
-}  // namespace snaptool::cli
+}  // namespace snaptool::access

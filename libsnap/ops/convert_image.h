@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "formats/image_writer.h"
+#include "libsnap/access/image_writer.h"
 #include "libsnap/base/progress.h"
 #include "libsnap/io/image.h"
 
-namespace snaptool {
+namespace snaptool::ops {
 
 struct ConvertOptions {
   // What the new image has below it: what is the same there is left out. nullptr: nothing.
@@ -22,7 +22,7 @@ struct ConvertResult {
 // Hands an image to a writer, from job.jobs threads: read, looked at for zeros and compressed in
 // parallel, placed in order. Memory does not grow with the image. Errors: those of Image and of the
 // writer; kInterrupted. Flushes nothing.
-Result<ConvertResult> convert_image(Image& source, ImageWriter& writer,
+Result<ConvertResult> convert_image(Image& source, access::ImageWriter& writer,
                                     const ConvertOptions& options, const Job& job);
 
-}  // namespace snaptool
+}  // namespace snaptool::ops

@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "cli/opener.h"
+#include "libsnap/access/opener.h"
 #include "libsnap/io/image.h"
 #include "libsnap/snap/snapshot.h"
 
-namespace snaptool::cli {
+namespace snaptool::access {
 
 // An image with all that it stands on.
 struct OpenImage {
@@ -27,29 +27,30 @@ enum class Tail {
   kIgnore,  // the caller cares for them
 };
 
-// Opens it for reading, with --force-share and --ignore-invalid as given. Warns of what looks like
+// Opens it for reading, as Policy says. Warns of what looks like
 // a mistake but need not be one. Errors: those of Opener and SnapshotImage::open; kInvalidArgument
 // when one file is named twice, or a lone store is named as if it were an image.
-Result<OpenImage> open_image(const Invocation& invocation, const ImageSpec& spec,
+Result<OpenImage> open_image(const Context& context, const ImageSpec& spec,
                              Tail tail = Tail::kKeep);
 
 // The same, but the base is raw whatever its magic, as an ORIGIN is.
-Result<OpenImage> open_layers(const Invocation& invocation, const ImageSpec& spec);
-Result<OpenImage> open_layers(const Invocation& invocation, Opener& opener, const ImageSpec& spec);
+Result<OpenImage> open_layers(const Context& context, const ImageSpec& spec);
+Result<OpenImage> open_layers(const Context& context, Opener& opener, const ImageSpec& spec);
 
-// What --changes names: a view of which only the exceptions matter, over the base of `image`.
-// Errors: those of cow_operand and open_layers.
-Result<OpenImage> open_changes(const Invocation& invocation, const ImageSpec& image,
+// A view of which only the exceptions matter: those of `cow`, over the base of `image`. Errors:
+// those of cow_named and open_layers.
+Result<OpenImage> open_changes(const Context& context, const ImageSpec& image,
                                const std::string& cow);
 
 // Whether the file begins with the magic of a store.
 Result<bool> looks_like_store(File& file);
 // Warns when a file that is taken as a plain disk begins with the magic of a format: a guest may
 // have put it there, or it is a mistake. Errors: kIo.
-Result<void> warn_of_magic(const Invocation& invocation, File& file);
+Result<void> warn_of_magic(const Context& context, const FileSpec& spec, File& file);
 // Errors: kInvalidArgument when both are one file, or ORIGIN is a store and COW is not (swapped
-// operands).
-Result<void> check_origin_and_cow(const Invocation& invocation, File& origin, File& cow);
+// operands). `spec` is the origin's.
+Result<void> check_origin_and_cow(const Context& context, const FileSpec& spec, File& origin,
+                                  File& cow);
 
 // A pair that is worked on in place.
 struct OpenPair {
@@ -58,9 +59,9 @@ struct OpenPair {
 };
 // Opens both, checked and locked. Requires: spec has one store. Errors: those of
 // check_origin_and_cow and Opener.
-Result<OpenPair> open_pair(const Invocation& invocation, const ImageSpec& spec, Access access);
+Result<OpenPair> open_pair(const Context& context, const ImageSpec& spec, Access access);
 // The same; `opener` will open more that goes with them.
-Result<OpenPair> open_pair(const Invocation& invocation, Opener& opener, const ImageSpec& spec,
+Result<OpenPair> open_pair(const Context& context, Opener& opener, const ImageSpec& spec,
                            Access access);
 
 // An image whose topmost layer is written to: a raw file, or a store over what is only read.
@@ -75,11 +76,11 @@ struct OpenTarget {
 };
 // With Access::kRead it is only looked at. `opener` has files that go with it open already, or
 // will. Errors: those of open_image, Opener and Snapshot::open.
-Result<OpenTarget> open_target(const Invocation& invocation, Opener& opener, const ImageSpec& spec,
+Result<OpenTarget> open_target(const Context& context, Opener& opener, const ImageSpec& spec,
                                const SnapshotOptions& options, Access access = Access::kReadWrite);
 
-// Opens a COW, checked against the files that it goes with (the origin first).
-Result<std::shared_ptr<File>> open_cow(const Invocation& invocation, Opener& opener,
+// Opens a COW, checked against the files that it goes with (the origin, which is `base`, first).
+Result<std::shared_ptr<File>> open_cow(const Context& context, Opener& opener, const FileSpec& base,
                                        const FileSpec& spec, const std::vector<File*>& others,
                                        Access access = Access::kReadWrite);
 
@@ -95,4 +96,4 @@ Result<void> check_has_no_content(File& cow);
 Result<std::unique_ptr<PosixFile>> find_undo_file(const std::string& path, const OpenPair& pair,
                                                   Access access);
 
-}  // namespace snaptool::cli
+}  // namespace snaptool::access

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/image_spec.h"
+#include "libsnap/access/spec.h"
 
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -7,10 +7,9 @@
 #include <algorithm>
 #include <charconv>
 
-#include "cli/stdio.h"
 #include "libsnap/base/units.h"
 
-namespace snaptool::cli {
+namespace snaptool::access {
 namespace {
 
 constexpr std::string_view kLiteral = "file:";
@@ -125,13 +124,13 @@ Result<FileSpec> take_file_spec(std::string& rest) {
   return spec;
 }
 
+}  // namespace
+
 std::string parts_text(const std::vector<Part>& parts) {
   std::string text;
   for (const Part& part : parts) text += "#" + part.text;
   return text;
 }
-
-}  // namespace
 
 std::string FileSpec::name() const {
   std::string name;
@@ -212,34 +211,10 @@ Result<ImageSpec> parse_origin_and_cow(const std::vector<std::string>& operands)
   return spec;
 }
 
-// What names it on a command line: LVM's own name, of which a command knows what it is there for.
-static std::string typed_name(FileSpec file) {
-  if (file.volume() != nullptr && file.volume()->own_bytes) {
-    file.parts.back().text = file.volume()->group + "/" + file.volume()->volume;
-  }
-  return file.name();
-}
-
-std::string operand_for(const FileSpec& file) {
-  if (!file.is_whole_file()) return shell_quoted(typed_name(file));
-  const std::string& path = file.path();
-  const bool plain = path.find_first_of("@#,") == std::string::npos && path[0] != '-';
-  return shell_quoted(plain ? path : "file:" + path);
-}
-
 std::string name_of(const ImageSpec& spec) {
   std::string name = spec.base.name();
   for (const FileSpec& store : spec.stores) name += "@" + store.name();
   return name + parts_text(spec.view_parts);
 }
 
-std::string operand_for(const ImageSpec& spec) {
-  if (spec.stores.empty()) return operand_for(spec.base);
-  // A snapshot of LVM's brings its origin with it.
-  const bool of_lvm = spec.stores.front().volume() != nullptr;
-  std::string name = typed_name(of_lvm ? spec.stores.front() : spec.base);
-  for (size_t i = of_lvm ? 1 : 0; i < spec.stores.size(); ++i) name += "@" + spec.stores[i].name();
-  return shell_quoted(name + parts_text(spec.view_parts));
-}
-
-}  // namespace snaptool::cli
+}  // namespace snaptool::access

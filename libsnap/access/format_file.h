@@ -6,7 +6,7 @@
 
 #include "libsnap/io/image_file.h"
 
-namespace snaptool::cli {
+namespace snaptool::access {
 
 // What an image of some format holds, as a File that is only read: parts of it are taken as of any
 // other.
@@ -29,4 +29,4 @@ class FileImage : public RawImage {
   std::shared_ptr<File> file_;
 };
 
-}  // namespace snaptool::cli
+}  // namespace snaptool::access

@@ -7,7 +7,7 @@
 
 #include "libsnap/io/file.h"
 
-namespace snaptool::cli {
+namespace snaptool::access {
 
 // A raw image in pieces of one size, the last of which may be shorter: "disk.001", "disk.002" and
 // so on (from 000 or 001), or with letters, "disk.aa", as split(1) names them.
@@ -24,4 +24,4 @@ Result<std::shared_ptr<File>> join_split_raw(std::vector<std::shared_ptr<File>> 
 // be all of an image. Empty otherwise.
 std::string second_part_of(const std::string& path);
 
-}  // namespace snaptool::cli
+}  // namespace snaptool::access

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "formats/convert.h"
+#include "libsnap/ops/convert_image.h"
 
 #include <algorithm>
 #include <cstring>
@@ -12,7 +12,7 @@
 #include "libsnap/base/parallel.h"
 #include "libsnap/diff/candidates.h"
 
-namespace snaptool {
+namespace snaptool::ops {
 namespace {
 
 constexpr size_t kSlotsPerThread = 3;
@@ -20,7 +20,7 @@ constexpr uint64_t kMostBuffers = 32 * kMiB;  // of all slots, of each kind
 
 // A piece, and what is known of it before it is read.
 struct Slot {
-  WritePiece piece;
+  access::WritePiece piece;
   PageBuffer data;
   PageBuffer base;
   std::vector<Candidate> candidates;  // with a base: where the two may differ
@@ -29,7 +29,8 @@ struct Slot {
 
 class Converter {
  public:
-  Converter(Image& source, ImageWriter& writer, const ConvertOptions& options, const Job& job)
+  Converter(Image& source, access::ImageWriter& writer, const ConvertOptions& options,
+            const Job& job)
       : source_(source),
         writer_(writer),
         options_(options),
@@ -110,7 +111,7 @@ class Converter {
     slot.piece.offset = offset;
     slot.piece.length = std::min(piece_, source_.size() - offset);
     slot.piece.data = std::span(slot.data.get(), slot.piece.length);
-    slot.piece.units.assign(div_round_up(slot.piece.length, unit_), UnitKind::kAbsent);
+    slot.piece.units.assign(div_round_up(slot.piece.length, unit_), access::UnitKind::kAbsent);
     slot.piece.extents.clear();
     if (mark_ > 0) slot.piece.marks.assign(div_round_up(slot.piece.length, mark_), false);
   }
@@ -122,7 +123,7 @@ class Converter {
     return writer_.prepare(slot.piece);
   }
 
-  Result<void> fill_all(WritePiece& piece) {
+  Result<void> fill_all(access::WritePiece& piece) {
     for (uint64_t at = 0; at < piece.length;) {
       SNAP_ASSIGN(const ImageExtent extent,
                   source_.extent_at(piece.offset + at, piece.length - at));
@@ -135,21 +136,21 @@ class Converter {
         std::fill(
             piece.units.begin() + static_cast<ptrdiff_t>(at / unit_),
             piece.units.begin() + static_cast<ptrdiff_t>(div_round_up(at + extent.length, unit_)),
-            UnitKind::kData);
+            access::UnitKind::kData);
       }
       at += extent.length;
     }
     for (size_t i = 0; i < piece.units.size(); ++i) {
-      const bool data = piece.units[i] == UnitKind::kData;
+      const bool data = piece.units[i] == access::UnitKind::kData;
       const bool zeros = !data || (options_.detect_zeros && is_all_zero(unit_of(piece.data, i)));
-      if (zeros) piece.units[i] = UnitKind::kZero;
+      if (zeros) piece.units[i] = access::UnitKind::kZero;
     }
     return {};
   }
 
   Result<void> fill_changed(Slot& slot) {
     if (slot.base == nullptr) slot.base = make_page_buffer(piece_);
-    WritePiece& piece = slot.piece;
+    access::WritePiece& piece = slot.piece;
     const std::span<std::byte> base(slot.base.get(), piece.length);
     std::vector<bool> wanted(piece.units.size());
     for (const Candidate& one : slot.candidates) {
@@ -170,21 +171,23 @@ class Converter {
   }
 
   // Of bytes [from, to) of the piece, which are whole units.
-  Result<void> compare(WritePiece& piece, std::span<std::byte> base, uint64_t from, uint64_t to) {
+  Result<void> compare(access::WritePiece& piece, std::span<std::byte> base, uint64_t from,
+                       uint64_t to) {
     const auto bytes = piece.data.subspan(from, to - from);
     SNAP_TRY(source_.read_at(piece.offset + from, bytes));
     SNAP_TRY(read_base(piece.offset + from, base.subspan(from, to - from)));
     for (size_t i = from / unit_; i * unit_ < to; ++i) {
       const auto mine = unit_of(piece.data, i);
       if (std::memcmp(mine.data(), unit_of(base, i).data(), mine.size()) == 0) continue;
-      piece.units[i] = is_all_zero(mine) ? UnitKind::kZero : UnitKind::kData;
+      piece.units[i] = is_all_zero(mine) ? access::UnitKind::kZero : access::UnitKind::kData;
       if (mark_ > 0) mark(piece, base, i * unit_, i * unit_ + mine.size());
     }
     return {};
   }
 
   // What differs of bytes [from, to) of the piece, of which something does.
-  void mark(WritePiece& piece, std::span<const std::byte> base, uint64_t from, uint64_t to) const {
+  void mark(access::WritePiece& piece, std::span<const std::byte> base, uint64_t from,
+            uint64_t to) const {
     for (uint64_t at = from; at < to;) {
       const uint64_t end = std::min(round_down(at, mark_) + mark_, to);
       if (std::memcmp(&piece.data[at], &base[at], end - at) != 0) piece.marks[at / mark_] = true;
@@ -212,11 +215,11 @@ class Converter {
   }
 
   Result<void> write(Slot& slot) {
-    const WritePiece& piece = slot.piece;
+    const access::WritePiece& piece = slot.piece;
     SNAP_TRY(writer_.write(slot.piece));
     uint64_t data = 0;
     for (size_t i = 0; i < piece.units.size(); ++i) {
-      if (piece.units[i] == UnitKind::kData) data += unit_of(piece.data, i).size();
+      if (piece.units[i] == access::UnitKind::kData) data += unit_of(piece.data, i).size();
     }
     count(data, slot.progress - std::min(data, slot.progress));
     job_.progress.add(slot.progress);
@@ -224,7 +227,7 @@ class Converter {
   }
 
   Image& source_;
-  ImageWriter& writer_;
+  access::ImageWriter& writer_;
   const ConvertOptions& options_;
   const Job& job_;
   const uint64_t unit_;
@@ -240,11 +243,11 @@ class Converter {
 
 }  // namespace
 
-Result<ConvertResult> convert_image(Image& source, ImageWriter& writer,
+Result<ConvertResult> convert_image(Image& source, access::ImageWriter& writer,
                                     const ConvertOptions& options, const Job& job) {
   SNAP_ASSIGN(ConvertResult result, Converter(source, writer, options, job).run());
   SNAP_TRY(writer.finish());
   return result;
 }
 
-}  // namespace snaptool
+}  // namespace snaptool::ops

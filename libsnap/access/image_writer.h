@@ -9,7 +9,7 @@
 #include "libsnap/base/result.h"
 #include "libsnap/base/units.h"
 
-namespace snaptool {
+namespace snaptool::access {
 
 // What becomes of a unit of the image.
 enum class UnitKind : uint8_t {
@@ -79,4 +79,4 @@ class ImageWriter {
   virtual Result<void> finish() = 0;
 };
 
-}  // namespace snaptool
+}  // namespace snaptool::access

@@ -8,7 +8,7 @@
 
 #include "libsnap/base/result.h"
 
-namespace snaptool::cli {
+namespace snaptool::access {
 
 // A part of a file, as named behind a '#'.
 struct Part {
@@ -38,7 +38,7 @@ struct FileSpec {
   std::optional<std::string> format;
   // If nothing was said, its magic tells, not only the bytes of the file count: what is only read.
   bool by_magic = false;
-  // --parent and --internal-snapshot are about it.
+  // Policy::parent and Policy::internal_snapshot are about it.
   bool is_main = false;
 
   FileSpec() = default;
@@ -78,11 +78,9 @@ Result<void> check_output_name(const std::string& path);
 Result<ImageSpec> parse_origin_and_cow(const std::vector<std::string>& operands);
 Error cow_is_missing();
 
-// The operand that names this file and nothing else, quoted for a shell.
-std::string operand_for(const FileSpec& file);
-// The same for an image: "A@C".
-std::string operand_for(const ImageSpec& spec);
 // "A@C", for messages.
 std::string name_of(const ImageSpec& spec);
+// "#p2#vg0/data".
+std::string parts_text(const std::vector<Part>& parts);
 
-}  // namespace snaptool::cli
+}  // namespace snaptool::access

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "libsnap/access/image_driver.h"
+#include "libsnap/access/volumes.h"
+
+namespace snaptool::access {
+
+// A format that is known by its magic, but not read as an image: what its file's bytes are is not
+// what is in it.
+struct KnownFormat {
+  std::string_view name;    // stable: "vmdk"
+  std::string_view label;   // for people: "a VMDK image"
+  std::string_view remedy;  // what gets at the content, with FILE for the file
+  // The bytes are those of a disk all the same, and can be written to as such: LUKS, a hybrid ISO.
+  bool is_disk;
+};
+// What one may do about it: "'qemu-img convert -O raw x.vmdk NEW' makes it raw; ...".
+std::string remedy_for(const KnownFormat& format, const std::string& path);
+
+// All that is known of formats: what is above this layer passes it in.
+struct Drivers {
+  std::span<const ImageDriver> images;  // the first is raw
+  VolumeDrivers volumes;
+  // The format that a file has the magic of, at its start or its end, and that is not read;
+  // nullptr: none that is known. Errors: those of File.
+  Result<const KnownFormat*> (*detect_known)(File& file) = nullptr;
+
+  const ImageDriver& raw() const { return images.front(); }
+  const ImageDriver* find_image(std::string_view name) const;
+  // The one whose magic the file begins with, or raw. Errors: kIo.
+  Result<const ImageDriver*> detect_image(File& file) const;
+};
+
+}  // namespace snaptool::access

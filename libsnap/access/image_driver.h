@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "libsnap/access/image_writer.h"
+#include "libsnap/base/progress.h"
+#include "libsnap/diff/change_stream.h"
+#include "libsnap/io/image.h"
+
+namespace snaptool::access {
+
+// The image below another: what the upper one does not hold comes from there.
+struct ParentRef {
+  std::string name;                   // as the upper one has it: often relative to its own folder
+  std::optional<std::string> format;  // as QEMU calls it; nullopt: it does not say
+};
+
+// What a file says of itself. Nothing of it was followed to another file.
+struct ImageFacts {
+  struct Snapshot {
+    std::string id;
+    std::string name;
+    uint64_t size = 0;                // bytes
+    std::optional<uint32_t> seconds;  // since 1970, if it says
+  };
+  struct Bitmap {
+    std::string name;
+    uint64_t granularity = 0;  // bytes
+    bool in_use = false;       // it was not saved
+    bool automatic = false;
+  };
+  uint64_t size = 0;  // of the image, bytes
+  std::optional<ParentRef> parent;
+  bool corrupt = false;               // the image is marked so
+  std::vector<std::string> warnings;  // what can be got round
+  // What else there is to say, by the names that qemu-img has for it.
+  std::vector<std::pair<std::string, std::variant<std::string, uint64_t, bool>>> details;
+  std::vector<std::pair<std::string, std::string>> metadata;  // what its owner noted, by their keys
+  std::vector<Snapshot> snapshots;
+  std::vector<Bitmap> bitmaps;
+};
+
+// How an image is opened to be read.
+struct ImageOptions {
+  const Cancel& cancel;
+  std::shared_ptr<Image> parent = nullptr;   // none was named
+  std::optional<std::string> snapshot = {};  // of those within the image, by its id or name
+  // Gets what is found out while it is read, from any thread; may be none.
+  std::function<void(const std::string&)> warn = nullptr;
+};
+
+// How a new image is made.
+struct CreateOptions {
+  uint64_t size = 0;                // bytes; a multiple of size_unit
+  std::optional<ParentRef> parent;  // what it is over
+  bool compress = false;
+  bool in_place = false;  // what a crash leaves must not look like an image: the file has its name
+  std::map<std::string, std::string> settings;  // by the names of ImageDriver::settings
+};
+
+// One of CreateOptions::settings, for help.
+struct ImageSetting {
+  std::string_view name;
+  std::string_view help;  // a phrase without full stop
+};
+
+// What a file of the format is.
+enum class ImageKind {
+  kRaw,    // the image is the bytes of its file
+  kImage,  // the image is in the file
+  kStore,  // only half of an image, which goes over another
+};
+
+// A format of images.
+struct ImageDriver {
+  std::string_view name;  // as QEMU calls it, where it does
+  ImageKind kind = ImageKind::kImage;
+  // Whether a file begins so; nullptr: it is not told by its magic. Looks at the first kProbeBytes
+  // at most.
+  bool (*probe)(std::span<const std::byte> head) = nullptr;
+  // Errors: kCorruption; kUnsupported for what is not read of it; kIo; kInterrupted. Only of a
+  // kImage.
+  Result<ImageFacts> (*facts)(File& file, const Cancel& cancel) = nullptr;
+  // Errors: as facts; kNotFound for a snapshot that is not there; kWrongBase when it needs a parent
+  // that was not given.
+  Result<std::unique_ptr<Image>> (*open)(std::shared_ptr<File> file,
+                                         const ImageOptions& options) = nullptr;
+  // Makes an image of a file that is empty; nullptr: that cannot be done. Errors: kInvalidArgument
+  // for settings; kUnsupported.
+  Result<std::unique_ptr<ImageWriter>> (*create)(File& file,
+                                                 const CreateOptions& options) = nullptr;
+  // The same, front to back, so that it can go through a pipe; nullptr: that cannot be done.
+  Result<std::unique_ptr<ImageWriter>> (*stream)(ByteSink sink,
+                                                 const CreateOptions& options) = nullptr;
+  std::span<const ImageSetting> settings = {};
+  uint64_t size_unit = 1;         // bytes; others sizes cannot be told by the format
+  bool can_be_parent = false;     // other images may name one of it as what they are over
+  bool has_parents_size = false;  // an image of it is as large as what it is over
+  bool can_compress = false;
+};
+
+inline constexpr size_t kProbeBytes = 512;
+
+}  // namespace snaptool::access

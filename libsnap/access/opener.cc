@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libsnap/access/opener.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <set>
+
+#include "libsnap/access/split_raw.h"
+
+namespace snaptool::access {
+namespace {
+
+// A file of a format that is known and not read is no raw image.
+Result<void> check_raw(const Drivers& drivers, const std::string& path, File& file) {
+  SNAP_ASSIGN(const KnownFormat* const known, drivers.detect_known(file));
+  if (known == nullptr) return {};
+  return Error(ErrorCode::kUnsupported, fmt::format("'{}' is {}, which is not read: {}", path,
+                                                    known->label, remedy_for(*known, path)))
+      .with_remedy(Remedy::kTakeAsRaw);
+}
+
+// Nor is one written to as if it were, which would destroy the image that it holds.
+Result<void> check_writable(const Drivers& drivers, const std::string& path, File& file) {
+  SNAP_ASSIGN(const KnownFormat* const known, drivers.detect_known(file));
+  SNAP_ASSIGN(const ImageDriver* const driver, drivers.detect_image(file));
+  if (known != nullptr ? known->is_disk : driver->kind != ImageKind::kImage) return {};
+  return Error(ErrorCode::kUnsupported,
+               fmt::format("'{}' has the magic of {}: only raw images are written to in place",
+                           path, known != nullptr ? known->label : driver->name))
+      .with_remedy(Remedy::kTakeAsRaw);
+}
+
+Result<void> check_not_printed_to(const Context& context, const PosixFile& file) {
+  const auto& ids = context.policy.printed_to;
+  if (std::find(ids.begin(), ids.end(), *file.id()) == ids.end()) return {};
+  return Error(ErrorCode::kInvalidArgument,
+               fmt::format("'{}' is an input, and what is printed would go into it", file.name()));
+}
+
+}  // namespace
+
+std::optional<FileId> id_of(const std::string& path) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0) return std::nullopt;
+  return S_ISBLK(st.st_mode) ? FileId{0, st.st_rdev} : FileId{st.st_dev, st.st_ino};
+}
+
+void Opener::expect_writes(const FileSpec& spec) {
+  writes_ = true;
+  for (const FileSpec::Source& source : spec.sources) {
+    if (const auto id = id_of(source.path)) written_.push_back(*id);
+  }
+}
+
+Result<std::shared_ptr<File>> Opener::open_path(const std::string& path,
+                                                const OpenOptions& options) {
+  const auto id = id_of(path);
+  OpenOptions wanted = options;
+  if (id) {
+    for (const auto& [other, file] : open_) {
+      if (other == *id) return file;
+    }
+    if (std::find(written_.begin(), written_.end(), *id) != written_.end()) {
+      wanted = {Access::kReadWrite, false};
+    }
+  }
+  SNAP_ASSIGN(auto opened, PosixFile::open(path, wanted));
+  SNAP_TRY(check_not_printed_to(context_, *opened));
+  if (opened->distrusts_map() && warned_of_map_.insert(path).second) {
+    context_.notices.warn(
+        fmt::format("the file system's map of '{}' shows fewer data than the file has "
+                    "blocks: it is not trusted, and all of the file is read",
+                    path));
+  }
+  const std::shared_ptr<File> file = std::move(opened);
+  context_.notices.say(fmt::format("'{}' is opened {}", path,
+                                   wanted.access == Access::kRead ? "read-only" : "for writing"));
+  if (id) open_.emplace_back(*id, file);
+  return file;
+}
+
+std::vector<std::shared_ptr<File>> Opener::files() const {
+  std::vector<std::shared_ptr<File>> files;
+  for (const auto& [id, file] : open_) files.push_back(file);
+  return files;
+}
+
+Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const FileSpec& spec,
+                                                  const OpenOptions& options, Followed followed) {
+  if (spec.format == "split") return open_split(path, options);
+  const std::string second = second_part_of(path);
+  if (!second.empty()) {
+    context_.notices.warn(
+        fmt::format("'{}' is there, too: '{}' may be only a part of an image", second, path),
+        Remedy::kJoinSplit);
+  }
+  SNAP_ASSIGN(auto file, open_path(path, options));
+  const Drivers& drivers = context_.drivers;
+  const ImageDriver* driver = spec.format ? drivers.find_image(*spec.format) : &drivers.raw();
+  if (driver == nullptr) driver = &drivers.raw();
+  if (!spec.format && options.access == Access::kReadWrite) {
+    SNAP_TRY(check_writable(drivers, path, *file));
+  } else if (!spec.format && spec.by_magic) {
+    SNAP_ASSIGN(driver, drivers.detect_image(*file));
+    if (driver->kind == ImageKind::kRaw) SNAP_TRY(check_raw(drivers, path, *file));
+  }
+  const bool is_raw = driver->kind != ImageKind::kImage;
+  if (is_raw && spec.is_main && context_.policy.parent) {
+    return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' has no parent", path));
+  }
+  if (is_raw) return file;
+  if (options.access == Access::kReadWrite) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' is taken for {}, which can only be read", path, driver->name));
+  }
+  return open_image(path, std::move(file), *driver, spec.is_main, std::move(followed));
+}
+
+Result<std::shared_ptr<File>> Opener::open_split(const std::string& path,
+                                                 const OpenOptions& options) {
+  if (options.access == Access::kReadWrite) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' is a split image: it can only be read", path));
+  }
+  SNAP_ASSIGN(const std::vector<std::string> names, split_raw_names(path));
+  std::vector<std::shared_ptr<File>> parts;
+  for (const std::string& name : names) {
+    SNAP_ASSIGN(auto part, open_path(name, options));
+    parts.push_back(std::move(part));
+  }
+  return join_split_raw(std::move(parts));
+}
+
+Result<std::vector<std::shared_ptr<File>>> Opener::open_sources(const FileSpec& spec,
+                                                                const OpenOptions& options) {
+  std::vector<std::shared_ptr<File>> files;
+  for (const FileSpec::Source& source : spec.sources) {
+    SNAP_ASSIGN(auto file, open_source(source.path, spec, options));
+    SNAP_ASSIGN(file, open_parts(std::move(file), source.parts));
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
+Result<std::vector<std::shared_ptr<File>>> Opener::open_all(const FileSpec& spec,
+                                                            const OpenOptions& options) {
+  if (spec.sources.size() > 1 && spec.parts.empty()) return open_sources(spec, options);
+  SNAP_ASSIGN(auto file, open(spec, options));
+  return std::vector{std::move(file)};
+}
+
+Result<std::shared_ptr<File>> Opener::open(const FileSpec& spec, const OpenOptions& options) {
+  if (options.access == Access::kReadWrite) writes_ = true;
+  SNAP_ASSIGN(auto files, open_sources(spec, options));
+  if (files.size() == 1) return open_parts(files.front(), spec.parts);
+  if (spec.parts.empty()) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}': several files are one image only as the PVs of a volume group "
+                             "(#GROUP/VOLUME)",
+                             spec.name()));
+  }
+  FileSpec volume = spec;
+  volume.parts.erase(volume.parts.begin() + 1, volume.parts.end());
+  SNAP_ASSIGN(auto file, open_volume(std::move(files), spec.parts.front(), volume.name()));
+  return open_parts(std::move(file), {spec.parts.begin() + 1, spec.parts.end()});
+}
+
+}  // namespace snaptool::access

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "libsnap/access/context.h"
+#include "libsnap/access/spec.h"
+#include "libsnap/io/posix_file.h"
+
+namespace snaptool::access {
+
+// Opens files and parts of files: every file of the machine once, however many parts of it are
+// asked for, since its locks would keep out a second time.
+class Opener {
+ public:
+  explicit Opener(const Context& context) : context_(context) {}
+
+  const Context& context() const { return context_; }
+  // Files that will be asked for to be written are opened so from the start.
+  void expect_writes(const FileSpec& spec);
+  // Errors: those of PosixFile::open; kNotFound, kCorruption, kUnsupported for parts; kUnsupported
+  // and those of ImageDriver for images of another format than raw; kWrongBase for a parent that
+  // is not there; kInvalidArgument for a file that is printed to, and, unless Policy::force, for a
+  // volume that is to be written by metadata that may be out of date.
+  Result<std::shared_ptr<File>> open(const FileSpec& spec, const OpenOptions& options);
+  // The same; but several files without a part of them all are what they are: some PVs.
+  Result<std::vector<std::shared_ptr<File>>> open_all(const FileSpec& spec,
+                                                      const OpenOptions& options);
+  // Parts of a file that is open.
+  Result<std::shared_ptr<File>> open_parts(std::shared_ptr<File> file,
+                                           const std::vector<Part>& parts);
+  // The volume group that a volume's last part names, over what the parts before it are.
+  // Requires: spec.volume().
+  Result<std::unique_ptr<VolumeGroup>> open_group(const FileSpec& spec, const OpenOptions& options);
+  // The file itself, whatever it holds.
+  Result<std::shared_ptr<File>> open_path(const std::string& path, const OpenOptions& options);
+  // Every file that is open.
+  std::vector<std::shared_ptr<File>> files() const;
+
+ private:
+  // The files that an image was followed through to its parent, to find it when they come again.
+  using Followed = std::vector<const File*>;
+
+  Result<std::shared_ptr<File>> open_source(const std::string& path, const FileSpec& spec,
+                                            const OpenOptions& options, Followed followed = {});
+  Result<std::shared_ptr<File>> open_split(const std::string& path, const OpenOptions& options);
+  Result<std::vector<std::shared_ptr<File>>> open_sources(const FileSpec& spec,
+                                                          const OpenOptions& options);
+
+  // parents.cc
+  Result<std::shared_ptr<File>> open_image(const std::string& path, std::shared_ptr<File> file,
+                                           const ImageDriver& driver, bool is_main,
+                                           Followed followed);
+  Result<std::shared_ptr<File>> open_parent(const std::string& path, const ParentRef& parent,
+                                            bool is_main, const Followed& followed);
+  Result<std::shared_ptr<File>> open_named_parent(const std::string& path, const ParentRef& parent);
+
+  // parts.cc
+  Result<std::shared_ptr<File>> open_partition(const std::shared_ptr<File>& disk, const Part& part,
+                                               const std::string& name);
+  Result<std::unique_ptr<VolumeGroup>> group_over(std::vector<std::shared_ptr<File>> devices,
+                                                  const Part& part);
+  Result<std::shared_ptr<File>> open_volume(std::vector<std::shared_ptr<File>> devices,
+                                            const Part& part, const std::string& name);
+
+  const Context context_;
+  std::vector<FileId> written_;
+  bool writes_ = false;  // something will be written
+  std::vector<std::pair<FileId, std::shared_ptr<File>>> open_;
+  std::set<std::string> warned_of_map_;
+};
+
+inline constexpr OpenOptions kLook{Access::kRead, true};
+
+// Which file or device a path names; nothing where there is none.
+std::optional<FileId> id_of(const std::string& path);
+// What a volume's part names. Errors: kNotFound.
+Result<VolumeName> resolve_part(const VolumeGroup& group, const Part& part);
+// The backup that Policy::group_backup names. Errors: those of PosixFile; kInvalidArgument.
+Result<std::optional<std::string>> read_group_backup(const Context& context);
+
+}  // namespace snaptool::access

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "libsnap/access/format_file.h"
+#include "libsnap/access/opener.h"
+
+namespace snaptool::access {
+namespace {
+
+// The file that an image names as its parent. Errors: kUnsupported for what is no file, and for
+// formats that are not read.
+Result<FileSpec> parent_spec(const Drivers& drivers, const std::string& path,
+                             const ParentRef& parent) {
+  constexpr std::string_view kFile = "file:";
+  std::string name = parent.name;
+  if (name.rfind(kFile, 0) == 0) name.erase(0, kFile.size());
+  const size_t colon = name.find(':');
+  if (colon != std::string::npos && colon < name.find('/')) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("the parent of '{}' is '{}': only files are followed", path, name));
+  }
+  const ImageDriver* const driver = parent.format ? drivers.find_image(*parent.format) : nullptr;
+  if (parent.format && (driver == nullptr || !driver->can_be_parent)) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("the parent of '{}', '{}', has the format '{}', which is not read",
+                             path, name, *parent.format));
+  }
+  const size_t folder = path.rfind('/');
+  if (!name.empty() && name[0] != '/' && folder != std::string::npos) {
+    name.insert(0, path.substr(0, folder + 1));
+  }
+  FileSpec spec(name);
+  spec.format = parent.format;
+  return spec;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
+                                                 std::shared_ptr<File> file,
+                                                 const ImageDriver& driver, bool is_main,
+                                                 Followed followed) {
+  constexpr size_t kMostFollowed = 256;
+  if (std::find(followed.begin(), followed.end(), file.get()) != followed.end() ||
+      followed.size() >= kMostFollowed) {
+    return Error(
+        ErrorCode::kCorruption,
+        fmt::format("the way from parent to parent comes back to '{}', or does not end", path));
+  }
+  SNAP_ASSIGN(const ImageFacts facts, driver.facts(*file, context_.cancel));
+  for (const std::string& warning : facts.warnings) context_.notices.warn(warning);
+  const Policy& policy = context_.policy;
+  if (facts.corrupt && !policy.ignore_invalid) {
+    return Error(ErrorCode::kCorruption, fmt::format("'{}' is marked as corrupt", path))
+        .with_remedy(Remedy::kIgnoreInvalid);
+  }
+  if (is_main && !facts.parent && policy.parent) {
+    return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' has no parent", path));
+  }
+  ImageOptions options{context_.cancel};
+  if (is_main) options.snapshot = policy.internal_snapshot;
+  options.warn = [&notices = context_.notices](const std::string& text) { notices.warn(text); };
+  followed.push_back(file.get());
+  if (facts.parent) {
+    SNAP_ASSIGN(auto parent, open_parent(path, *facts.parent, is_main, followed));
+    if (is_main && policy.parent && parent->size() < facts.size) {
+      context_.notices.warn(
+          fmt::format("the parent '{}' has {} bytes, and '{}' {}: what is missing of it "
+                      "is read as zeros",
+                      parent->name(), parent->size(), path, facts.size));
+    }
+    options.parent = std::make_shared<FileImage>(std::move(parent));
+  }
+  SNAP_ASSIGN(auto image, driver.open(std::move(file), options));
+  return std::make_shared<FormatFile>(std::move(image));
+}
+
+Result<std::shared_ptr<File>> Opener::open_named_parent(const std::string& path,
+                                                        const ParentRef& parent) {
+  const std::string& named = *context_.policy.parent;
+  SNAP_ASSIGN(ImageSpec spec, parse_image_spec(named));
+  if (!spec.stores.empty()) {
+    return Error(ErrorCode::kUnsupported, fmt::format("'{}': a view is no parent here", named));
+  }
+  spec.base.by_magic = true;
+  if (parent.format != "raw") return open(spec.base, kLook);
+  spec.base.format = "raw";
+  SNAP_ASSIGN(auto file, open(spec.base, kLook));
+  if (!spec.base.is_whole_file()) return file;
+  SNAP_ASSIGN(const ImageDriver* const driver, context_.drivers.detect_image(*file));
+  SNAP_ASSIGN(const KnownFormat* const known, context_.drivers.detect_known(*file));
+  const bool is_raw = driver->kind == ImageKind::kRaw;
+  if (is_raw && (known == nullptr || known->is_disk)) return file;
+  return Error(
+      ErrorCode::kUnsupported,
+      fmt::format("'{}' says that its parent is raw, and '{}' has the magic of {}: it is not that "
+                  "parent",
+                  path, named, is_raw ? known->label : driver->name));
+}
+
+Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const ParentRef& parent,
+                                                  bool is_main, const Followed& followed) {
+  const Policy& policy = context_.policy;
+  if (policy.parent && is_main) return open_named_parent(path, parent);
+  SNAP_ASSIGN(const FileSpec spec, parent_spec(context_.drivers, path, parent));
+  const auto known = policy.known_parent ? id_of(*policy.known_parent) : std::nullopt;
+  if (!policy.follow_parents && !(known && known == id_of(spec.path()))) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' is only what changed over its parent '{}', which is not opened "
+                             "unasked",
+                             path, parent.name))
+        .with_remedy(Remedy::kFollowParents);
+  }
+  auto file = open_path(spec.path(), kLook);
+  if (!file && file.error().code() == ErrorCode::kNotFound) {
+    return Error(ErrorCode::kWrongBase,
+                 fmt::format("'{}' needs its parent '{}', which is not there", path, spec.path()));
+  }
+  if (!file) return file;
+  SNAP_ASSIGN(const ImageDriver* const looks_like, context_.drivers.detect_image(**file));
+  if (!spec.format && looks_like->kind != ImageKind::kRaw) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' does not say which format its parent '{}' has, and what looks "
+                             "like one may have been written by a guest",
+                             path, parent.name))
+        .with_remedy(Remedy::kNameParent);
+  }
+  return open_source(spec.path(), spec, kLook, followed);
+}
+
+}  // namespace snaptool::access
