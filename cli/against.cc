@@ -69,18 +69,17 @@ Result<int> verify_against(Invocation& invocation) {
   SNAP_ASSIGN(access::ImageSpec spec, invocation.operands().size() == 2
                                           ? origin_and_cow_operands(invocation)
                                           : image_operand(invocation));
-  SNAP_ASSIGN(access::OpenImage open, access::open_image(invocation.access(), spec));
+  access::Opener opener(invocation.access());
+  SNAP_ASSIGN(access::OpenImage open, access::open_image(opener, spec));
   std::ifstream in(path, std::ios::binary);
   if (!in) return Error::from_errno(errno, fmt::format("cannot open '{}'", path));
   SNAP_ASSIGN(ManifestReader manifest, ManifestReader::open(in, path));
   Image& image = open.image();
   const bool size_differs = manifest.of_blocks() && manifest.size() != image.size();
-  Progress progress;
-  progress.set_size(image.size());
   Mismatches mismatches;
   {
-    const ProgressReporter reporter("verifying", invocation.progress_style(), progress);
-    const Job job = invocation.job(progress);
+    const access::Phase phase(invocation.access(), "verifying", image.size());
+    const Job& job = phase.job();
     SNAP_ASSIGN(mismatches, manifest.of_blocks() ? check_blocks(image, manifest, job)
                                                  : check_whole(image, manifest, job));
   }

@@ -9,6 +9,7 @@
 #include "cli/json.h"
 #include "cli/operands.h"
 #include "cli/report.h"
+#include "cli/stdio.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/diff/content_hash.h"
 #include "libsnap/snap/layout.h"
@@ -284,14 +285,11 @@ Result<ReportHead> head_of(const Invocation& invocation, access::OpenImage& befo
   head.strict = options.strict;
   if (!invocation.has("report")) return head;
   SNAP_ASSIGN(head.regions, regions_of(invocation, before));
-  Progress progress;
-  progress.set_size(head.before.size + head.after.size);
-  const ProgressReporter reporter("hashing", invocation.progress_style(), progress);
+  const access::Phase phase(invocation.access(), "hashing", head.before.size + head.after.size);
   const std::vector<HashAlgorithm> sha256{HashAlgorithm::kSha256};
   for (auto& [image, described] :
        {std::pair{&before.image(), &head.before}, std::pair{&after.image(), &head.after}}) {
-    SNAP_ASSIGN(const auto sums,
-                hash_range(*image, 0, image->size(), sha256, invocation.job(progress)));
+    SNAP_ASSIGN(const auto sums, hash_range(*image, 0, image->size(), sha256, phase.job()));
     described->sha256 = sums.front();
   }
   return head;
@@ -304,14 +302,10 @@ Result<int> compare(Invocation& invocation) {
   options.strict = invocation.has("strict");
   SNAP_ASSIGN(const access::ImageSpec first, image_operand(invocation, 0));
   SNAP_ASSIGN(const access::ImageSpec second, image_operand(invocation, 1, "second-format"));
-  SNAP_ASSIGN(access::OpenImage before, access::open_image(invocation.access(), first));
-  SNAP_ASSIGN(access::OpenImage after, access::open_image(invocation.access(), second));
-
-  std::vector<const File*> inputs;
-  for (const access::OpenImage* open : {&before, &after}) {
-    for (const auto& file : open->opened) inputs.push_back(file.get());
-  }
-  SNAP_ASSIGN(auto out, TextOutput::open("-", {}, false));
+  access::Door door(invocation.access(), access::operations::kOutput);
+  SNAP_ASSIGN(access::OpenImage before, access::open_image(door.opener(), first));
+  SNAP_ASSIGN(access::OpenImage after, access::open_image(door.opener(), second));
+  SNAP_ASSIGN(auto out, TextOutput::open(door, "-"));
   std::vector<std::unique_ptr<ReportWriter>> writers;
   if (invocation.json()) {
     writers.push_back(make_json_report(out));
@@ -321,7 +315,7 @@ Result<int> compare(Invocation& invocation) {
   std::optional<TextOutput> report;
   if (const auto path = invocation.value("report")) {
     SNAP_TRY(report_writer(*path, out));  // its name, before anything is made
-    SNAP_ASSIGN(auto file, TextOutput::open(*path, inputs, invocation.has("force")));
+    SNAP_ASSIGN(auto file, TextOutput::open(door, *path));
     report.emplace(std::move(file));
     SNAP_ASSIGN(auto writer, report_writer(*path, *report));
     writers.push_back(std::move(writer));
@@ -377,68 +371,24 @@ CommandSpec diff_command() {
   command.operands = "IMAGE1 IMAGE2";
   command.min_operands = command.max_operands = 2;
   command.summary = "tell where two images differ, and write a report of it";
+  // clang-format off
   command.description =
-      "Compares two images and lists the ranges that differ. What both have from the same place "
-      "(equal files, an origin and its snapshot, reflinked extents) is not read, nor what is a "
-      "hole in both: ORIGIN against ORIGIN@COW reads only the exceptions. Of images of different "
-      "sizes, what one has more is compared with zeros. Exit status 0: equal; 1: they differ; "
-      "2 and above: it could not be found out.\n\n"
-      "--report writes json, DFXML (.xml) or one HTML page with a picture of the disk, each with "
-      "the SHA-256 of both images and of every range before and after.";
+      "Compares two images and lists the ranges that differ. What both have from the same place (equal files, an origin and its snapshot, reflinked extents) is not read, nor what is a hole in both: ORIGIN against ORIGIN@COW reads only the exceptions. Of images of different sizes, what one has more is compared with zeros. Exit status 0: equal; 1: they differ; 2 and above: it could not be found out.\n\n"
+      "--report writes json, DFXML (.xml) or one HTML page with a picture of the disk, each with the SHA-256 of both images and of every range before and after.";
   command.options = {
-      {0,
-       "strict",
-       OptionKind::kFlag,
-       "",
-       "holes and stored zeros differ, and so do images of different sizes",
-       ValueHint::kNone,
-       {}},
-      {0,
-       "date",
-       OptionKind::kValue,
-       "TIME",
-       "the time in the report, as 2026-11-26T09:30:00Z or @SECONDS (default: SOURCE_DATE_EPOCH, "
-       "or now)",
-       ValueHint::kNone,
-       {}},
-      {0,
-       "granularity",
-       OptionKind::kValue,
-       "SIZE",
-       "ranges begin and end at multiples of SIZE (default: 512)",
-       ValueHint::kNone,
-       {}},
-      {0,
-       "hash",
-       OptionKind::kFlag,
-       "",
-       "give SHA-256 and entropy of each range, before and after",
-       ValueHint::kNone,
-       {}},
-      {0,
-       "hex",
-       OptionKind::kOptionalValue,
-       "SIZE",
-       "show so many bytes of each range, before and after, from the first that differs (default: "
-       "64)",
-       ValueHint::kNone,
-       {}},
-      {0,
-       "report",
-       OptionKind::kValue,
-       "FILE",
-       "write a report to FILE: .json, .xml (DFXML) or .html",
-       ValueHint::kFile,
-       {}},
-      {0,
-       "ignore-invalid",
-       OptionKind::kFlag,
-       "",
-       "compare what an invalid store still holds",
-       ValueHint::kNone,
-       {}},
-      {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
-  command.shared = "fFLUjpOg";
+    flag("strict", "holes and stored zeros differ, and so do images of different sizes"),
+    value("date", "TIME", "the time in the report, as 2026-11-26T09:30:00Z or @SECONDS (default: SOURCE_DATE_EPOCH, or now)"),
+    value("granularity", "SIZE", "ranges begin and end at multiples of SIZE (default: 512)"),
+    flag("hash", "give SHA-256 and entropy of each range, before and after"),
+    {0, "hex", OptionKind::kOptionalValue, "SIZE", "show so many bytes of each range, before and after, from the first that differs (default: 64)", ValueHint::kNone, {}},
+    file("report", "FILE", "write a report to FILE: .json, .xml (DFXML) or .html"),
+    flag("ignore-invalid", "compare what an invalid store still holds"),
+    flag("force", "replace FILE if it exists"),
+  };
+  // clang-format on
+  command.shared = {Shared::kFormat,     Shared::kSecondFormat, Shared::kFollowParents,
+                    Shared::kForceShare, Shared::kJobs,         Shared::kProgress,
+                    Shared::kJson,       Shared::kGroupBackup};
   command.run = run;
   return command;
 }

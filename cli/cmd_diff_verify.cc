@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "cli/change_files.h"
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
 #include "cli/operands.h"
+#include "cli/output_options.h"
 #include "libsnap/diff/apply.h"
 
 namespace snaptool::cli {
@@ -13,15 +13,15 @@ namespace {
 
 // The diffs, and the image that may follow them.
 struct Operands {
-  std::vector<std::unique_ptr<ChangeFile>> diffs;
+  std::vector<std::unique_ptr<access::ChangeFile>> diffs;
   std::optional<size_t> image;
 };
 
-Result<Operands> open_operands(const Invocation& invocation) {
+Result<Operands> open_operands(const Invocation& invocation, access::Opener& opener) {
   Operands opened;
   const auto& names = invocation.operands();
   for (size_t i = 0; i < names.size(); ++i) {
-    auto changes = ChangeFile::open(invocation.access(), names[i]);
+    auto changes = open_changes(opener, names[i]);
     if (!changes && i > 0 && i + 1 == names.size()) {
       opened.image = i;
     } else if (!changes) {
@@ -34,7 +34,8 @@ Result<Operands> open_operands(const Invocation& invocation) {
 }
 
 Result<int> run(Invocation& invocation) {
-  SNAP_ASSIGN(const Operands operands, open_operands(invocation));
+  access::Opener opener(invocation.access());
+  SNAP_ASSIGN(const Operands operands, open_operands(invocation, opener));
   const auto& diffs = operands.diffs;
   const std::string image_name = operands.image ? invocation.operands()[*operands.image] : "";
   access::OpenImage open;
@@ -42,28 +43,23 @@ Result<int> run(Invocation& invocation) {
   bool resizable = true;
   if (operands.image) {
     SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation, *operands.image));
-    SNAP_ASSIGN(open, access::open_image(invocation.access(), spec));
+    SNAP_ASSIGN(open, access::open_image(opener, spec));
     image = &open.image();
     // As apply would have it.
-    const auto* const posix = dynamic_cast<const PosixFile*>(open.files.front().get());
-    resizable = open.layers.size() == 1 && posix != nullptr && !posix->is_block_device();
+    resizable = open.layers.size() == 1 && open.files.front()->kind() == FileKind::kRegular;
   }
-  std::vector<ChainLink> links;
-  for (const auto& diff : diffs) {
-    links.push_back({diff->name(), [changes = diff.get()] { return changes->reader(); }});
-  }
-  SNAP_ASSIGN(Chain chain, Chain::open(std::move(links), image == nullptr ? 0 : image->size(),
-                                       linking_of(invocation)));
+  SNAP_ASSIGN(Chain chain,
+              Chain::open(access::links_of(diffs), image == nullptr ? 0 : image->size(),
+                          linking_of(invocation)));
   Apply apply(std::move(chain));
   if (image != nullptr && apply.shape().full) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is a full diff: it is for no image", diffs.front()->name()));
   }
-  Progress progress;
   ChainCheck checked;
   {
-    const ProgressReporter shown("checking", invocation.progress_style(), progress);
-    SNAP_ASSIGN(checked, apply.check(image, resizable, std::nullopt, invocation.job(progress)));
+    const access::Phase phase(invocation.access(), "checking");
+    SNAP_ASSIGN(checked, apply.check(image, resizable, std::nullopt, phase.job()));
   }
   const bool applied = image != nullptr && checked.is_applied() &&
                        (!resizable || image->size() == apply.shape().final_size()) &&
@@ -73,7 +69,7 @@ Result<int> run(Invocation& invocation) {
     Json json = {{"format_version", 1},
                  {"filename", diffs.front()->name()},
                  {"diffs", diffs.size()},
-                 {"format", format_name(diffs.front()->format())},
+                 {"format", diffs.front()->driver().name},
                  {"records", checked.totals.records},
                  {"data_bytes", checked.totals.data_bytes},
                  {"zero_bytes", checked.totals.zero_bytes},
@@ -113,13 +109,15 @@ CommandSpec diff_verify_command() {
   command.min_operands = 1;
   command.max_operands = 4096;
   command.summary = "check that diffs are whole, that they are a chain, and that they fit an image";
+  // clang-format off
   command.description =
-      "Reads all of each DIFF and checks every sum in it: a bit that was flipped, or a stream that "
-      "was cut, is found. Several must be a chain, the oldest first, as for 'snaptool apply'. With "
-      "IMAGE, also that what they change there is what they expect, so that 'snaptool apply' would "
-      "go through. Nothing is written.";
-  command.options = {unlinked_option()};
-  command.shared = "fIUjpOg";
+      "Reads all of each DIFF and checks every sum in it: a bit that was flipped, or a stream that was cut, is found. Several must be a chain, the oldest first, as for 'snaptool apply'. With IMAGE, also that what they change there is what they expect, so that 'snaptool apply' would go through. Nothing is written.";
+  command.options = {
+    unlinked_option(),
+  };
+  // clang-format on
+  command.shared = {Shared::kFormat,   Shared::kIgnoreInvalid, Shared::kForceShare, Shared::kJobs,
+                    Shared::kProgress, Shared::kJson,          Shared::kGroupBackup};
   command.run = run;
   return command;
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "cli/byte_output.h"
-#include "cli/change_files.h"
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/operands.h"
+#include "cli/output_options.h"
 #include "cli/text_output.h"
 #include "cli/version.h"
+#include "libsnap/access/byte_output.h"
 #include "libsnap/diff/export.h"
 #include "libsnap/snap/dump.h"
 #include "libsnap/snap/metadata_image.h"
@@ -18,39 +18,38 @@ namespace {
 constexpr int kPackLevel = 12;  // of zstd: it is for mail
 
 // The metadata as they are, sound or not, as a full diff of a COW that has nothing else.
-Result<int> pack(const Invocation& invocation, PersistentStore& store) {
+Result<int> pack(const Invocation& invocation, access::Door& door, PersistentStore& store) {
   if (auto read = store.read_metadata(invocation.cancel()); !read && !store.missing_area()) {
     return std::move(read).error();
   }
   const uint64_t areas = store.missing_area().value_or(store.current_area() + 1);
   MetadataImage image(store.cow(), store.layout(), areas);
-  SNAP_ASSIGN(auto output, ByteOutput::open(invocation.value("out").value_or("-"),
-                                            StreamTarget::Content::kBinary, {&store.cow()},
-                                            invocation.has("force")));
-  const auto writer = change_writer(
-      ChangeFile::Format::kSnapdiff,
-      [&](std::span<const std::byte> bytes) { return output.write(bytes); }, kPackLevel);
+  SNAP_ASSIGN(auto output, access::ByteOutput::open(door, invocation.value("out").value_or("-"),
+                                                    access::StreamTarget::Content::kBinary));
+  const auto writer =
+      invocation.access()
+          .drivers.find_changes("snapdiff")
+          ->make([&](std::span<const std::byte> bytes) { return output.write(bytes); }, kPackLevel);
   ExportOptions options;
   options.maker = kProgram;
-  Progress progress;
-  SNAP_TRY(export_changes(nullptr, image, *writer, options, invocation.job(progress)));
+  const access::Phase phase(invocation.access(), "packing");
+  SNAP_TRY(export_changes(nullptr, image, *writer, options, phase.job()));
   SNAP_TRY(output.commit());
   return kExitDone;
 }
 
 Result<int> run(Invocation& invocation) {
   SNAP_ASSIGN(const access::FileSpec spec, cow_operand(invocation, invocation.operands().front()));
-  access::Opener opener(invocation.access());
-  SNAP_ASSIGN(const auto cow, opener.open(spec, {Access::kRead, invocation.force_share()}));
+  access::Door door(invocation.access(), access::operations::kOutput);
+  SNAP_ASSIGN(const auto cow, door.opener().open(spec, {Access::kRead, invocation.force_share()}));
   SNAP_ASSIGN(PersistentStore store, PersistentStore::open(*cow));
   if (store.state() == StoreState::kNone) {
     return Error(ErrorCode::kNotFound,
                  fmt::format("'{}' is not a store yet: its magic is 0", cow->name()));
   }
-  if (invocation.has("pack")) return pack(invocation, store);
+  if (invocation.has("pack")) return pack(invocation, door, store);
   const DumpFormat format = invocation.json() ? DumpFormat::kJson : DumpFormat::kXml;
-  SNAP_ASSIGN(auto output, TextOutput::open(invocation.value("out").value_or("-"), {cow.get()},
-                                            invocation.has("force")));
+  SNAP_ASSIGN(auto output, TextOutput::open(door, invocation.value("out").value_or("-")));
   SNAP_TRY(dump_store(
       store, format, [&](std::string_view text) { return output.write(text); },
       invocation.cancel()));
@@ -66,23 +65,16 @@ CommandSpec dump_command() {
   command.operands = "COW";
   command.min_operands = command.max_operands = 1;
   command.summary = "print the metadata of a store as XML or json";
+  // clang-format off
   command.description =
-      "Prints the header and the list of exceptions, in the order of the list, as XML, or as json "
-      "with "
-      "--output=json. Consecutive exceptions are one run. An invalid store is dumped like any "
-      "other. 'snaptool restore' makes a store of it again.\n\n"
-      "With --pack, header and areas as they are on disk, damaged or not, as a small file to be "
-      "mailed: 'snaptool apply FILE -o COW' unpacks it to a COW without data.";
+      "Prints the header and the list of exceptions, in the order of the list, as XML, or as json with --output=json. Consecutive exceptions are one run. An invalid store is dumped like any other. 'snaptool restore' makes a store of it again.\n\n"
+      "With --pack, header and areas as they are on disk, damaged or not, as a small file to be mailed: 'snaptool apply FILE -o COW' unpacks it to a COW without data.";
   command.options = {
-      {0,
-       "pack",
-       OptionKind::kFlag,
-       "",
-       "a compressed copy of the metadata, without any data chunk",
-       ValueHint::kNone,
-       {}},
-      {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
-  command.shared = "oUOg";
+    flag("pack", "a compressed copy of the metadata, without any data chunk"),
+    flag("force", "replace FILE if it exists"),
+  };
+  // clang-format on
+  command.shared = {Shared::kOut, Shared::kForceShare, Shared::kJson, Shared::kGroupBackup};
   command.run = run;
   return command;
 }

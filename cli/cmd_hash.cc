@@ -93,17 +93,13 @@ Result<int> run(Invocation& invocation) {
     return Error(ErrorCode::kInvalidArgument, "--block-size takes 512 bytes or more");
   }
   SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
-  SNAP_ASSIGN(access::OpenImage open, access::open_image(invocation.access(), spec));
-  std::vector<const File*> inputs;
-  for (const auto& file : open.opened) inputs.push_back(file.get());
-  SNAP_ASSIGN(auto out, TextOutput::open(invocation.value("out").value_or("-"), inputs,
-                                         invocation.has("force")));
+  access::Door door(invocation.access(), access::operations::kOutput);
+  SNAP_ASSIGN(access::OpenImage open, access::open_image(door.opener(), spec));
+  SNAP_ASSIGN(auto out, TextOutput::open(door, invocation.value("out").value_or("-")));
   const std::string& name = invocation.operands().front();
-  Progress progress;
-  progress.set_size(open.image().size());
   {
-    const ProgressReporter reporter("hashing", invocation.progress_style(), progress);
-    const Job job = invocation.job(progress);
+    const access::Phase phase(invocation.access(), "hashing", open.image().size());
+    const Job& job = phase.job();
     SNAP_TRY(block_size
                  ? write_blocks(invocation, open.image(), name, *block_size, algorithms, out, job)
                  : write_whole(invocation, open.image(), name, algorithms, out, job));
@@ -120,28 +116,19 @@ CommandSpec hash_command() {
   command.operands = "IMAGE";
   command.min_operands = command.max_operands = 1;
   command.summary = "print the sums of an image, or of its blocks, as a manifest";
+  // clang-format off
   command.description =
-      "Prints the SHA-256 of IMAGE in the form that 'sha256sum -c' checks. Several algorithms are "
-      "computed in one read, and printed in the tagged form of the same tools. With --block-size, "
-      "each block has its sums, computed in parallel, and 'snaptool verify --against' says which "
-      "blocks are no longer what they were.";
+      "Prints the SHA-256 of IMAGE in the form that 'sha256sum -c' checks. Several algorithms are computed in one read, and printed in the tagged form of the same tools. With --block-size, each block has its sums, computed in parallel, and 'snaptool verify --against' says which blocks are no longer what they were.";
   command.options = {
-      {0,
-       "algorithm",
-       OptionKind::kValue,
-       "NAME[,...]",
-       "sha256 (the default), sha512, sha1, md5, or several of them",
-       ValueHint::kNone,
-       {}},
-      {0,
-       "block-size",
-       OptionKind::kValue,
-       "SIZE",
-       "the sums of blocks of SIZE, not of the whole",
-       ValueHint::kNone,
-       {}},
-      {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
-  command.shared = "ofLPIUjpOg";
+    value("algorithm", "NAME[,...]", "sha256 (the default), sha512, sha1, md5, or several of them"),
+    value("block-size", "SIZE", "the sums of blocks of SIZE, not of the whole"),
+    flag("force", "replace FILE if it exists"),
+  };
+  // clang-format on
+  command.shared = {Shared::kOut,        Shared::kFormat,        Shared::kFollowParents,
+                    Shared::kParent,     Shared::kIgnoreInvalid, Shared::kForceShare,
+                    Shared::kJobs,       Shared::kProgress,      Shared::kJson,
+                    Shared::kGroupBackup};
   command.run = run;
   return command;
 }

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <array>
 
-#include "cli/change_files.h"
 #include "cli/command_table.h"
 #include "cli/disk_tree.h"
 #include "cli/exit_status.h"
 #include "cli/json.h"
 #include "cli/operands.h"
+#include "cli/output_options.h"
 #include "cli/stdio.h"
 #include "formats/known_format.h"
 #include "formats/rbd/rbd_diff.h"
@@ -21,13 +21,13 @@ namespace snaptool::cli {
 namespace {
 
 // What a diff says of itself; of a snapdiff, header and end are read, of rbd's all.
-Result<std::string> describe_changes(ChangeFile& changes, Json& json) {
+Result<std::string> describe_changes(access::ChangeFile& changes, Json& json) {
   SNAP_ASSIGN(const auto reader, changes.reader());
   const ChangeHeader& header = reader->header();
-  const bool snapdiff = changes.format() == ChangeFile::Format::kSnapdiff;
+  const bool snapdiff = changes.driver().has_sums;
   ChangeEnd end;
   if (snapdiff) {
-    SNAP_ASSIGN(end, read_snapdiff_end(changes.file()));
+    SNAP_ASSIGN(end, changes.driver().read_end(changes.file()));
   } else {
     ChangeRecord record;
     while (true) {
@@ -43,10 +43,10 @@ Result<std::string> describe_changes(ChangeFile& changes, Json& json) {
   const auto line = [&](std::string_view what, const std::string& value) {
     text += fmt::format("{:<16}{}\n", what, printable(value));
   };
-  json["format"] = format_name(changes.format());
+  json["format"] = changes.driver().name;
   json["full"] = header.full;
   json["target_size"] = header.target_size;
-  line("format:", fmt::format("{} ({})", format_name(changes.format()),
+  line("format:", fmt::format("{} ({})", changes.driver().name,
                               header.full      ? "full: it has all of an image"
                               : header.reverse ? "an increment, from a snapshot back to its origin"
                                                : "an increment"));
@@ -97,14 +97,6 @@ Result<std::string> describe_changes(ChangeFile& changes, Json& json) {
     if (!header.to_name.empty()) line("to snapshot:", header.to_name);
   }
   return text;
-}
-
-// Whether the first bytes are those of a diff.
-Result<bool> is_diff(File& file) {
-  std::array<std::byte, 12> head{};
-  if (file.size() < head.size()) return false;
-  SNAP_TRY(file.read_at(0, head));
-  return looks_like_snapdiff(head) || rbd::version_of(head) != 0;
 }
 
 std::string size_text(std::string_view what, uint64_t size) {
@@ -223,9 +215,9 @@ Result<std::string> describe_file(const Invocation& invocation, const access::Im
   std::string text;
   if (spec.base.is_whole_file() && spec.base.format != "split") {
     SNAP_ASSIGN(const auto file, opener.open_path(spec.base.path(), options));
-    SNAP_ASSIGN(const bool diff, is_diff(*file));
-    if (diff && !spec.base.format) {
-      SNAP_ASSIGN(const auto changes, ChangeFile::open(invocation.access(), spec.base.path()));
+    SNAP_ASSIGN(const auto* const diff, invocation.access().drivers.detect_changes(*file));
+    if (diff != nullptr && !spec.base.format) {
+      SNAP_ASSIGN(const auto changes, access::ChangeFile::open(opener, spec.base.path()));
       json["file_size"] = file->size();
       SNAP_ASSIGN(const std::string about, describe_changes(*changes, json));
       return about + size_text("file size:", file->size());
@@ -255,7 +247,8 @@ Result<std::string> describe_file(const Invocation& invocation, const access::Im
 
 Result<std::string> describe_view(const Invocation& invocation, const access::ImageSpec& spec,
                                   Json& json) {
-  SNAP_ASSIGN(access::OpenImage open, access::open_image(invocation.access(), spec));
+  access::Opener opener(invocation.access());
+  SNAP_ASSIGN(access::OpenImage open, access::open_image(opener, spec));
   json["format"] = "dm-snapshot";
   json["virtual_size"] = open.image().size();
   json["origin"] = spec.base.name();
@@ -296,18 +289,15 @@ CommandSpec info_command() {
   command.min_operands = command.max_operands = 1;
   command.summary =
       "tell what a file is: its format, size and, of a store, its fill, of a diff, what it is for";
+  // clang-format off
   command.description =
-      "Tells what IMAGE is. For a dm-snapshot store: chunk size, number of exceptions, fill, and "
-      "whether it is "
-      "valid. Reads the metadata only.";
-  command.options = {{0,
-                      "ignore-invalid",
-                      OptionKind::kFlag,
-                      "",
-                      "look into a store that is marked invalid, too",
-                      ValueHint::kNone,
-                      {}}};
-  command.shared = "fLPUOg";
+      "Tells what IMAGE is. For a dm-snapshot store: chunk size, number of exceptions, fill, and whether it is valid. Reads the metadata only.";
+  command.options = {
+    flag("ignore-invalid", "look into a store that is marked invalid, too"),
+  };
+  // clang-format on
+  command.shared = {Shared::kFormat,     Shared::kFollowParents, Shared::kParent,
+                    Shared::kForceShare, Shared::kJson,          Shared::kGroupBackup};
   command.run = run;
   return command;
 }

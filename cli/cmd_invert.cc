@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "cli/byte_output.h"
-#include "cli/change_files.h"
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/operands.h"
+#include "cli/output_options.h"
 #include "cli/version.h"
+#include "libsnap/access/byte_output.h"
 #include "libsnap/diff/compose.h"
 #include "libsnap/diff/snapdiff.h"
 
@@ -20,34 +20,30 @@ Result<int> run(Invocation& invocation) {
     return Error(ErrorCode::kInvalidArgument,
                  "--base IMAGE must name what the diff is for: what it overwrites is only there");
   }
-  SNAP_ASSIGN(const auto changes,
-              ChangeFile::open(invocation.access(), invocation.operands().front()));
+  access::Door door(invocation.access(), access::operations::kOutput);
+  SNAP_ASSIGN(const auto changes, open_changes(door.opener(), invocation.operands().front()));
   if (!changes->is_file()) {
     return Error(ErrorCode::kUnsupported, "a diff from standard input: it is read in a file only");
   }
   std::optional<Sha256::Digest> child_id;
-  if (changes->format() == ChangeFile::Format::kSnapdiff) {
-    SNAP_ASSIGN(const ChangeEnd end, read_snapdiff_end(changes->file()));
+  if (changes->driver().has_sums) {
+    SNAP_ASSIGN(const ChangeEnd end, changes->driver().read_end(changes->file()));
     child_id = end.child_id;
   }
   SNAP_ASSIGN(const access::ImageSpec spec, image_named(invocation, *base, "format"));
-  SNAP_ASSIGN(access::OpenImage open, access::open_image(invocation.access(), spec));
+  SNAP_ASSIGN(access::OpenImage open, access::open_image(door.opener(), spec));
   SNAP_ASSIGN(Chain chain, Chain::open({{changes->name(), [&] { return changes->reader(); }}},
                                        open.image().size()));
-  std::vector<const File*> inputs{&changes->file()};
-  for (const auto& file : open.opened) inputs.push_back(file.get());
   const std::string path = invocation.value("out").value_or("-");
-  SNAP_ASSIGN(auto output, ByteOutput::open(path, StreamTarget::Content::kBinary, inputs,
-                                            invocation.has("force")));
-  const auto writer = change_writer(
-      changes->format(), [&](std::span<const std::byte> bytes) { return output.write(bytes); },
-      level);
-  Progress progress;
+  SNAP_ASSIGN(auto output,
+              access::ByteOutput::open(door, path, access::StreamTarget::Content::kBinary));
+  const auto writer = changes->driver().make(
+      [&](std::span<const std::byte> bytes) { return output.write(bytes); }, level);
   ChangeEnd end;
   {
-    const ProgressReporter reporter("inverting", invocation.progress_style(), progress);
+    const access::Phase phase(invocation.access(), "inverting");
     SNAP_ASSIGN(end, invert_changes(chain, open.image(), child_id, *writer, std::string(kProgram),
-                                    invocation.job(progress)));
+                                    phase.job()));
   }
   SNAP_TRY(output.commit());
   if (path != "-") SNAP_TRY(report_changes(invocation, open.image().size(), end));
@@ -62,21 +58,17 @@ CommandSpec invert_command() {
   command.operands = "DIFF";
   command.min_operands = command.max_operands = 1;
   command.summary = "make the diff that takes another one back";
+  // clang-format off
   command.description =
-      "Writes the diff that brings an image from the state that DIFF leads to back to the state "
-      "that it starts from. What DIFF overwrites is read from that state, which --base names; it "
-      "is checked to be what DIFF expects, and only where DIFF changes it.";
+      "Writes the diff that brings an image from the state that DIFF leads to back to the state that it starts from. What DIFF overwrites is read from that state, which --base names; it is checked to be what DIFF expects, and only where DIFF changes it.";
   command.options = {
-      {0,
-       "base",
-       OptionKind::kValue,
-       "IMAGE",
-       "what DIFF is to be applied to",
-       ValueHint::kFile,
-       {}},
-      level_option(),
-      {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
-  command.shared = "ofIUjpOg";
+    file("base", "IMAGE", "what DIFF is to be applied to"),
+    level_option(),
+    flag("force", "replace FILE if it exists"),
+  };
+  // clang-format on
+  command.shared = {Shared::kOut,  Shared::kFormat,   Shared::kIgnoreInvalid, Shared::kForceShare,
+                    Shared::kJobs, Shared::kProgress, Shared::kJson,          Shared::kGroupBackup};
   command.run = run;
   return command;
 }

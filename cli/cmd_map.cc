@@ -95,9 +95,8 @@ Result<void> write_map(const Invocation& invocation, Image& image, int bottom, I
                        TextOutput& out) {
   const auto format = invocation.value("as");
   if (!format) return write_rows(invocation, image, out);
-  Progress progress;
-  const ProgressReporter reporter("hashing", invocation.progress_style(), progress);
-  const Job job = invocation.job(progress);
+  const access::Phase phase(invocation.access(), "hashing");
+  const Job& job = phase.job();
   if (*format == "bmap") return write_bmap(image, bottom, out, job);
   if (*format == "ddrescue") return write_ddrescue_map(image, bottom, out, job);
   return write_borg_map(image, changes, out, job);
@@ -117,17 +116,13 @@ Result<void> check_options(const Invocation& invocation) {
 Result<int> run(Invocation& invocation) {
   SNAP_TRY(check_options(invocation));
   SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
-  SNAP_ASSIGN(access::OpenImage open, access::open_image(invocation.access(), spec));
+  access::Door door(invocation.access(), access::operations::kOutput);
+  SNAP_ASSIGN(access::OpenImage open, access::open_image(door.opener(), spec));
   access::OpenImage changes;
   if (const auto cow = invocation.value("changes")) {
-    SNAP_ASSIGN(changes, access::open_changes(invocation.access(), spec, *cow));
+    SNAP_ASSIGN(changes, access::open_changes(door.opener(), spec, *cow));
   }
-  std::vector<const File*> inputs;
-  for (const access::OpenImage* one : {&open, &changes}) {
-    for (const auto& file : one->opened) inputs.push_back(file.get());
-  }
-  SNAP_ASSIGN(auto out, TextOutput::open(invocation.value("out").value_or("-"), inputs,
-                                         invocation.has("force")));
+  SNAP_ASSIGN(auto out, TextOutput::open(door, invocation.value("out").value_or("-")));
   const bool has_parents = invocation.has("follow-parents") || invocation.has("parent");
   const int bottom = static_cast<int>(spec.stores.size()) + (has_parents ? 1 : 0);
   SNAP_TRY(write_map(invocation, open.image(), bottom,
@@ -144,35 +139,19 @@ CommandSpec map_command() {
   command.operands = "IMAGE";
   command.min_operands = command.max_operands = 1;
   command.summary = "tell which file supplies each range of an image";
+  // clang-format off
   command.description =
-      "Lists the ranges of IMAGE and where their content lies. Depth 0 is the topmost layer (the "
-      "COW of ORIGIN@COW), 1 the one below it. With --output=json, an array as 'qemu-img map' "
-      "prints it, with the file's name in each row; the human table leaves out holes. With --as, "
-      "what another program reads: which ranges have data, and which need not be copied.";
+      "Lists the ranges of IMAGE and where their content lies. Depth 0 is the topmost layer (the COW of ORIGIN@COW), 1 the one below it. With --output=json, an array as 'qemu-img map' prints it, with the file's name in each row; the human table leaves out holes. With --as, what another program reads: which ranges have data, and which need not be copied.";
   command.options = {
-      {0,
-       "as",
-       OptionKind::kValue,
-       "borg|bmap|ddrescue",
-       "a map that borg, bmaptool (with sums) or ddrescue (as a domain) reads",
-       ValueHint::kChoices,
-       {"borg", "bmap", "ddrescue"}},
-      {0,
-       "changes",
-       OptionKind::kValue,
-       "COW",
-       "with --as borg: what COW has no exception for is the same as in the last archive",
-       ValueHint::kFile,
-       {}},
-      {0,
-       "ignore-invalid",
-       OptionKind::kFlag,
-       "",
-       "show what an invalid store still holds",
-       ValueHint::kNone,
-       {}},
-      {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
-  command.shared = "ofLPUjpOg";
+    choice(0, "as", "borg|bmap|ddrescue", "a map that borg, bmaptool (with sums) or ddrescue (as a domain) reads", {"borg", "bmap", "ddrescue"}),
+    file("changes", "COW", "with --as borg: what COW has no exception for is the same as in the last archive"),
+    flag("ignore-invalid", "show what an invalid store still holds"),
+    flag("force", "replace FILE if it exists"),
+  };
+  // clang-format on
+  command.shared = {Shared::kOut,      Shared::kFormat,     Shared::kFollowParents,
+                    Shared::kParent,   Shared::kForceShare, Shared::kJobs,
+                    Shared::kProgress, Shared::kJson,       Shared::kGroupBackup};
   command.run = run;
   return command;
 }

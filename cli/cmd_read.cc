@@ -1,24 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
 #include "cli/operands.h"
-#include "cli/stdio.h"
+#include "libsnap/access/door.h"
+#include "libsnap/access/stream.h"
 #include "libsnap/copy/copy_image.h"
-#include "libsnap/io/output_file.h"
 
 namespace snaptool::cli {
 namespace {
 
-Result<int> run(Invocation& invocation) {
-  SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
+// What --offset and --length say of an image.
+Result<ByteRange> range_of(const Invocation& invocation, const Image& image) {
   SNAP_ASSIGN(const auto offset_option, invocation.size_value("offset"));
   SNAP_ASSIGN(const auto length_option, invocation.size_value("length"));
-  SNAP_ASSIGN(access::OpenImage open, access::open_image(invocation.access(), spec));
-  Image& image = open.image();
   const uint64_t offset = offset_option.value_or(0);
   if (offset > image.size()) {
     return Error(
@@ -31,26 +27,32 @@ Result<int> run(Invocation& invocation) {
         ErrorCode::kInvalidArgument,
         fmt::format("--length {} passes the image's end at byte {}", length, image.size()));
   }
-  Progress progress;
-  progress.set_size(length);
-  const Job job = invocation.job(progress);
+  return ByteRange{offset, length};
+}
+
+Result<int> run(Invocation& invocation) {
+  SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
+  const access::Context context = invocation.access();
+  access::Door door(context, access::operations::kOutput);
+  SNAP_ASSIGN(access::OpenImage open, access::open_image(door.opener(), spec));
+  SNAP_ASSIGN(const ByteRange range, range_of(invocation, open.image()));
   const std::string target = invocation.value("out").value_or("-");
-  SNAP_TRY(access::check_output_name(target));
-  SNAP_ASSIGN(const auto stream, StreamTarget::open(target, StreamTarget::Content::kBinary));
+  SNAP_ASSIGN(
+      const auto stream,
+      access::StreamTarget::open(target, access::StreamTarget::Content::kBinary, context.cancel));
   if (stream) {
-    const ProgressReporter reporter("reading", invocation.progress_style(), progress);
-    SNAP_TRY(stream_image(
-        image, offset, length,
-        [&](std::span<const std::byte> bytes) { return write_all(stream.fd(), bytes); }, job));
+    const access::Phase phase(context, "reading", range.length);
+    const auto write = [&](std::span<const std::byte> bytes) {
+      return access::write_all(stream.fd(), bytes, context.cancel);
+    };
+    SNAP_TRY(stream_image(open.image(), range.offset, range.length, write, phase.job()));
     return kExitDone;
   }
-  std::vector<const File*> inputs;
-  for (const auto& file : open.opened) inputs.push_back(file.get());
-  SNAP_ASSIGN(const auto output,
-              OutputFile::create(target, length, inputs, invocation.has("force")));
+  SNAP_ASSIGN(const auto output, door.make_file(target, range.length));
   {
-    const ProgressReporter reporter("reading", invocation.progress_style(), progress);
-    SNAP_TRY(copy_image(image, offset, length, output->file(), output->starts_zeroed(), job));
+    const access::Phase phase(context, "reading", range.length);
+    SNAP_TRY(copy_image(open.image(), range.offset, range.length, output->file(),
+                        output->starts_zeroed(), phase.job()));
   }
   SNAP_TRY(output->commit());
   return kExitDone;
@@ -64,21 +66,18 @@ CommandSpec read_command() {
   command.operands = "IMAGE";
   command.min_operands = command.max_operands = 1;
   command.summary = "write the bytes of an image to standard output or a file";
+  // clang-format off
   command.description =
-      "Writes the content of IMAGE, or a range of it, to standard output or to a new file, where "
-      "holes stay "
-      "holes. 'snaptool read ORIGIN@COW' gives what a guest on the snapshot would see.";
+      "Writes the content of IMAGE, or a range of it, to standard output or to a new file, where holes stay holes. 'snaptool read ORIGIN@COW' gives what a guest on the snapshot would see.";
   command.options = {
-      {0, "offset", OptionKind::kValue, "SIZE", "start there (default: 0)", ValueHint::kNone, {}},
-      {0,
-       "length",
-       OptionKind::kValue,
-       "SIZE",
-       "read so much (default: to the end)",
-       ValueHint::kNone,
-       {}},
-      {0, "force", OptionKind::kFlag, "", "replace FILE if it exists", ValueHint::kNone, {}}};
-  command.shared = "ofLPIUjpg";
+    value("offset", "SIZE", "start there (default: 0)"),
+    value("length", "SIZE", "read so much (default: to the end)"),
+    flag("force", "replace FILE if it exists"),
+  };
+  // clang-format on
+  command.shared = {Shared::kOut,    Shared::kFormat,        Shared::kFollowParents,
+                    Shared::kParent, Shared::kIgnoreInvalid, Shared::kForceShare,
+                    Shared::kJobs,   Shared::kProgress,      Shared::kGroupBackup};
   command.run = run;
   return command;
 }

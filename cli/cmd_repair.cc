@@ -7,8 +7,7 @@
 #include "cli/json.h"
 #include "cli/operands.h"
 #include "cli/writing.h"
-#include "libsnap/io/output_file.h"
-#include "libsnap/snap/repair.h"
+#include "libsnap/ops/store.h"
 
 namespace snaptool::cli {
 namespace {
@@ -90,17 +89,23 @@ Result<void> print(const Invocation& invocation, const Salvage& salvage, const R
   return invocation.report(text);
 }
 
-Result<int> run(Invocation& invocation) {
-  const auto& operands = invocation.operands();
-  access::ImageSpec spec;
-  if (operands.size() == 2) {
-    SNAP_ASSIGN(spec, origin_and_cow_operands(invocation));
+Result<ops::RepairJob::Request> request_of(const Invocation& invocation) {
+  ops::RepairJob::Request request;
+  if (invocation.operands().size() == 2) {
+    SNAP_ASSIGN(request.image, origin_and_cow_operands(invocation));
   } else {
-    SNAP_ASSIGN(spec, target_operand(invocation));
+    SNAP_ASSIGN(request.image, target_operand(invocation));
   }
-  if (spec.stores.size() > 1) {
-    return Error(ErrorCode::kUnsupported, "repairing a stack of stores: repair them one by one");
+  if (const auto text = invocation.value("chunk-size")) {
+    SNAP_ASSIGN(const uint64_t bytes, parse_chunk_size(*text));
+    request.salvage.chunk_sectors = bytes / kSectorSize;
   }
+  request.salvage.beyond_end = invocation.has("beyond-end");
+  request.repair.compact = invocation.has("compact");
+  return request;
+}
+
+Result<int> run(Invocation& invocation) {
   const auto out = invocation.value("out");
   const bool dry_run = invocation.has("dry-run");
   if (dry_run == out.has_value()) {
@@ -108,55 +113,12 @@ Result<int> run(Invocation& invocation) {
                  dry_run ? "--dry-run writes nothing: it does not go with --out"
                          : "-o NEW must say where the sound store goes (or --dry-run, to look)");
   }
-  SalvageOptions options;
-  if (const auto text = invocation.value("chunk-size")) {
-    SNAP_ASSIGN(const uint64_t bytes, parse_chunk_size(*text));
-    options.chunk_sectors = bytes / kSectorSize;
-  }
-  options.beyond_end = invocation.has("beyond-end");
-  const OpenOptions access{Access::kRead, invocation.force_share()};
-  access::Opener opener(invocation.access());
-  SNAP_ASSIGN(const auto base, opener.open(spec.base, access));
-  std::shared_ptr<File> cow = base;
-  if (!spec.stores.empty()) {
-    SNAP_ASSIGN(cow, opener.open(spec.stores.front(), access));
-    SNAP_TRY(access::check_origin_and_cow(invocation.access(), spec.base, *base, *cow));
-    options.origin_size = base->size();
-  }
-  SNAP_ASSIGN(Salvage salvage, Salvage::open(*cow, options));
-  if (salvage.invalid() && !invocation.has("ignore-invalid")) {
-    return Error(ErrorCode::kInvalidated,
-                 fmt::format("'{}' is marked invalid: the origin may have been written since "
-                             "without it; with --ignore-invalid what it has is kept",
-                             cow->name()));
-  }
-  warn_of(invocation, salvage);
-  RepairOptions repair;
-  repair.compact = invocation.has("compact");
-  SNAP_ASSIGN(RepairReport report, plan_repair(salvage, repair, invocation.cancel()));
-  warn_of_walk(invocation, salvage);
-  if (dry_run) {
-    SNAP_TRY(print(invocation, salvage, report, std::nullopt));
-    return kExitDone;
-  }
-  // As large as before, so that there is as much room for more.
-  const uint64_t size = std::max(cow->size(), report.size);
-  SNAP_ASSIGN(const auto output,
-              OutputFile::create(*out, size, {base.get(), cow.get()}, invocation.has("force")));
-  if (output->file().size() < report.size) {
-    return Error(ErrorCode::kNoSpace, fmt::format("'{}' has {} bytes; the store needs {}", *out,
-                                                  output->file().size(), report.size));
-  }
-  repair.target_zeroed = output->starts_zeroed();
-  Progress progress;
-  progress.set_size(report.kept * salvage.layout().chunk_bytes());
-  {
-    const ProgressReporter shown("repairing", invocation.progress_style(), progress);
-    SNAP_ASSIGN(report,
-                repair_store(salvage, repair, report, output->file(), invocation.job(progress)));
-  }
-  SNAP_TRY(output->commit());
-  SNAP_TRY(print(invocation, salvage, report, out));
+  SNAP_ASSIGN(const ops::RepairJob::Request request, request_of(invocation));
+  SNAP_ASSIGN(const auto job, ops::RepairJob::prepare(invocation.access(), request));
+  warn_of(invocation, job->salvage());
+  warn_of_walk(invocation, job->salvage());
+  if (!dry_run) SNAP_TRY(job->run(*out));
+  SNAP_TRY(print(invocation, job->salvage(), job->report(), out));
   return kExitDone;
 }
 
@@ -169,46 +131,21 @@ CommandSpec repair_command() {
   command.min_operands = 1;
   command.max_operands = 2;
   command.summary = "make a sound store of what can be kept of a damaged one";
+  // clang-format off
   command.description =
-      "Writes a new, sound store with every exception of COW that can be kept, and lists what "
-      "cannot. COW itself is only read. The new store shows what the kernel shows of the old one, "
-      "but for the chunks that were dropped: these show the origin. With ORIGIN, exceptions "
-      "beyond its end are dropped, too.\n\n"
-      "A header that was wiped or overwritten is no hindrance: the chunk size is found from the "
-      "areas. Behind an area that was overwritten, the list goes on where the kernel would have "
-      "put the next.";
+      "Writes a new, sound store with every exception of COW that can be kept, and lists what cannot. COW itself is only read. The new store shows what the kernel shows of the old one, but for the chunks that were dropped: these show the origin. With ORIGIN, exceptions beyond its end are dropped, too.\n\n"
+      "A header that was wiped or overwritten is no hindrance: the chunk size is found from the areas. Behind an area that was overwritten, the list goes on where the kernel would have put the next.";
   command.options = {
-      {0, "dry-run", OptionKind::kFlag, "", "only say what would be kept", ValueHint::kNone, {}},
-      {0,
-       "ignore-invalid",
-       OptionKind::kFlag,
-       "",
-       "keep what a store has that was invalidated; the new one is valid",
-       ValueHint::kNone,
-       {}},
-      {0,
-       "beyond-end",
-       OptionKind::kFlag,
-       "",
-       "also keep what looks like entries behind the end of the list",
-       ValueHint::kNone,
-       {}},
-      {0,
-       "chunk-size",
-       OptionKind::kValue,
-       "SIZE",
-       "of COW, whatever its header says",
-       ValueHint::kNone,
-       {}},
-      {0,
-       "compact",
-       OptionKind::kFlag,
-       "",
-       "put the data chunks side by side",
-       ValueHint::kNone,
-       {}},
-      {0, "force", OptionKind::kFlag, "", "replace NEW if it exists", ValueHint::kNone, {}}};
-  command.shared = "oUjpOg";
+    flag("dry-run", "only say what would be kept"),
+    flag("ignore-invalid", "keep what a store has that was invalidated; the new one is valid"),
+    flag("beyond-end", "also keep what looks like entries behind the end of the list"),
+    value("chunk-size", "SIZE", "of COW, whatever its header says"),
+    flag("compact", "put the data chunks side by side"),
+    flag("force", "replace NEW if it exists"),
+  };
+  // clang-format on
+  command.shared = {Shared::kOut,      Shared::kForceShare, Shared::kJobs,
+                    Shared::kProgress, Shared::kJson,       Shared::kGroupBackup};
   command.run = run;
   return command;
 }

@@ -16,11 +16,9 @@ Result<int> run(Invocation& invocation) {
     return Error(ErrorCode::kUnsupported,
                  "the status of a stack of stores: name one ORIGIN and one COW");
   }
-  const OpenOptions options{Access::kRead, invocation.force_share()};
   access::Opener opener(invocation.access());
-  SNAP_ASSIGN(const auto origin, opener.open(spec.base, options));
-  SNAP_ASSIGN(const auto cow, opener.open(spec.stores.front(), options));
-  SNAP_TRY(access::check_origin_and_cow(invocation.access(), spec.base, *origin, *cow));
+  SNAP_ASSIGN(const access::OpenPair pair, access::open_pair(opener, spec));
+  const auto& [origin, cow] = pair;
   SNAP_ASSIGN(PersistentStore store, PersistentStore::open(*cow));
   if (store.state() == StoreState::kNone) {
     return Error(
@@ -87,41 +85,17 @@ CommandSpec status_command() {
   command.min_operands = 1;
   command.max_operands = 2;
   command.summary = "print what dmsetup status would print of a snapshot";
+  // clang-format off
   command.description =
-      "Prints the status line that 'dmsetup status' would print if the kernel had the snapshot "
-      "active: "
-      "\"0 LENGTH snapshot ALLOCATED/TOTAL METADATA\", in sectors of 512 bytes, or \"0 LENGTH "
-      "snapshot Invalid\". "
-      "An invalid store is no error here, as with dmsetup.";
-  command.options = {{0,
-                      "ignore-invalid",
-                      OptionKind::kFlag,
-                      "",
-                      "also of a store that verify calls corrupt",
-                      ValueHint::kNone,
-                      {}},
-                     {0,
-                      "table",
-                      OptionKind::kFlag,
-                      "",
-                      "print the table line that would activate the snapshot instead",
-                      ValueHint::kNone,
-                      {}},
-                     {0,
-                      "origin-dev",
-                      OptionKind::kValue,
-                      "DEV",
-                      "with --table: the origin's device (default: ORIGIN)",
-                      ValueHint::kFile,
-                      {}},
-                     {0,
-                      "cow-dev",
-                      OptionKind::kValue,
-                      "DEV",
-                      "with --table: the COW's device (default: COW)",
-                      ValueHint::kFile,
-                      {}}};
-  command.shared = "UOg";
+      "Prints the status line that 'dmsetup status' would print if the kernel had the snapshot active: \"0 LENGTH snapshot ALLOCATED/TOTAL METADATA\", in sectors of 512 bytes, or \"0 LENGTH snapshot Invalid\". An invalid store is no error here, as with dmsetup.";
+  command.options = {
+    flag("ignore-invalid", "also of a store that verify calls corrupt"),
+    flag("table", "print the table line that would activate the snapshot instead"),
+    file("origin-dev", "DEV", "with --table: the origin's device (default: ORIGIN)"),
+    file("cow-dev", "DEV", "with --table: the COW's device (default: COW)"),
+  };
+  // clang-format on
+  command.shared = {Shared::kForceShare, Shared::kJson, Shared::kGroupBackup};
   command.run = run;
   return command;
 }

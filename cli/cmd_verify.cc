@@ -101,10 +101,9 @@ Result<int> run(Invocation& invocation) {
     SNAP_TRY(check_list_tail(*base, cow, report, invocation.cancel()));
   }
   if (invocation.has("data") && report.header) {
-    Progress progress;
-    progress.set_size(report.exceptions * report.header->chunk_size * kSectorSize);
-    const ProgressReporter shown("reading", invocation.progress_style(), progress);
-    SNAP_TRY(verify_data(cow, report, invocation.job(progress)));
+    const access::Phase phase(invocation.access(), "reading",
+                              report.exceptions * report.header->chunk_size * kSectorSize);
+    SNAP_TRY(verify_data(cow, report, phase.job()));
   }
 
   if (invocation.json()) {
@@ -145,42 +144,19 @@ CommandSpec verify_command() {
   command.min_operands = 1;
   command.max_operands = 2;
   command.summary = "check every invariant of a store's metadata";
+  // clang-format off
   command.description =
-      "Checks the header, every area and every exception of a store. With ORIGIN, also that no "
-      "exception lies "
-      "beyond it, and that the UUIDs of disk, file system or PV are the same in both. Nothing is "
-      "written, and no data chunk is read unless --data is given.\n\n"
-      "Each finding has a stable code, a severity, its place, what it means, what the kernel does "
-      "with it, and what mends it. "
-      "Exit status: 0 "
-      "sound; 3 only harmless findings; 2 corrupt, invalidated, or unsafe (read and merged as it "
-      "is, "
-      "but not to be written to by the kernel); 1 could "
-      "not check.\n\n"
-      "With --against, the operand is an image, and what is checked is its content: against the "
-      "sums that 'snaptool hash' or sha256sum made of it.";
-  command.options = {{0,
-                      "data",
-                      OptionKind::kFlag,
-                      "",
-                      "also read every data chunk, to find bad sectors",
-                      ValueHint::kNone,
-                      {}},
-                     {0,
-                      "against",
-                      OptionKind::kValue,
-                      "MANIFEST",
-                      "check the content of IMAGE against the sums in MANIFEST",
-                      ValueHint::kFile,
-                      {}},
-                     {0,
-                      "ignore-invalid",
-                      OptionKind::kFlag,
-                      "",
-                      "with --against: read what an invalid store still holds",
-                      ValueHint::kNone,
-                      {}}};
-  command.shared = "fLPUjpOg";
+      "Checks the header, every area and every exception of a store. With ORIGIN, also that no exception lies beyond it, and that the UUIDs of disk, file system or PV are the same in both. Nothing is written, and no data chunk is read unless --data is given.\n\n"
+      "Each finding has a stable code, a severity, its place, what it means, what the kernel does with it, and what mends it. Exit status: 0 sound; 3 only harmless findings; 2 corrupt, invalidated, or unsafe (read and merged as it is, but not to be written to by the kernel); 1 could not check.\n\n"
+      "With --against, the operand is an image, and what is checked is its content: against the sums that 'snaptool hash' or sha256sum made of it.";
+  command.options = {
+    flag("data", "also read every data chunk, to find bad sectors"),
+    file("against", "MANIFEST", "check the content of IMAGE against the sums in MANIFEST"),
+    flag("ignore-invalid", "with --against: read what an invalid store still holds"),
+  };
+  // clang-format on
+  command.shared = {Shared::kFormat, Shared::kFollowParents, Shared::kParent, Shared::kForceShare,
+                    Shared::kJobs,   Shared::kProgress,      Shared::kJson,   Shared::kGroupBackup};
   command.run = run;
   return command;
 }

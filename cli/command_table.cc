@@ -53,125 +53,27 @@ static std::vector<std::string_view> format_names() {
 
 std::vector<OptionSpec> all_options(const CommandSpec& command) {
   std::vector<OptionSpec> options = command.options;
-  const auto shares = [&](char letter) {
-    return command.shared.find(letter) != std::string_view::npos;
+  const auto add = [&](Shared which, OptionSpec option) {
+    if (command.shares(which)) options.push_back(std::move(option));
   };
-  if (shares('o')) {
-    options.push_back({'o',
-                       "out",
-                       OptionKind::kValue,
-                       "FILE",
-                       "write to FILE, which appears whole or not at all",
-                       ValueHint::kFile,
-                       {}});
-  }
-  if (shares('f')) {
-    options.push_back({'f', "format", OptionKind::kValue, "FMT",
-                       "take the image for this format instead of looking at its magic",
-                       ValueHint::kChoices, format_names()});
-  }
-  if (shares('F')) {
-    options.push_back({'F', "second-format", OptionKind::kValue, "FMT",
-                       "the same for the second image", ValueHint::kChoices, format_names()});
-  }
-  if (shares('L')) {
-    options.push_back({0,
-                       "follow-parents",
-                       OptionKind::kFlag,
-                       "",
-                       "open the images that an image names as its parents, too",
-                       ValueHint::kNone,
-                       {}});
-  }
-  if (shares('P')) {
-    options.push_back({0,
-                       "parent",
-                       OptionKind::kValue,
-                       "IMAGE",
-                       "take IMAGE for the parent of the image",
-                       ValueHint::kFile,
-                       {}});
-    options.push_back({0,
-                       "internal-snapshot",
-                       OptionKind::kValue,
-                       "NAME",
-                       "read the snapshot of that name or id within the image",
-                       ValueHint::kNone,
-                       {}});
-  }
-  if (shares('I')) {
-    options.push_back({0,
-                       "ignore-invalid",
-                       OptionKind::kFlag,
-                       "",
-                       "read what an invalid store still holds",
-                       ValueHint::kNone,
-                       {}});
-  }
-  if (shares('U')) {
-    options.push_back(
-        {'U',
-         "force-share",
-         OptionKind::kFlag,
-         "",
-         "read even what another program is writing (what is read may be inconsistent)",
-         ValueHint::kNone,
-         {}});
-  }
-  if (shares('g')) {
-    options.push_back({0,
-                       "vgcfg",
-                       OptionKind::kValue,
-                       "FILE",
-                       "take LVM's metadata from FILE, a backup of vgcfgbackup, instead of the PVs",
-                       ValueHint::kFile,
-                       {}});
-  }
-  if (shares('j')) {
-    options.push_back({'j',
-                       "jobs",
-                       OptionKind::kValue,
-                       "N",
-                       "use at most N threads, 1 to 32 (default: one a processor, at most 8)",
-                       ValueHint::kNone,
-                       {}});
-  }
-  if (shares('p')) {
-    options.push_back(
-        {'p',
-         "progress",
-         OptionKind::kOptionalValue,
-         "jsonl[:FD]",
-         "show progress: a bar on a terminal, or lines of json on standard error or FD",
-         ValueHint::kChoices,
-         {"jsonl"}});
-  }
-  if (shares('O')) {
-    options.push_back({0,
-                       "output",
-                       OptionKind::kValue,
-                       "human|json",
-                       "how to print the result (default: human)",
-                       ValueHint::kChoices,
-                       {"human", "json"}});
-  }
-  options.push_back({'q',
-                     "quiet",
-                     OptionKind::kFlag,
-                     "",
-                     "print no result, warning or progress",
-                     ValueHint::kNone,
-                     {}});
-  options.push_back({'v',
-                     "verbose",
-                     OptionKind::kFlag,
-                     "",
-                     "say more of what is done and why",
-                     ValueHint::kNone,
-                     {}});
-  options.push_back({'h', "help", OptionKind::kFlag, "", "print this help", ValueHint::kNone, {}});
-  options.push_back(
-      {'V', "version", OptionKind::kFlag, "", "print the version", ValueHint::kNone, {}});
+  // clang-format off
+  add(Shared::kOut, file('o', "out", "FILE", "write to FILE, which appears whole or not at all"));
+  add(Shared::kFormat, choice('f', "format", "FMT", "take the image for this format instead of looking at its magic", format_names()));
+  add(Shared::kSecondFormat, choice('F', "second-format", "FMT", "the same for the second image", format_names()));
+  add(Shared::kFollowParents, flag("follow-parents", "open the images that an image names as its parents, too"));
+  add(Shared::kParent, file("parent", "IMAGE", "take IMAGE for the parent of the image"));
+  add(Shared::kParent, value("internal-snapshot", "NAME", "read the snapshot of that name or id within the image"));
+  add(Shared::kIgnoreInvalid, flag("ignore-invalid", "read what an invalid store still holds"));
+  add(Shared::kForceShare, flag('U', "force-share", "read even what another program is writing (what is read may be inconsistent)"));
+  add(Shared::kGroupBackup, file("vgcfg", "FILE", "take LVM's metadata from FILE, a backup of vgcfgbackup, instead of the PVs"));
+  add(Shared::kJobs, value('j', "jobs", "N", "use at most N threads, 1 to 32 (default: one a processor, at most 8)"));
+  add(Shared::kProgress, {'p', "progress", OptionKind::kOptionalValue, "jsonl[:FD]", "show progress: a bar on a terminal, or lines of json on standard error or FD", ValueHint::kChoices, {"jsonl"}});
+  add(Shared::kJson, choice(0, "output", "human|json", "how to print the result (default: human)", {"human", "json"}));
+  options.push_back(flag('q', "quiet", "print no result, warning or progress"));
+  options.push_back(flag('v', "verbose", "say more of what is done and why"));
+  options.push_back(flag('h', "help", "print this help"));
+  options.push_back(flag('V', "version", "print the version"));
+  // clang-format on
   return options;
 }
 

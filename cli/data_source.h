@@ -7,7 +7,7 @@
 
 #include "libsnap/base/result.h"
 #include "libsnap/base/units.h"
-#include "libsnap/io/file.h"
+#include "libsnap/ops/data_source.h"
 
 namespace snaptool::cli {
 
@@ -18,7 +18,7 @@ inline constexpr const char* kStandardInput = "standard input";
 Result<std::byte> parse_byte(std::string_view text);
 
 // Where the bytes of a write come from: a file, standard input, or one byte over and over.
-class DataSource {
+class DataSource : public ops::DataSource {
  public:
   // What was asked for; `length` is how many bytes, if that was said.
   struct Request {
@@ -31,20 +31,20 @@ class DataSource {
   static Result<DataSource> open(const Request& request);
   DataSource(DataSource&& other) noexcept;
   DataSource& operator=(DataSource&&) = delete;
-  ~DataSource();
+  ~DataSource() override;
 
-  const std::string& name() const { return name_; }
+  const std::string& name() const override { return name_; }
   // Which file or block device it is; nothing for a pipe or a pattern.
-  std::optional<FileId> id() const;
+  std::optional<FileId> id() const override;
   // Bytes to come in all, if that is known (the length asked for, or the rest of a file).
-  std::optional<uint64_t> length() const { return length_; }
+  std::optional<uint64_t> length() const override { return length_; }
   // Fills `out`; returns how much of it, which is less only at the end.
   // Errors: kIo, also when it ends before the length that was asked for; kInterrupted.
-  Result<uint64_t> read(std::span<std::byte> out);
+  Result<uint64_t> read(std::span<std::byte> out) override;
   // Whether it can be read twice.
-  bool can_rewind() const { return start_.has_value(); }
+  bool can_rewind() const override { return start_.has_value(); }
   // To the start again. Requires: can_rewind(). Errors: kIo.
-  Result<void> rewind();
+  Result<void> rewind() override;
 
  private:
   DataSource() = default;

@@ -129,7 +129,7 @@ access::Policy policy_of(const CommandSpec& command, const ParsedOptions& option
   policy.follow_parents = options.has("follow-parents");
   policy.known_parent = options.value("base");
   // To export, --parent is a diff.
-  if (command.shared.find('P') != std::string_view::npos) policy.parent = options.value("parent");
+  if (command.shares(Shared::kParent)) policy.parent = options.value("parent");
   policy.internal_snapshot = options.value("internal-snapshot");
   policy.group_backup = options.value("vgcfg");
   policy.printed_to = printed_to();
@@ -171,7 +171,13 @@ Result<std::optional<uint64_t>> Invocation::size_value(std::string_view option) 
 
 const Cancel& Invocation::cancel() const { return stop_requested(); }
 
-access::Context Invocation::access() const { return {all_drivers(), policy_, *this, cancel()}; }
+access::Context Invocation::access() const {
+  return {all_drivers(), policy_, *this, cancel(), jobs_};
+}
+
+std::shared_ptr<void> Invocation::show(std::string_view what, const Progress& progress) const {
+  return std::make_shared<ProgressReporter>(std::string(what), progress_style_, progress);
+}
 
 void Invocation::warn(std::string_view text, Remedy remedy) const {
   const std::string message = fmt::format("{}{}", text, remedy_text(remedy, command_->name));

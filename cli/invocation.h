@@ -45,6 +45,7 @@ class Invocation : public access::Notices {
   void warn(std::string_view text, Remedy remedy = Remedy::kNone) const override;
   // The same without "warning: ", only with --verbose.
   void say(std::string_view text) const override;
+  std::shared_ptr<void> show(std::string_view what, const Progress& progress) const override;
   // A result on standard output, unless --quiet.
   Result<void> report(std::string_view text) const;
 

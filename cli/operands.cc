@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/operands.h"
 
+#include <fmt/format.h>
+
 #include "cli/stdio.h"
 
 namespace snaptool::cli {
@@ -40,6 +42,14 @@ Result<std::vector<access::FileSpec>> cow_operands(const Invocation& invocation,
     cows.push_back(std::move(cow));
   }
   return cows;
+}
+
+std::string given_again(const Invocation& invocation, std::string_view option) {
+  std::string text;
+  for (const std::string& value : invocation.values(option)) {
+    text += fmt::format(" --{} {}", option, shell_quoted(value));
+  }
+  return text;
 }
 
 // What names it on a command line: LVM's own name, of which a command knows what it is there for.

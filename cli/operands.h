@@ -27,6 +27,9 @@ Result<access::FileSpec> cow_operand(const Invocation& invocation, const std::st
 Result<std::vector<access::FileSpec>> cow_operands(const Invocation& invocation,
                                                    std::string_view option);
 
+// An option with its values, to be given again: " --sibling A --sibling B".
+std::string given_again(const Invocation& invocation, std::string_view option);
+
 // The operand that names this file and nothing else, quoted for a shell.
 std::string operand_for(const access::FileSpec& file);
 // The same for an image: "A@C".

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "libsnap/base/result.h"
@@ -31,6 +32,37 @@ struct OptionSpec {
   std::vector<std::string_view> choices;  // with kChoices
   bool repeatable = false;                // may be given more than once
 };
+
+// The rows of option tables, one line each.
+inline OptionSpec flag(char letter, std::string_view name, std::string_view help) {
+  return {letter, name, OptionKind::kFlag, "", help, ValueHint::kNone, {}};
+}
+inline OptionSpec flag(std::string_view name, std::string_view help) { return flag(0, name, help); }
+inline OptionSpec value(char letter, std::string_view name, std::string_view value_name,
+                        std::string_view help) {
+  return {letter, name, OptionKind::kValue, value_name, help, ValueHint::kNone, {}};
+}
+inline OptionSpec value(std::string_view name, std::string_view value_name, std::string_view help) {
+  return value(0, name, value_name, help);
+}
+// One whose value is a file's name.
+inline OptionSpec file(char letter, std::string_view name, std::string_view value_name,
+                       std::string_view help) {
+  return {letter, name, OptionKind::kValue, value_name, help, ValueHint::kFile, {}};
+}
+inline OptionSpec file(std::string_view name, std::string_view value_name, std::string_view help) {
+  return file(0, name, value_name, help);
+}
+inline OptionSpec choice(char letter, std::string_view name, std::string_view value_name,
+                         std::string_view help, std::vector<std::string_view> choices) {
+  return {
+      letter, name, OptionKind::kValue, value_name, help, ValueHint::kChoices, std::move(choices)};
+}
+// May be given more than once.
+inline OptionSpec repeated(OptionSpec option) {
+  option.repeatable = true;
+  return option;
+}
 
 // What was given on the command line.
 class ParsedOptions {

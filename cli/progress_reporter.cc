@@ -9,6 +9,7 @@
 #include "cli/json.h"
 #include "cli/signals.h"
 #include "cli/stdio.h"
+#include "libsnap/access/stream.h"
 #include "libsnap/base/units.h"
 
 namespace snaptool::cli {
@@ -91,7 +92,7 @@ void ProgressReporter::show(bool last) {
                         {"elapsed", elapsed()}};
       const std::string text = row.line() + "\n";
       // Whoever asked for it may have stopped reading: the work goes on.
-      auto ignored = write_all(style_.fd, std::as_bytes(std::span(text)));
+      auto ignored = access::write_all(style_.fd, std::as_bytes(std::span(text)), stop_requested());
       static_cast<void>(ignored);
       return;
     }

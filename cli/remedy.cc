@@ -26,6 +26,8 @@ std::string words(Remedy remedy, std::string_view command) {
       return has_option(command, "force") ? "--force does it all the same" : "";
     case Remedy::kTakeAsRaw:
       return has_option(command, "format") ? "-f raw takes its bytes as they are" : "";
+    case Remedy::kTakeBaseAsRaw:
+      return "-F raw takes its bytes";
     case Remedy::kJoinSplit:
       return "-f split reads them as one";
     case Remedy::kFollowParents:
@@ -34,6 +36,20 @@ std::string words(Remedy remedy, std::string_view command) {
       return "--parent names it";
     case Remedy::kIgnoreInvalid:
       return has_option(command, "ignore-invalid") ? "--ignore-invalid reads it" : "";
+    case Remedy::kNameJournal:
+      return "--journal FILE says it";
+    case Remedy::kNameSpool:
+      return "--spool FILE says it";
+    case Remedy::kNameOutput:
+      return "-o NEW writes it to a new file or a device";
+    case Remedy::kNameBase:
+      return "--base IMAGE0 names it, --full takes all of the image";
+    case Remedy::kAllowInvalid:
+      return "--allow-invalidate goes on without it";
+    case Remedy::kExportWhole:
+      return "'snaptool export --verify-base' makes one that does";
+    case Remedy::kResizeStore:
+      return "see 'snaptool resize'";
     case Remedy::kNameBackup:
       return "--vgcfg names one";
     case Remedy::kNameSiblings:

@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "cli/json.h"
+#include "cli/stdio.h"
 #include "cli/version.h"
 
 namespace snaptool::cli {

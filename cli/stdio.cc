@@ -12,32 +12,9 @@
 #include <utility>
 
 #include "cli/signals.h"
+#include "libsnap/access/stream.h"
 
 namespace snaptool::cli {
-
-// Where somebody else may keep us waiting, a signal must be noticed meanwhile.
-static constexpr int kLookAgain = 100;  // ms
-
-Result<void> write_all(int fd, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t put = ::write(fd, bytes.data(), bytes.size());
-    if (put < 0) {
-      if (errno == EINTR) continue;
-      if (errno == EAGAIN) {  // the pipe is full
-        struct pollfd wait {
-          fd, POLLOUT, 0
-        };
-        ::poll(&wait, 1, kLookAgain);
-        if (!stop_requested().requested()) continue;
-        return Error(ErrorCode::kInterrupted, "interrupted");
-      }
-      return Error::from_errno(
-          errno, fd == STDOUT_FILENO ? "write to standard output" : "write to the output");
-    }
-    bytes = bytes.subspan(static_cast<size_t>(put));
-  }
-  return {};
-}
 
 void occupy_standard_streams() {
   for (int fd = 0; fd <= STDERR_FILENO; ++fd) {
@@ -61,58 +38,12 @@ std::vector<FileId> printed_to() {
 }
 
 Result<void> print(std::string_view text) {
-  return write_all(STDOUT_FILENO, std::as_bytes(std::span(text)));
+  return access::write_all(STDOUT_FILENO, std::as_bytes(std::span(text)), stop_requested());
 }
 
 void print_error(std::string_view text) {
-  auto ignored = write_all(STDERR_FILENO, std::as_bytes(std::span(text)));
+  auto ignored = access::write_all(STDERR_FILENO, std::as_bytes(std::span(text)), Cancel());
   static_cast<void>(ignored);
-}
-
-// A FIFO waits for its reader.
-static Result<int> open_stream(const std::string& path, bool is_fifo) {
-  while (!stop_requested().requested()) {
-    const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | (is_fifo ? O_NONBLOCK : 0));
-    if (fd >= 0) return fd;
-    if (errno != ENXIO || !is_fifo) {
-      return Error::from_errno(errno, fmt::format("cannot open '{}'", path));
-    }
-    ::poll(nullptr, 0, kLookAgain);
-  }
-  return Error(ErrorCode::kInterrupted, "interrupted");
-}
-
-// The same pipe, to be written to without waiting; -1: it is none, or may not be opened. The flag
-// of a descriptor that others have, too, would be theirs as well.
-static int reopen_pipe(int fd) {
-  struct stat st {};
-  if (::fstat(fd, &st) != 0 || !S_ISFIFO(st.st_mode)) return -1;
-  return ::open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK);
-}
-
-Result<StreamTarget> StreamTarget::open(const std::string& path, Content content) {
-  StreamTarget target(-1, false);
-  struct stat st {};
-  if (path == "-") {
-    const int own = reopen_pipe(STDOUT_FILENO);
-    target.fd_ = own >= 0 ? own : STDOUT_FILENO;
-    target.owned_ = own >= 0;
-  } else if (::stat(path.c_str(), &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))) {
-    SNAP_ASSIGN(target.fd_, open_stream(path, S_ISFIFO(st.st_mode)));
-    target.owned_ = true;
-  }
-  if (content == Content::kBinary && target && ::isatty(target.fd_) == 1) {
-    return Error(ErrorCode::kInvalidArgument,
-                 "this would print binary data to the terminal: use -o FILE, or a pipe");
-  }
-  return target;
-}
-
-StreamTarget::StreamTarget(StreamTarget&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), owned_(other.owned_) {}
-
-StreamTarget::~StreamTarget() {
-  if (owned_ && fd_ >= 0) ::close(fd_);
 }
 
 std::string printable(std::string_view text) {

@@ -5,9 +5,9 @@
 
 namespace snaptool::cli {
 
-Result<TextOutput> TextOutput::open(const std::string& path, const std::vector<const File*>& inputs,
-                                    bool replace) {
-  SNAP_ASSIGN(auto output, ByteOutput::open(path, StreamTarget::Content::kText, inputs, replace));
+Result<TextOutput> TextOutput::open(access::Door& door, const std::string& path) {
+  SNAP_ASSIGN(auto output,
+              access::ByteOutput::open(door, path, access::StreamTarget::Content::kText));
   return TextOutput(std::move(output));
 }
 

@@ -3,9 +3,8 @@
 
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "cli/byte_output.h"
+#include "libsnap/access/byte_output.h"
 
 namespace snaptool::cli {
 
@@ -13,17 +12,16 @@ namespace snaptool::cli {
 class TextOutput {
  public:
   // Errors: those of ByteOutput.
-  static Result<TextOutput> open(const std::string& path, const std::vector<const File*>& inputs,
-                                 bool replace);
+  static Result<TextOutput> open(access::Door& door, const std::string& path);
   Result<void> write(std::string_view text);
   // Without it, no new file is left.
   Result<void> commit();
 
  private:
-  explicit TextOutput(ByteOutput output) : output_(std::move(output)) {}
+  explicit TextOutput(access::ByteOutput output) : output_(std::move(output)) {}
   Result<void> write_out();
 
-  ByteOutput output_;
+  access::ByteOutput output_;
   std::string waiting_;
 };
 

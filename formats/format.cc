@@ -10,6 +10,8 @@
 #include "formats/qcow2/qcow2_image.h"
 #include "formats/qcow2/qcow2_writer.h"
 #include "formats/raw/raw_image.h"
+#include "formats/raw/raw_writer.h"
+#include "formats/rbd/rbd_diff.h"
 #include "formats/rbd/rbd_image.h"
 
 namespace snaptool {
@@ -23,6 +25,7 @@ constexpr std::array kImages = {
                 .kind = ImageKind::kRaw,
                 .facts = raw::read_facts,
                 .open = raw::open_image,
+                .create = raw::create_image,
                 .can_be_parent = true},
     ImageDriver{.name = "dm-snapshot",
                 .kind = ImageKind::kStore,
@@ -49,8 +52,43 @@ constexpr std::array kImages = {
                 .settings = rbd::kImageSettings},
 };
 
+template <int kVersion>
+bool is_rbd(std::span<const std::byte> head) {
+  // One of another version is refused by its reader.
+  const int version = rbd::version_of(head);
+  return version == kVersion || (kVersion == 2 && version == 0 && rbd::looks_like_diff(head));
+}
+Result<std::unique_ptr<ChangeReader>> open_rbd(ByteSource source, std::string name) {
+  SNAP_ASSIGN(auto reader, rbd::Reader::open(std::move(source), std::move(name)));
+  return std::unique_ptr<ChangeReader>(std::move(reader));
+}
+template <int kVersion>
+std::unique_ptr<ChangeWriter> make_rbd(ByteSink sink, int /*level*/) {
+  return std::make_unique<rbd::Writer>(std::move(sink), kVersion);
+}
+Result<std::unique_ptr<ChangeReader>> open_snapdiff(ByteSource source, std::string name) {
+  SNAP_ASSIGN(auto reader, SnapdiffReader::open(std::move(source), std::move(name)));
+  return std::unique_ptr<ChangeReader>(std::move(reader));
+}
+std::unique_ptr<ChangeWriter> make_snapdiff(ByteSink sink, int level) {
+  return std::make_unique<SnapdiffWriter>(std::move(sink), level);
+}
+
+constexpr std::array kChanges = {
+    access::ChangeDriver{.name = "snapdiff",
+                         .probe = looks_like_snapdiff,
+                         .open = open_snapdiff,
+                         .make = make_snapdiff,
+                         .has_sums = true,
+                         .read_end = read_snapdiff_end,
+                         .expectations = expectations_of},
+    access::ChangeDriver{.name = "rbd", .probe = is_rbd<1>, .open = open_rbd, .make = make_rbd<1>},
+    access::ChangeDriver{.name = "rbd2", .probe = is_rbd<2>, .open = open_rbd, .make = make_rbd<2>},
+};
+
 constexpr access::Drivers kDrivers = {
     .images = kImages,
+    .changes = kChanges,
     .volumes = {.read_partitions = read_partition_table,
                 .unread_partitions = unread_partition_table,
                 .partition_type_name = partition_type_name,

@@ -183,7 +183,8 @@ std::optional<std::string> replacement(const std::string& line) {
   if (keyword == "@COMMANDS") return command_rows();
   if (keyword == "@SHARED-OPTIONS") {
     CommandSpec all;
-    all.shared = "ofUjpO";
+    all.shared = {Shared::kOut,  Shared::kFormat,   Shared::kForceShare,
+                  Shared::kJobs, Shared::kProgress, Shared::kJson};
     return option_rows(all_options(all));
   }
   if (keyword != "@EXIT") return std::nullopt;

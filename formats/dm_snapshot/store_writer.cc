@@ -131,7 +131,8 @@ Result<std::unique_ptr<access::ImageWriter>> create_image(File& file,
                    fmt::format("chunk_size={}: a power of 2 from 512 to 2M is wanted", it->second));
     }
   }
-  return std::make_unique<StoreWriter>(file, Layout(chunk / kSectorSize), options.in_place);
+  return std::make_unique<StoreWriter>(file, Layout(chunk / kSectorSize),
+                                       options.before != access::Before::kZeros);
 }
 
 Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file,

@@ -46,7 +46,7 @@ class Qcow2Writer : public access::ImageWriter {
       : file_(file),
         header_(std::move(header)),
         compress_(options.compress),
-        in_place_(options.in_place),
+        in_place_(options.before != access::Before::kZeros),
         writeback_(file),
         allocator_(file, header_.cluster_bits),
         l1_(header_.l1_entries),

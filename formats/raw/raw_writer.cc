@@ -15,13 +15,13 @@ constexpr uint64_t kLeastPiece = 256 * kKiB;
 
 class RawWriter : public access::ImageWriter {
  public:
-  RawWriter(File& file, Before before, Zeros zeros, uint64_t unit)
+  RawWriter(File& file, access::Before before, Zeros zeros, uint64_t unit)
       : file_(file), before_(before), zeros_(zeros), unit_(unit), writeback_(file) {}
 
   uint64_t unit_size() const override { return unit_; }
   uint64_t piece_size() const override { return div_round_up(kLeastPiece, unit_) * unit_; }
   bool needs_zeros() const override {
-    return before_ != Before::kZeros || zeros_ == Zeros::kAllocated;
+    return before_ != access::Before::kZeros || zeros_ == Zeros::kAllocated;
   }
   Result<void> add_zeros(uint64_t offset, uint64_t length) override { return zero(offset, length); }
   Result<void> place(access::WritePiece& /*piece*/) override { return {}; }
@@ -46,7 +46,7 @@ class RawWriter : public access::ImageWriter {
 
  private:
   Result<void> write_data(uint64_t offset, std::span<const std::byte> data) {
-    if (before_ == Before::kPartly) {
+    if (before_ == access::Before::kPartly) {
       SNAP_ASSIGN(const bool there, is_there(offset, data));
       if (there) return {};
     }
@@ -80,7 +80,7 @@ class RawWriter : public access::ImageWriter {
   }
 
   File& file_;
-  Before before_;
+  access::Before before_;
   Zeros zeros_;
   uint64_t unit_;
   EarlyWriteback writeback_;
@@ -89,9 +89,16 @@ class RawWriter : public access::ImageWriter {
 
 }  // namespace
 
-std::unique_ptr<access::ImageWriter> make_writer(File& file, Before before, Zeros zeros,
+std::unique_ptr<access::ImageWriter> make_writer(File& file, access::Before before, Zeros zeros,
                                                  uint64_t unit) {
   return std::make_unique<RawWriter>(file, before, zeros, unit);
+}
+
+Result<std::unique_ptr<access::ImageWriter>> create_image(File& file,
+                                                          const access::CreateOptions& options) {
+  constexpr uint64_t kUnit = 4 * kKiB;
+  return options.sparse > 0 ? make_writer(file, options.before, Zeros::kHoles, options.sparse)
+                            : make_writer(file, options.before, Zeros::kAllocated, kUnit);
 }
 
 }  // namespace snaptool::raw

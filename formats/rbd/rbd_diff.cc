@@ -36,6 +36,12 @@ std::vector<std::byte> name_content(const std::string& name) {
 
 }  // namespace
 
+bool looks_like_diff(std::span<const std::byte> head) {
+  constexpr std::string_view kStart = "rbd diff v";
+  return head.size() >= kStart.size() &&
+         std::memcmp(head.data(), kStart.data(), kStart.size()) == 0;
+}
+
 int version_of(std::span<const std::byte> head) {
   if (head.size() < kBanner1.size()) return 0;
   const std::string_view text(reinterpret_cast<const char*>(head.data()), kBanner1.size());
@@ -108,6 +114,11 @@ Result<std::unique_ptr<Reader>> Reader::open(ByteSource source, std::string name
   std::vector<std::byte> banner(kBanner1.size());
   SNAP_TRY(reader->read_exactly(banner));
   reader->version_ = version_of(banner);
+  if (reader->version_ == 0 && looks_like_diff(banner)) {
+    return Error(
+        ErrorCode::kUnsupported,
+        fmt::format("'{}' is a diff of rbd's of another version than 1 and 2", reader->name_));
+  }
   if (reader->version_ == 0) return reader->damaged("it is no diff of rbd's");
   reader->header_.full = true;  // until a name to start from is found
   while (!reader->range_ && !reader->ended_) SNAP_TRY(reader->read_tag());

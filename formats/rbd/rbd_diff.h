@@ -20,6 +20,8 @@ inline constexpr uint64_t kMostName = 4096;  // bytes
 
 // 0 when that is not how one begins; else its version. Looks at the first 12 bytes.
 int version_of(std::span<const std::byte> head);
+// Whether it begins as such a diff does, of whatever version.
+bool looks_like_diff(std::span<const std::byte> head);
 
 class Writer : public ChangeWriter {
  public:

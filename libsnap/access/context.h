@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -8,6 +9,7 @@
 
 #include "libsnap/access/drivers.h"
 #include "libsnap/base/progress.h"
+#include "libsnap/io/posix_file.h"
 
 namespace snaptool::access {
 
@@ -37,6 +39,20 @@ class Notices {
   virtual void warn(std::string_view text, Remedy remedy = Remedy::kNone) const = 0;
   // For whoever wants to know how it is done.
   virtual void say(std::string_view text) const = 0;
+  // Shows how far something is ("merging") for as long as what it returns lives.
+  virtual std::shared_ptr<void> show(std::string_view what, const Progress& progress) const = 0;
+};
+
+// How the files that a user names are opened: those of this machine, or a test's.
+class Files {
+ public:
+  virtual ~Files() = default;
+  // Errors: those of PosixFile::open and PosixFile::create.
+  virtual Result<std::shared_ptr<File>> open(const std::string& path,
+                                             const OpenOptions& options) const;
+  virtual Result<std::shared_ptr<File>> create(const std::string& path) const;
+  // Of this machine.
+  static const Files& posix();
 };
 
 // With what files are opened. All of it outlives what is opened.
@@ -45,6 +61,27 @@ struct Context {
   const Policy& policy;
   const Notices& notices;
   const Cancel& cancel;
+  unsigned jobs = 1;  // threads to use at most, at least 1
+  const Files& files = Files::posix();
+};
+
+// A stretch of work that is shown while it is done.
+class Phase {
+ public:
+  // `size`: how many bytes there will be; 0: not known.
+  Phase(const Context& context, std::string_view what, uint64_t size = 0)
+      : job_{progress_, context.cancel, context.jobs} {
+    progress_.set_size(size);
+    shown_ = context.notices.show(what, progress_);
+  }
+  Phase(const Phase&) = delete;
+  Phase& operator=(const Phase&) = delete;
+  const Job& job() const { return job_; }
+
+ private:
+  Progress progress_;
+  Job job_;
+  std::shared_ptr<void> shown_;
 };
 
 }  // namespace snaptool::access

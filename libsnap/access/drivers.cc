@@ -31,4 +31,23 @@ Result<const ImageDriver*> Drivers::detect_image(File& file) const {
   return &raw();
 }
 
+const ChangeDriver* Drivers::find_changes(std::string_view name) const {
+  const auto found = std::find_if(changes.begin(), changes.end(),
+                                  [&](const ChangeDriver& driver) { return driver.name == name; });
+  return found == changes.end() ? nullptr : &*found;
+}
+
+const ChangeDriver* Drivers::detect_changes(std::span<const std::byte> head) const {
+  const auto found = std::find_if(changes.begin(), changes.end(),
+                                  [&](const ChangeDriver& driver) { return driver.probe(head); });
+  return found == changes.end() ? nullptr : &*found;
+}
+
+Result<const ChangeDriver*> Drivers::detect_changes(File& file) const {
+  std::array<std::byte, kChangeProbeBytes> bytes{};
+  const auto head = std::span(bytes).first(std::min<uint64_t>(bytes.size(), file.size()));
+  SNAP_TRY(file.read_at(0, head));
+  return detect_changes(head);
+}
+
 }  // namespace snaptool::access

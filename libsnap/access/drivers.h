@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "libsnap/access/change_driver.h"
 #include "libsnap/access/image_driver.h"
 #include "libsnap/access/volumes.h"
 
@@ -21,6 +22,7 @@ std::string remedy_for(const KnownFormat& format, const std::string& path);
 // All that is known of formats: what is above this layer passes it in.
 struct Drivers {
   std::span<const ImageDriver> images;  // the first is raw
+  std::span<const ChangeDriver> changes;
   VolumeDrivers volumes;
   // The format that a file has the magic of, at its start or its end, and that is not read;
   // nullptr: none that is known. Errors: those of File.
@@ -30,6 +32,10 @@ struct Drivers {
   const ImageDriver* find_image(std::string_view name) const;
   // The one whose magic the file begins with, or raw. Errors: kIo.
   Result<const ImageDriver*> detect_image(File& file) const;
+  const ChangeDriver* find_changes(std::string_view name) const;
+  // The one that a stream of changes begins as; nullptr: none.
+  const ChangeDriver* detect_changes(std::span<const std::byte> head) const;
+  Result<const ChangeDriver*> detect_changes(File& file) const;
 };
 
 }  // namespace snaptool::access

@@ -59,12 +59,20 @@ struct ImageOptions {
   std::function<void(const std::string&)> warn = nullptr;
 };
 
+// What the file of a new image has before the image is written to it.
+enum class Before {
+  kZeros,    // it is new: what is not written reads as zeros
+  kUnknown,  // anything: what a crash leaves must not look like an image
+  kPartly,   // perhaps a part of the image already, which is not written again
+};
+
 // How a new image is made.
 struct CreateOptions {
   uint64_t size = 0;                // bytes; a multiple of size_unit
   std::optional<ParentRef> parent;  // what it is over
   bool compress = false;
-  bool in_place = false;  // what a crash leaves must not look like an image: the file has its name
+  Before before = Before::kZeros;
+  uint64_t sparse = 4096;  // of a raw image: so many bytes of zeros become a hole; 0: none do
   std::map<std::string, std::string> settings;  // by the names of ImageDriver::settings
 };
 

@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "libsnap/access/format_file.h"
 #include "libsnap/access/resolve.h"
 #include "libsnap/io/image_file.h"
 #include "libsnap/io/part_file.h"
@@ -67,22 +68,17 @@ Result<void> check_origin_and_cow(const Context& context, const FileSpec& spec, 
   return warn_of_magic(context, spec, origin);
 }
 
-// What lies behind the view in the origin's file.
-static void add_tail(OpenImage& open) {
-  const std::shared_ptr<File>& origin = open.files.front();
-  Image& view = open.image();
-  if (view.size() >= origin->size()) return;
+std::unique_ptr<Image> with_tail(const std::shared_ptr<File>& origin, Image& view) {
+  if (view.size() >= origin->size()) return nullptr;
   const uint64_t length = origin->size() - view.size();
-  const auto view_file = std::make_shared<ImageFile>(view, true);
-  open.parts.push_back(std::make_shared<PartFile>(
-      view.name(), std::vector<PartSegment>{{view.size(), {{view_file, 0}}, 0},
-                                            {length, {{origin, view.size()}}, 0}}));
-  File& joined = *open.parts.back();
-  open.layers.push_back(std::make_unique<RawImage>(joined, joined.size()));
+  std::vector<PartSegment> segments{
+      {view.size(), {{std::make_shared<ImageFile>(view, true), 0}}, 0},
+      {length, {{origin, view.size()}}, 0}};
+  return std::make_unique<FileImage>(std::make_shared<PartFile>(view.name(), std::move(segments)));
 }
 
-Result<OpenImage> open_image(const Context& context, const ImageSpec& spec, Tail tail) {
-  Opener opener(context);
+Result<OpenImage> open_image(Opener& opener, const ImageSpec& spec, Tail tail) {
+  const Context& context = opener.context();
   const auto& format = spec.base.format;
   if (spec.stores.empty() && (!format || *format == "dm-snapshot")) {
     SNAP_ASSIGN(const auto base,
@@ -96,17 +92,16 @@ Result<OpenImage> open_image(const Context& context, const ImageSpec& spec, Tail
           .with_remedy(Remedy::kTakeAsRaw);
     }
   }
-  SNAP_ASSIGN(OpenImage open, open_layers(context, opener, spec));
-  if (tail == Tail::kKeep && !spec.stores.empty() && spec.view_parts.empty()) add_tail(open);
+  SNAP_ASSIGN(OpenImage open, open_layers(opener, spec));
+  if (tail == Tail::kKeep && !spec.stores.empty() && spec.view_parts.empty()) {
+    auto joined = with_tail(open.files.front(), open.image());
+    if (joined != nullptr) open.layers.push_back(std::move(joined));
+  }
   return open;
 }
 
-Result<OpenImage> open_layers(const Context& context, const ImageSpec& spec) {
-  Opener opener(context);
-  return open_layers(context, opener, spec);
-}
-
-Result<OpenImage> open_layers(const Context& context, Opener& opener, const ImageSpec& spec) {
+Result<OpenImage> open_layers(Opener& opener, const ImageSpec& spec) {
+  const Context& context = opener.context();
   OpenImage open;
   const OpenOptions options{Access::kRead, context.policy.force_share};
   SNAP_ASSIGN(auto base, opener.open(spec.base, options));
@@ -137,133 +132,21 @@ Result<OpenImage> open_layers(const Context& context, Opener& opener, const Imag
     File& file = *open.parts.back();
     open.layers.push_back(std::make_unique<RawImage>(file, file.size()));
   }
-  open.opened = opener.files();
   return open;
 }
 
-Result<OpenImage> open_changes(const Context& context, const ImageSpec& image,
-                               const std::string& cow) {
-  SNAP_ASSIGN(const FileSpec store, cow_named(context, cow));
-  return open_layers(context, {image.base, {store}, {}});
+Result<OpenImage> open_changes(Opener& opener, const ImageSpec& image, const std::string& cow) {
+  SNAP_ASSIGN(const FileSpec store, cow_named(opener.context(), cow));
+  return open_layers(opener, {image.base, {store}, {}});
 }
 
-std::vector<File*> OpenTarget::files() const {
-  std::vector<File*> all;
-  for (const auto& file_below : below.files) all.push_back(file_below.get());
-  all.push_back(file.get());
-  return all;
-}
-
-Result<std::shared_ptr<File>> open_cow(const Context& context, Opener& opener, const FileSpec& base,
-                                       const FileSpec& spec, const std::vector<File*>& others,
-                                       Access access) {
-  // Looked at read-only first, as open_pair does.
-  {
-    Opener look(context);
-    SNAP_ASSIGN(const auto cow, look.open(spec, {Access::kRead, true}));
-    SNAP_TRY(check_cow(context, base, others, *cow));
-  }
-  return opener.open(spec, {access, access == Access::kRead && context.policy.force_share});
-}
-
-Result<OpenTarget> open_target(const Context& context, Opener& opener, const ImageSpec& spec,
-                               const SnapshotOptions& options, Access access) {
-  OpenTarget target;
-  if (!spec.view_parts.empty()) {
-    return Error(ErrorCode::kUnsupported,
-                 fmt::format("'{}' is a part of a view: it can only be read", name_of(spec)));
-  }
-  if (spec.stores.empty()) {
-    const bool share = access == Access::kRead && context.policy.force_share;
-    SNAP_ASSIGN(target.file, opener.open(spec.base, {access, share}));
-    target.top = std::make_unique<RawImage>(*target.file, target.file->size());
-    SNAP_TRY(warn_of_magic(context, spec.base, *target.file));
-    return target;
-  }
-  const ImageSpec below{spec.base, {spec.stores.begin(), spec.stores.end() - 1}, {}};
-  // Where both lie in one file, it is open once, for writing.
-  if (access == Access::kReadWrite && !spec.stores.back().is_whole_file()) {
-    opener.expect_writes(spec.stores.back());
-  }
-  SNAP_ASSIGN(target.below, open_layers(context, opener, below));
-  std::vector<File*> others;
-  for (const auto& file : target.below.files) others.push_back(file.get());
-  SNAP_ASSIGN(target.file,
-              open_cow(context, opener, spec.base, spec.stores.back(), others, access));
-  SNAP_ASSIGN(target.top,
-              Snapshot::open(target.below.image(), *target.file, options, context.cancel));
-  return target;
-}
-
-Result<OpenPair> open_pair(const Context& context, const ImageSpec& spec, Access access) {
-  Opener opener(context);
-  return open_pair(context, opener, spec, access);
-}
-
-Result<OpenPair> open_pair(const Context& context, Opener& opener, const ImageSpec& spec,
-                           Access access) {
-  // Looked at read-only first: two names of one file would otherwise lock each other out.
-  {
-    Opener look(context);
-    SNAP_ASSIGN(const auto origin, look.open(spec.base, {Access::kRead, true}));
-    SNAP_ASSIGN(const auto cow, look.open(spec.stores.front(), {Access::kRead, true}));
-    SNAP_TRY(check_origin_and_cow(context, spec.base, *origin, *cow));
-  }
-  const OpenOptions options{access, context.policy.force_share};
+Result<OpenPair> open_pair(Opener& opener, const ImageSpec& spec) {
+  const OpenOptions options{Access::kRead, opener.context().policy.force_share};
   OpenPair pair;
   SNAP_ASSIGN(pair.origin, opener.open(spec.base, options));
   SNAP_ASSIGN(pair.cow, opener.open(spec.stores.front(), options));
+  SNAP_TRY(check_origin_and_cow(opener.context(), spec.base, *pair.origin, *pair.cow));
   return pair;
-}
-
-Result<std::unique_ptr<PosixFile>> find_undo_file(const std::string& path, const OpenPair& pair,
-                                                  Access access) {
-  // Looked at read-only first, as open_pair does.
-  const auto there = PosixFile::open(path, {Access::kRead, true});
-  if (!there) {
-    if (there.error().code() == ErrorCode::kNotFound) return std::unique_ptr<PosixFile>();
-    return there.error();
-  }
-  if (share_storage(**there, *pair.origin) || share_storage(**there, *pair.cow)) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is an input: it cannot be the undo file; name another", path));
-  }
-  if ((*there)->is_block_device()) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is a block device: the undo file must be a file", path));
-  }
-  return PosixFile::open(path, {access, false});
-}
-
-Result<std::optional<FileSpec>> existing_cow(const std::string& operand) {
-  const bool literal = operand.rfind("file:", 0) == 0;
-  const std::string path = literal ? operand.substr(5) : operand;
-  struct stat st {};
-  if (::stat(path.c_str(), &st) == 0) return std::optional(FileSpec(path));
-  if (literal || check_output_name(path)) return std::optional<FileSpec>();
-  SNAP_ASSIGN(ImageSpec spec, parse_image_spec(operand));
-  if (!spec.stores.empty() || !spec.view_parts.empty()) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' names a view where a COW is expected", operand));
-  }
-  return std::optional(std::move(spec.base));
-}
-
-Result<void> check_has_no_content(File& cow) {
-  SNAP_ASSIGN(const bool is_store, looks_like_store(cow));
-  if (is_store) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is a dm-snapshot store already", cow.name()))
-        .with_remedy(Remedy::kForce);
-  }
-  std::vector<std::byte> head(std::min(cow.size(), kMiB));
-  SNAP_TRY(cow.read_at(0, head));
-  if (std::any_of(head.begin(), head.end(), [](std::byte byte) { return byte != std::byte{0}; })) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' has content: is it the right file?", cow.name()))
-        .with_remedy(Remedy::kForce);
-  }
-  return {};
 }
 
 }  // namespace snaptool::access

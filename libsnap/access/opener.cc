@@ -32,9 +32,9 @@ Result<void> check_writable(const Drivers& drivers, const std::string& path, Fil
       .with_remedy(Remedy::kTakeAsRaw);
 }
 
-Result<void> check_not_printed_to(const Context& context, const PosixFile& file) {
+Result<void> check_not_printed_to(const Context& context, const File& file) {
   const auto& ids = context.policy.printed_to;
-  if (std::find(ids.begin(), ids.end(), *file.id()) == ids.end()) return {};
+  if (!file.id() || std::find(ids.begin(), ids.end(), *file.id()) == ids.end()) return {};
   return Error(ErrorCode::kInvalidArgument,
                fmt::format("'{}' is an input, and what is printed would go into it", file.name()));
 }
@@ -66,15 +66,14 @@ Result<std::shared_ptr<File>> Opener::open_path(const std::string& path,
       wanted = {Access::kReadWrite, false};
     }
   }
-  SNAP_ASSIGN(auto opened, PosixFile::open(path, wanted));
-  SNAP_TRY(check_not_printed_to(context_, *opened));
-  if (opened->distrusts_map() && warned_of_map_.insert(path).second) {
+  SNAP_ASSIGN(const std::shared_ptr<File> file, context_.files.open(path, wanted));
+  SNAP_TRY(check_not_printed_to(context_, *file));
+  if (file->distrusts_map() && warned_of_map_.insert(path).second) {
     context_.notices.warn(
         fmt::format("the file system's map of '{}' shows fewer data than the file has "
                     "blocks: it is not trusted, and all of the file is read",
                     path));
   }
-  const std::shared_ptr<File> file = std::move(opened);
   context_.notices.say(fmt::format("'{}' is opened {}", path,
                                    wanted.access == Access::kRead ? "read-only" : "for writing"));
   if (id) open_.emplace_back(*id, file);

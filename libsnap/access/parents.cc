@@ -85,9 +85,10 @@ Result<std::shared_ptr<File>> Opener::open_named_parent(const std::string& path,
     return Error(ErrorCode::kUnsupported, fmt::format("'{}': a view is no parent here", named));
   }
   spec.base.by_magic = true;
-  if (parent.format != "raw") return open(spec.base, kLook);
+  const OpenOptions options{Access::kRead, context_.policy.force_share};
+  if (parent.format != "raw") return open(spec.base, options);
   spec.base.format = "raw";
-  SNAP_ASSIGN(auto file, open(spec.base, kLook));
+  SNAP_ASSIGN(auto file, open(spec.base, options));
   if (!spec.base.is_whole_file()) return file;
   SNAP_ASSIGN(const ImageDriver* const driver, context_.drivers.detect_image(*file));
   SNAP_ASSIGN(const KnownFormat* const known, context_.drivers.detect_known(*file));
@@ -113,7 +114,8 @@ Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const
                              path, parent.name))
         .with_remedy(Remedy::kFollowParents);
   }
-  auto file = open_path(spec.path(), kLook);
+  const OpenOptions options{Access::kRead, policy.force_share};
+  auto file = open_path(spec.path(), options);
   if (!file && file.error().code() == ErrorCode::kNotFound) {
     return Error(ErrorCode::kWrongBase,
                  fmt::format("'{}' needs its parent '{}', which is not there", path, spec.path()));
@@ -127,7 +129,7 @@ Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const
                              path, parent.name))
         .with_remedy(Remedy::kNameParent);
   }
-  return open_source(spec.path(), spec, kLook, followed);
+  return open_source(spec.path(), spec, options, followed);
 }
 
 }  // namespace snaptool::access

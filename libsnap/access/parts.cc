@@ -34,7 +34,7 @@ Result<VolumeName> resolve_part(const VolumeGroup& group, const Part& part) {
 Result<std::optional<std::string>> read_group_backup(const Context& context) {
   const auto& path = context.policy.group_backup;
   if (!path) return std::optional<std::string>();
-  SNAP_ASSIGN(const auto file, PosixFile::open(*path, kLook));
+  SNAP_ASSIGN(const auto file, context.files.open(*path, kLook));
   if (file->size() > context.drivers.volumes.most_backup) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is too large to be a backup of LVM's metadata", *path));

@@ -31,11 +31,19 @@ enum class Remedy {
   kNone,
   kForce,          // ask for it all the same
   kTakeAsRaw,      // say that the file is a raw image
+  kTakeBaseAsRaw,  // say that the base is a raw image
   kJoinSplit,      // say that the file is the first part of a split image
   kFollowParents,  // allow the parents that images name to be opened
   kNameParent,     // name the parent
   kIgnoreInvalid,  // ask for what is left
+  kNameJournal,    // name a file for the journal
+  kNameSpool,      // name a file to keep a stream in
+  kNameOutput,     // name a new file
+  kNameBase,       // name the base
+  kExportWhole,    // export the diff with the sums of whole images
+  kResizeStore,    // make the store larger
   kNameBackup,     // name a backup of the volume group's metadata
+  kAllowInvalid,   // let snapshots that are too small become invalid
   kNameSiblings,   // name the other snapshots, so that they keep their views
 };
 

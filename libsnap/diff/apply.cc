@@ -145,7 +145,9 @@ class Checker {
     for (const ChangeExtent& extent : slot.extents) {
       const uint64_t length = windows * extent.length;  // several are zeroed whole
       bytes += length;
-      if (visit_) visit_(slot.change.start() + extent.offset, length);
+      if (visit_) {
+        SNAP_TRY(visit_(slot.change.start() + extent.offset, length, extent.kind));
+      }
     }
     if (batch_bytes_ > 0 && batch_bytes_ + bytes > batch_limit_) {
       check_.batches.push_back(slot.change.window);
@@ -309,11 +311,11 @@ Result<ChainCheck> Apply::check(Image* base, bool resizable,
   }
   // Where the chain writes, an image that it was applied to has something else.
   std::vector<bool> written(expectations.size());
-  const RangeVisitor look = [&](uint64_t offset, uint64_t length) {
+  const RangeVisitor look = [&](uint64_t offset, uint64_t length, ChangeKind kind) -> Result<void> {
     for (const size_t i : unmet) {
       if (expectations[i].overlaps(offset, length)) written[i] = true;
     }
-    if (visit) visit(offset, length);
+    return visit ? visit(offset, length, kind) : Result<void>();
   };
   Checker checker(chain_, base, resizable, progress, look, options_.batch_bytes, reader, job);
   SNAP_ASSIGN(ChainCheck checked, checker.run());
@@ -393,21 +395,27 @@ Result<void> Apply::write_batch(ChainReader& reader, uint64_t end, const ApplyTa
   return parallel_ordered(slots.size(), job, {take, work, commit, {}});
 }
 
+Result<void> Apply::grow(const ApplyTarget& target, const ChainCheck& checked,
+                         ApplyJournal* journal) {
+  File& file = *target.file;
+  if (target.fresh || !target.resizable || file.size() >= shape().final_size()) return {};
+  if (journal != nullptr && journal->progress().end == 0) {
+    SNAP_TRY(journal->set({0, checked.batches.empty() ? UINT64_MAX : checked.batches.front()}));
+  }
+  return file.resize(shape().final_size());
+}
+
 Result<void> Apply::write(const ApplyTarget& target, const ChainCheck& checked,
                           ApplyJournal* journal, const Job& job) {
   File& file = *target.file;
+  SNAP_TRY(grow(target, checked, journal));
   SNAP_ASSIGN(ChainReader reader, chain_.read(target.resizable));
   const uint64_t done = journal == nullptr ? 0 : journal->progress().begin;
   std::vector<uint64_t> ends = checked.batches;
   ends.push_back(UINT64_MAX);
   uint64_t begin = 0;
-  bool sized = target.fresh || !target.resizable;
   for (const uint64_t end : ends) {
-    if (end > done) {
-      if (journal != nullptr) SNAP_TRY(journal->set({std::max(begin, done), end}));
-      if (!sized && file.size() < shape().final_size()) SNAP_TRY(file.resize(shape().final_size()));
-      sized = true;
-    }
+    if (end > done && journal != nullptr) SNAP_TRY(journal->set({std::max(begin, done), end}));
     SNAP_TRY(write_batch(reader, end, target, done, job));
     if (!target.fresh && end > done) SNAP_TRY(file.flush());
     begin = end;

@@ -14,6 +14,7 @@
 #include "libsnap/base/io_bytes.h"
 #include "libsnap/base/parallel.h"
 #include "libsnap/copy/buffer_pool.h"
+#include "libsnap/copy/copy_image.h"
 
 namespace snaptool {
 namespace {
@@ -311,6 +312,16 @@ Result<RangeStatistics> examine_range(Image& image, uint64_t offset, uint64_t le
     statistics.entropy -= share * std::log2(share);
   }
   return statistics;
+}
+
+Result<Sha256::Digest> sha256_of(Image& image, const Job& job) {
+  Sha256 sum;
+  const auto update = [&](std::span<const std::byte> bytes) -> Result<void> {
+    sum.update(bytes);
+    return {};
+  };
+  SNAP_TRY(stream_image(image, 0, image.size(), update, job));
+  return sum.finish_digest();
 }
 
 }  // namespace snaptool

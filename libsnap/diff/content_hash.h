@@ -8,6 +8,7 @@
 #include "libsnap/base/content_id.h"
 #include "libsnap/base/hash.h"
 #include "libsnap/base/progress.h"
+#include "libsnap/base/sha256.h"
 #include "libsnap/io/image.h"
 
 namespace snaptool {
@@ -23,6 +24,8 @@ Result<std::vector<std::string>> hash_range(Image& image, uint64_t offset, uint6
 // The identity of a whole image, from job.jobs threads; holes are not read. Errors: those of Image;
 // kInterrupted.
 Result<ContentId> content_id_of(Image& image, const Job& job);
+// Its SHA-256. Errors: those of Image; kInterrupted.
+Result<Sha256::Digest> sha256_of(Image& image, const Job& job);
 
 // A block and its sums, one for each algorithm.
 struct BlockHash {

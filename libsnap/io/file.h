@@ -26,6 +26,12 @@ struct FileExtent {
   int depth = 0;  // layers between the file and where it lies (a view's origin: 1)
 };
 
+enum class FileKind {
+  kRegular,      // of this machine; it can grow
+  kBlockDevice,  // of this machine
+  kOther,        // memory, or made of other files
+};
+
 // Which file on the machine it is; two names of one file (or of one device) compare equal.
 struct FileId {
   uint64_t device = 0;
@@ -70,6 +76,7 @@ class File {
   // Length in bytes (a block device's is its capacity), as of opening and later resizes through
   // here.
   virtual uint64_t size() const = 0;
+  virtual FileKind kind() const { return FileKind::kOther; }
   // nullopt when it is no file of this machine (memory): then it is nobody else's either.
   virtual std::optional<FileId> id() const { return std::nullopt; }
   // The bytes of this machine's files that it consists of; nothing for memory.
@@ -108,6 +115,8 @@ class File {
   // Whether the bytes from `offset` on are shared, for at most `limit` bytes. Two files of one
   // device with the same physical bytes have the same content. Requires: as extent_at.
   virtual SharedExtent shared_at(uint64_t /*offset*/, uint64_t limit) const { return {limit, {}}; }
+  // Whether the map of holes that there is leaves out more than it can: all counts as data then.
+  virtual bool distrusts_map() const { return false; }
   // A hint that the range will be read soon.
   virtual void will_need(uint64_t /*offset*/, uint64_t /*length*/) {}
   // A hint that what was written to the range should be on its way to the medium. It makes nothing

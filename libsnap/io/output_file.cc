@@ -187,7 +187,7 @@ OutputFile::~OutputFile() {
 
 Result<bool> OutputFile::clone(const File& source, uint64_t length) {
   const auto* const posix = dynamic_cast<const PosixFile*>(&source);
-  if (posix == nullptr || posix->is_block_device() || is_device_) return false;
+  if (posix == nullptr || posix->kind() != FileKind::kRegular || is_device_) return false;
   if (::ioctl(file_->fd(), FICLONE, posix->fd()) != 0) return false;
   const uint64_t size = file_->size();
   SNAP_TRY(file_->resize(length));  // cuts off what follows, so that it comes back as zeros

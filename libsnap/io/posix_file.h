@@ -43,6 +43,9 @@ class PosixFile : public File {
 
   const std::string& name() const override { return name_; }
   uint64_t size() const override { return size_.load(); }
+  FileKind kind() const override {
+    return is_block_device_ ? FileKind::kBlockDevice : FileKind::kRegular;
+  }
   std::optional<FileId> id() const override { return id_; }
   unsigned permissions() const override;
   Result<void> read_at(uint64_t offset, std::span<std::byte> out) override;
@@ -57,10 +60,7 @@ class PosixFile : public File {
   void start_writeback(uint64_t offset, uint64_t length) override;
   void drop_cache(uint64_t offset, uint64_t length) override;
 
-  bool is_block_device() const { return is_block_device_; }
-  // Whether the file system's map of its holes leaves out more than it can: all counts as data
-  // then.
-  bool distrusts_map() const { return distrusts_map_; }
+  bool distrusts_map() const override { return distrusts_map_; }
   int fd() const { return fd_; }
 
  private:

@@ -24,6 +24,8 @@ class Origin {
   void remove(const Snapshot& snapshot);
 
   Image& image() { return image_; }
+  const Image& image() const { return image_; }
+  const std::vector<Snapshot*>& snapshots() const { return snapshots_; }
 
   // Writes. A snapshot that has no room for what it needs is invalidated, as in the kernel.
   // Requires: the range lies within image().size(). Errors: those of the files; nothing is written

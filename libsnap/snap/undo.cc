@@ -108,6 +108,13 @@ Result<void> check_bytes(File& origin, File& cow, const UndoJournal& journal,
   });
 }
 
+std::vector<ByteRange> targets_of(const UndoJournal::Tables& tables) {
+  std::vector<ByteRange> targets;
+  targets.reserve(tables.ranges.size());
+  for (const CopyOp& range : tables.ranges) targets.push_back({range.target, range.length});
+  return targets;
+}
+
 }  // namespace
 
 Result<void> check_against_journal(File& origin, PersistentStore& store, UndoJournal& journal,
@@ -171,6 +178,15 @@ Result<std::unique_ptr<Undo>> Undo::begin(File& origin, File& cow, File& journal
   return undo;
 }
 
+Result<void> Undo::visit_ranges(
+    const std::function<Result<void>(std::span<const ByteRange>)>& visit) {
+  for (const auto& batch : journal_.batches()) {
+    SNAP_ASSIGN(const auto tables, journal_.read_tables(batch));
+    SNAP_TRY(visit(targets_of(tables)));
+  }
+  return {};
+}
+
 Result<void> Undo::run(const Job& job) {
   while (phase_ != Phase::kDone) SNAP_TRY(step(job));
   return {};
@@ -205,6 +221,11 @@ Result<void> Undo::do_phase(const Job& job) {
       phase_ = Phase::kRestoreOrigin;
       return {};
     case Phase::kRestoreOrigin: {
+      if (siblings_ != nullptr) {
+        if (auto kept = siblings_->copy_out(targets_of(tables_)); !kept) {
+          return std::move(kept).error().with_context("keeping what siblings show");
+        }
+      }
       std::vector<CopyOp> ops;
       ops.reserve(tables_.ranges.size());
       uint64_t at = journal_.batches()[batches_left_ - 1].data_position();

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 
+#include "libsnap/snap/origin.h"
 #include "libsnap/snap/persistent_store.h"
 #include "libsnap/snap/undo_journal.h"
 
@@ -32,6 +34,13 @@ class Undo {
   // sound store.
   static Result<std::unique_ptr<Undo>> begin(File& origin, File& cow, File& journal,
                                              const Job& job);
+
+  // The snapshots of `origin`, which is what the undoing writes to, get what they need of it before
+  // it changes. Requires: it outlives this; nothing was stepped yet.
+  void keep_for(Origin& origin) { siblings_ = &origin; }
+  // Calls `visit` with the ranges of the origin that each batch will write, ascending in a batch.
+  // Errors: those of UndoJournal::read_tables and of `visit`.
+  Result<void> visit_ranges(const std::function<Result<void>(std::span<const ByteRange>)>& visit);
 
   enum class Phase {
     kMark,  // the journal says that the undoing has begun; both files are flushed
@@ -67,6 +76,7 @@ class Undo {
   size_t batches_left_ = 0;
   uint64_t bytes_ = 0;
   UndoJournal::Tables tables_;  // of the batch that is being undone
+  Origin* siblings_ = nullptr;
   std::atomic<bool> differs_{false};
   std::optional<Error> failure_;
 };

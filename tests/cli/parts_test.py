@@ -253,7 +253,9 @@ class Merging(PartsTest):
         undo = self.scratch / "the.undo"
         self.assertEqual(run("merge", "--force", "--undo", undo, f"{self.pv}#vg0/s1").returncode, 0)
         self.assertNotEqual(sha256_of_file(self.pv), before)
-        done = run("undo", undo, f"{self.pv}#vg0/s1")
+        refused = run("undo", undo, f"{self.pv}#vg0/s1")
+        self.assertEqual((refused.returncode, "vg0/s2" in refused.stderr), (64, True), refused.stderr)
+        done = run("undo", "--force", undo, f"{self.pv}#vg0/s1")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(sha256_of_file(self.pv), before)
 

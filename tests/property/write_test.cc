@@ -8,13 +8,14 @@
 #include <stdexcept>
 
 #include "libsnap/io/image_file.h"
+#include "libsnap/ops/session.h"
 #include "libsnap/snap/create.h"
 #include "libsnap/snap/merge.h"
-#include "libsnap/snap/session.h"
 #include "libsnap/snap/verify.h"
 #include "tests/support/crash.h"
 #include "tests/support/fault_file.h"
 #include "tests/support/seed.h"
+#include "tests/support/test_files.h"
 
 namespace snaptool::test {
 namespace {
@@ -77,13 +78,19 @@ class DroppingFile : public File {
 using AfterRequest = std::function<void(size_t request, const Result<void>& result)>;
 void run_requests(const Scenario& scenario, File& origin, const std::vector<File*>& cows,
                   const AfterRequest& after) {
-  RawImage image(origin, origin.size());
-  Session session(image, {.in_flight = scenario.in_flight, .discard_tail = true});
+  TestContext context;
+  context.policy.force = true;
+  context.files.add("origin", origin);
+  std::vector<ops::Session::Member> members;
   for (size_t i = 0; i < cows.size(); ++i) {
-    const auto added =
-        session.add(std::to_string(i), *cows[i], StoreKind::kPersistent, 0, g_no_cancel);
-    if (!added) return after(0, added);
+    const std::string name = std::to_string(i);
+    context.files.add(name, *cows[i]);
+    members.push_back({name, raw_file(name), StoreKind::kPersistent, {}});
   }
+  const auto prepared = ops::Session::prepare(context.get(), {raw_file("origin"), {}, {}}, members,
+                                              scenario.in_flight);
+  if (!prepared) return after(0, prepared.error());
+  ops::Session& session = **prepared;
   for (size_t i = 0; i < scenario.requests.size(); ++i) {
     const Request& request = scenario.requests[i];
     switch (request.kind) {
@@ -464,10 +471,13 @@ TEST(WriteCrash, MutantThatCopiesOutAfterTheOriginsWriteIsCaught) {
   LoggedFile logged_cow(cow, log);
   const Request& request = scenario.requests[0];
   ASSERT_TRUE(logged_origin.write_at(request.offset, request.data));
-  RawImage old_content(before, before.size());
-  Session session(old_content, {});
-  ASSERT_TRUE(session.add("0", logged_cow, StoreKind::kPersistent, 0, g_no_cancel));
-  ASSERT_TRUE(session.write_origin(request.offset, request.data));
+  TestContext context;
+  context.files.add("before", before);
+  context.files.add("0", logged_cow);
+  const auto session = ops::Session::prepare(context.get(), {raw_file("before"), {}, {}},
+                                             {{"0", raw_file("0"), StoreKind::kPersistent, {}}});
+  ASSERT_TRUE(session);
+  ASSERT_TRUE((*session)->write_origin(request.offset, request.data));
   ASSERT_TRUE(logged_origin.flush());
   size_t bad = 0;
   log.visit_crash_states(64, 8, random,

@@ -5,19 +5,19 @@
 #include <string>
 #include <vector>
 
-#include "cli/stdio.h"
+#include "libsnap/access/door.h"
+#include "libsnap/access/stream.h"
 #include "libsnap/base/io_bytes.h"
-#include "libsnap/io/output_file.h"
 
-namespace snaptool::cli {
+namespace snaptool::access {
 
 // Bytes that go, one behind the other, to standard output, a pipe, or a new file, which appears
 // whole or not at all.
 class ByteOutput {
  public:
-  // Errors: those of StreamTarget and OutputFile; kInvalidArgument for a block device.
-  static Result<ByteOutput> open(const std::string& path, StreamTarget::Content content,
-                                 const std::vector<const File*>& inputs, bool replace);
+  // Errors: those of StreamTarget and Door::make_file; kInvalidArgument for a block device.
+  static Result<ByteOutput> open(Door& door, const std::string& path,
+                                 StreamTarget::Content content);
   // They may wait in a buffer until commit.
   Result<void> write(std::span<const std::byte> bytes);
   // The file with all that was written, to be read back; nullptr: it went to a stream.
@@ -27,12 +27,14 @@ class ByteOutput {
   bool is_file() const { return file_ != nullptr; }
 
  private:
-  explicit ByteOutput(StreamTarget stream) : stream_(std::move(stream)) {}
+  ByteOutput(StreamTarget stream, const Cancel& cancel)
+      : cancel_(&cancel), stream_(std::move(stream)) {}
   Result<void> write_buffer();
 
   // In a file, larger pieces are slower: new pages of the page cache are then taken in large
   // blocks, of which fewer were used just before.
   static constexpr size_t kPiece = 256 * kKiB;
+  const Cancel* cancel_;
   StreamTarget stream_;
   std::unique_ptr<OutputFile> file_;
   PageBuffer buffer_ = make_page_buffer(kPiece);
@@ -41,4 +43,4 @@ class ByteOutput {
   uint64_t writeback_at_ = 0;  // what is before it is on its way to the medium
 };
 
-}  // namespace snaptool::cli
+}  // namespace snaptool::access

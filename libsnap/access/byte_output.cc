@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/byte_output.h"
+#include "libsnap/access/byte_output.h"
 
 #include <fmt/format.h>
 
@@ -7,17 +7,16 @@
 #include <cstring>
 #include <utility>
 
-#include "libsnap/access/spec.h"
+namespace snaptool::access {
 
-namespace snaptool::cli {
-
-Result<ByteOutput> ByteOutput::open(const std::string& path, StreamTarget::Content content,
-                                    const std::vector<const File*>& inputs, bool replace) {
-  SNAP_TRY(access::check_output_name(path));
-  SNAP_ASSIGN(auto stream, StreamTarget::open(path, content));
-  ByteOutput output(std::move(stream));
+Result<ByteOutput> ByteOutput::open(Door& door, const std::string& path,
+                                    StreamTarget::Content content) {
+  const Cancel& cancel = door.context().cancel;
+  SNAP_TRY(check_output_name(path));
+  SNAP_ASSIGN(auto stream, StreamTarget::open(path, content, cancel));
+  ByteOutput output(std::move(stream), cancel);
   if (output.stream_) return output;
-  SNAP_ASSIGN(output.file_, OutputFile::create(path, 0, inputs, replace));
+  SNAP_ASSIGN(output.file_, door.make_file(path, 0));
   if (!output.file_->starts_zeroed()) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is a device: the output is a file, or '-'", path));
@@ -29,7 +28,7 @@ Result<void> ByteOutput::write_buffer() {
   constexpr uint64_t kStep = 64 * kMiB;  // the file grows by so much
   constexpr uint64_t kWriteback = 8 * kMiB;
   const std::span<const std::byte> bytes(buffer_.get(), std::exchange(waiting_, 0));
-  if (stream_) return write_all(stream_.fd(), bytes);
+  if (stream_) return write_all(stream_.fd(), bytes, *cancel_);
   File& file = file_->file();
   if (at_ + bytes.size() > file.size()) SNAP_TRY(file.resize(at_ + kStep));
   SNAP_TRY(file.write_at(at_, bytes));
@@ -66,4 +65,4 @@ Result<void> ByteOutput::commit(bool durable) {
   return file != nullptr ? file_->commit(durable) : Result<void>();
 }
 
-}  // namespace snaptool::cli
+}  // namespace snaptool::access

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/report_merge.h"
+
+#include <fmt/format.h>
+
+#include "cli/json.h"
+#include "cli/operands.h"
+#include "cli/stdio.h"
+
+namespace snaptool::cli {
+namespace {
+
+// The stores below the one that is merged: what it is merged into.
+access::ImageSpec origin_of(const access::ImageSpec& spec) {
+  return {spec.base, {spec.stores.begin(), spec.stores.end() - 1}, {}};
+}
+
+// What --salvage left.
+std::string unreadable_text(const Merge& merge, const access::ImageSpec& spec) {
+  constexpr size_t kShown = 20;
+  std::string text = fmt::format("unreadable in '{}':\n", spec.stores.back().name());
+  size_t shown = 0;
+  for (const auto& [entry, cause] : merge.unreadable()) {
+    if (shown++ == kShown) break;
+    text += fmt::format("  COW chunk {}, for origin chunk {}: {}\n", entry.new_chunk,
+                        entry.old_chunk, cause);
+  }
+  if (merge.unreadable_count() > kShown) {
+    text += fmt::format("  and {} more (--output=json lists up to {})\n",
+                        merge.unreadable_count() - kShown, Merge::kUnreadableKept);
+  }
+  return text;
+}
+
+// What LVM does not know yet; nothing when it has nothing to do with it.
+std::string lvm_note(const access::ImageSpec& spec) {
+  const access::Part* const volume = spec.stores.back().volume();
+  if (volume == nullptr || !volume->own_bytes) return {};
+  return fmt::format(
+      "LVM still has the snapshot '{0}', which now shows no more than its origin: 'lvremove {0}'\n"
+      "drops it (if LVM was merging it, it finishes by itself at the next activation)\n",
+      volume->group + "/" + volume->volume);
+}
+
+Json merge_json(const ops::MergeRequest& request, const ops::MergeJob& job) {
+  const Merge& merge = job.merge();
+  Json json = {{"format_version", 1},
+               {"origin", access::name_of(origin_of(request.image))},
+               {"cow", request.image.stores.back().name()},
+               {"dry_run", request.dry_run},
+               {"exceptions", job.exceptions()},
+               {"runs", merge.report().runs},
+               {"bytes", merge.bytes_to_copy()}};
+  if (merge.unreadable_count() == 0) return json;
+  json["unreadable_count"] = merge.unreadable_count();
+  json["kept_exceptions"] = merge.kept_exceptions();
+  json["unreadable"] = Json::array();
+  for (const auto& [entry, cause] : merge.unreadable()) {
+    json["unreadable"].push_back(
+        {{"old_chunk", entry.old_chunk}, {"new_chunk", entry.new_chunk}, {"cause", cause}});
+  }
+  return json;
+}
+
+std::string undo_text(const Invocation& invocation, const ops::MergeRequest& request,
+                      const ops::MergeJob& job) {
+  if (!request.undo_file) return {};
+  return fmt::format(
+      "'snaptool undo{}{}{} {} {} {}' {}\n", invocation.has("force") ? " --force" : "",
+      invocation.has("format") ? " -f raw" : "", given_again(invocation, "sibling"),
+      shell_quoted(*request.undo_file), operand_for(origin_of(request.image)),
+      operand_for(request.image.stores.back()),
+      job.undo_was_empty() ? "takes back what this command merged; the undo file was empty, and "
+                             "what another merged before is not in it"
+                           : "brings both back");
+}
+
+}  // namespace
+
+Result<void> report_merge(const Invocation& invocation, const ops::MergeRequest& request,
+                          const ops::MergeJob& job) {
+  if (invocation.json()) return invocation.report(merge_json(request, job).text());
+  const Merge& merge = job.merge();
+  const std::string cow = request.image.stores.back().name();
+  if (job.exceptions() == 0) {
+    return invocation.report(fmt::format("'{}' is empty: nothing to merge\n", cow));
+  }
+  if (merge.unreadable_count() > 0) {
+    return invocation.report(unreadable_text(merge, request.image));
+  }
+  std::string text = fmt::format("{} {} exceptions ({}, {} runs) of '{}' into '{}'\n",
+                                 request.dry_run ? "would merge" : "merged", job.exceptions(),
+                                 format_size(merge.bytes_to_copy()), merge.report().runs, cow,
+                                 access::name_of(origin_of(request.image)));
+  text += request.dry_run
+              ? "The origin would become what the snapshot shows. If the snapshot was written to,\n"
+                "that commits these writes; if the origin was written to after the snapshot was\n"
+                "made, it rolls the origin back. The store does not say which. Nothing was "
+                "written.\n"
+              : undo_text(invocation, request, job) + lvm_note(request.image);
+  return invocation.report(text);
+}
+
+std::string resume_merge(const Invocation& invocation, const ops::MergeRequest& request) {
+  std::string command = "snaptool merge";
+  for (const char* flag : {"verify", "salvage", "force", "accept-duplicates"}) {
+    if (invocation.has(flag)) command += fmt::format(" --{}", flag);
+  }
+  if (const auto format = invocation.value("format")) command += " -f " + *format;
+  if (request.undo_file) command += " --undo " + shell_quoted(*request.undo_file);
+  command += given_again(invocation, "sibling");
+  if (const auto rate = invocation.value("rate-limit")) command += " -r " + *rate;
+  return fmt::format("{} {} {}", command, operand_for(origin_of(request.image)),
+                     operand_for(request.image.stores.back()));
+}
+
+}  // namespace snaptool::cli

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "cli/invocation.h"
+#include "libsnap/ops/merge.h"
+
+namespace snaptool::cli {
+
+// What a merge prints.
+
+// What it did, or with `dry_run` would do.
+Result<void> report_merge(const Invocation& invocation, const ops::MergeRequest& request,
+                          const ops::MergeJob& job);
+// The command that goes on where this one stopped.
+std::string resume_merge(const Invocation& invocation, const ops::MergeRequest& request);
+
+}  // namespace snaptool::cli

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libsnap/ops/apply.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "libsnap/access/stream.h"
+#include "libsnap/base/io_bytes.h"
+#include "libsnap/copy/copy_image.h"
+#include "libsnap/diff/content_hash.h"
+#include "libsnap/ops/room.h"
+
+namespace snaptool::ops {
+namespace {
+
+using access::Context;
+using access::Phase;
+
+// Removes a file that nobody needs any more. Errors: those of the flush of its folder.
+Result<void> drop_file(const std::string& path) {
+  if (path.empty() || ::unlink(path.c_str()) != 0) return {};
+  return flush_folder_of(path);
+}
+
+std::string hex_of(std::span<const std::byte> bytes) {
+  std::string hex;
+  for (const std::byte b : bytes) hex += fmt::format("{:02x}", static_cast<unsigned>(b));
+  return hex;
+}
+
+Error not_the_base(const std::string& image, const std::string& diff) {
+  return {ErrorCode::kWrongBase,
+          fmt::format("'{}' is not the base of '{}': its content is another", image, diff)};
+}
+
+// Before anything is written: all of the base must be the first diff's, and what becomes of it,
+// what the last one names.
+Result<Known> verify_whole(const Context& context, Apply& apply, Image* base, bool resizable,
+                           const ChainCheck& checked, const OpenDiffs& diffs) {
+  const ChangeEnd& first = checked.ends.front();
+  const ChangeEnd& last = checked.ends.back();
+  const bool full = apply.shape().full;
+  if (!full && !first.base_sum && !first.base_content) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' does not say what its base is, as a whole: it was exported of "
+                             "a view, or of its changes, and not of whole images",
+                             diffs.name(0)))
+        .with_remedy(Remedy::kExportWhole);
+  }
+  const Phase phase(context, "verifying",
+                    std::max(apply.shape().base_size, apply.shape().final_size()));
+  const bool with_sums = first.base_sum || last.target_sum;
+  SNAP_ASSIGN(const WholeSums sums, apply.whole_sums(base, resizable, with_sums, phase.job()));
+  const bool right_base =
+      full || ((!first.base_sum || *first.base_sum == sums.base_sum) &&
+               (!first.base_content || *first.base_content == sums.base_content));
+  if (!right_base) return not_the_base(base->name(), diffs.name(0));
+  if ((last.target_sum && *last.target_sum != sums.target_sum) ||
+      (last.target_content && *last.target_content != sums.target_content)) {
+    return Error(ErrorCode::kWrongBase,
+                 fmt::format("'{}' does not have all that changed up to the image that it names: "
+                             "applied, it would make another one",
+                             diffs.name(diffs.count() - 1)));
+  }
+  return Known::kAll;
+}
+
+// When the changes are there: the image must be what the last diff names.
+Result<Known> verify_result(const Context& context, Image& image, uint64_t size,
+                            const ChainCheck& checked, const OpenDiffs& diffs) {
+  const ChangeEnd& last = checked.ends.back();
+  if (!last.target_sum && !last.target_content) return Known::kChanges;
+  const Phase phase(context, "verifying", size);
+  bool right = image.size() >= size;
+  if (right && last.target_sum) {
+    SNAP_ASSIGN(const auto sums, hash_range(image, 0, size, {HashAlgorithm::kSha256}, phase.job()));
+    right = sums.front() == hex_of(*last.target_sum);
+  } else if (right && image.size() == size) {
+    SNAP_ASSIGN(const ContentId content, content_id_of(image, phase.job()));
+    right = content == *last.target_content;
+  }
+  if (right) return Known::kAll;
+  return Error(ErrorCode::kWrongBase,
+               fmt::format("'{}' has all changes of '{}', but other content elsewhere: it is not "
+                           "the image that this leads to",
+                           image.name(), diffs.name(diffs.count() - 1)));
+}
+
+void warn_of_unchecked(const Context& context, const Apply& apply, const OpenDiffs& diffs) {
+  if (apply.shape().has_old_sums) return;
+  context.notices.warn(fmt::format(
+      "'{}' has no sums: whether the image is its base cannot be checked", diffs.name(0)));
+}
+
+// The beginning of the base into the new file: as a clone where the file system can.
+Result<void> copy_base(const Context& context, access::OpenImage& base, uint64_t length,
+                       OutputFile& output) {
+  if (base.layers.size() == 1) {
+    SNAP_ASSIGN(const bool cloned, output.clone(*base.files.front(), length));
+    if (cloned) {
+      context.notices.say("the base is cloned: both files share its blocks");
+      return {};
+    }
+  }
+  context.notices.say("the base is copied: it cannot be cloned to there");
+  const Phase phase(context, "copying the base", length);
+  return copy_image(base.image(), 0, length, output.file(), output.starts_zeroed(), phase.job());
+}
+
+}  // namespace
+
+Spool::~Spool() {
+  if (!needed_) (void)drop_file(path_);  // left over, it would only be in the way
+}
+
+// So all of it is checked before anything is written, a line that is cut changes nothing, and what
+// is applied can be applied again after a crash.
+Result<void> Spool::receive(access::Door& door, DataSource& stream, const std::string& path) {
+  if (::access(path.c_str(), F_OK) == 0) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is there already: if an apply was interrupted, give it as the "
+                             "diff instead of the stream; else remove it, or name another",
+                             path))
+        .with_remedy(Remedy::kNameSpool);
+  }
+  SNAP_ASSIGN(const auto output, door.make_file(path, 0));
+  output->keep_private();
+  const Phase phase(door.context(), "receiving");
+  IoBytes buffer(kIoPiece);
+  uint64_t at = 0;
+  while (true) {
+    SNAP_ASSIGN(const uint64_t size, stream.read(buffer));
+    if (size == 0) break;
+    SNAP_TRY(output->file().resize(at + size));
+    SNAP_TRY(output->file().write_at(at, std::span(buffer).first(size)));
+    at += size;
+    phase.job().progress.add(size);
+  }
+  SNAP_TRY(output->commit());
+  path_ = path;
+  return {};
+}
+
+Result<void> OpenDiffs::open(access::Door& door, const DiffSet& diffs) {
+  for (const std::string& path : diffs.paths) {
+    if (path != "-") {
+      SNAP_ASSIGN(auto file, access::ChangeFile::open(door.opener(), path));
+      files_.push_back(std::move(file));
+      continue;
+    }
+    if (spool_.is_used()) {
+      return Error(ErrorCode::kInvalidArgument,
+                   fmt::format("{} can be only one of the diffs", diffs.stream->name()));
+    }
+    SNAP_TRY(spool_.receive(door, *diffs.stream, diffs.spool));
+    SNAP_ASSIGN(auto file,
+                access::ChangeFile::open(door.opener(), diffs.spool, diffs.stream->name()));
+    files_.push_back(std::move(file));
+  }
+  return {};
+}
+
+Result<Apply> OpenDiffs::apply(uint64_t image_size, Linking linking) const {
+  SNAP_ASSIGN(Chain chain, Chain::open(access::links_of(files_), image_size, linking));
+  return Apply(std::move(chain));
+}
+
+std::vector<std::string> OpenDiffs::paths() const {
+  std::vector<std::string> paths;
+  for (const auto& changes : files_) paths.push_back(changes->file().name());
+  return paths;
+}
+
+Result<Sha256::Digest> OpenDiffs::fingerprint() const {
+  constexpr uint64_t kEnds = 4096;
+  Sha256 sum;
+  for (const auto& changes : files_) {
+    File& file = changes->file();
+    const uint64_t size = file.size();
+    std::vector<std::byte> bytes(std::min(size, kEnds));
+    const std::string text = fmt::format("{}\n", size);
+    sum.update(std::as_bytes(std::span(text)));
+    for (const uint64_t at : {uint64_t{0}, size - bytes.size()}) {
+      SNAP_TRY(file.read_at(at, bytes));
+      sum.update(bytes);
+    }
+  }
+  return sum.finish_digest();
+}
+
+Result<void> OpenDiffs::flush() const {
+  for (const auto& changes : files_) {
+    SNAP_TRY(changes->file().flush());
+    SNAP_TRY(flush_folder_of(changes->file().name()));
+  }
+  return {};
+}
+
+Result<std::unique_ptr<ApplyJob>> ApplyJob::prepare(const Context& context,
+                                                    const ApplyRequest& request,
+                                                    const access::ImageSpec& image,
+                                                    const std::optional<std::string>& journal) {
+  std::unique_ptr<ApplyJob> job(new ApplyJob(context, request));
+  SNAP_TRY(job->open(image, journal));
+  SNAP_TRY(job->find_journal());
+  SNAP_TRY(job->check());
+  return job;
+}
+
+Result<void> ApplyJob::open(const access::ImageSpec& image,
+                            const std::optional<std::string>& journal) {
+  SnapshotOptions lower;
+  lower.kind = StoreKind::kPersistentOverflow;
+  SNAP_ASSIGN(disk_, door_.open_disk(image, {}, lower));
+  const bool is_file = disk_.top.is_file();
+  resizable_ = is_file && disk_.snapshot() == nullptr;
+  const std::string beside = is_file ? disk_.top.spec().path() : "";
+  journal_path_ = journal.value_or(is_file ? access::apply_journal_of(beside) : "");
+  if (journal_path_.empty()) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is no whole file: where is the journal to be kept while the "
+                             "diff is applied?",
+                             access::name_of(image)))
+        .with_remedy(Remedy::kNameJournal);
+  }
+  DiffSet diffs = request_.diffs;
+  if (diffs.spool.empty() && is_file) diffs.spool = beside + ".snaptool-spool";
+  if (diffs.spool.empty() && diffs.stream != nullptr) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("where is {} to be kept until it is applied?", diffs.stream->name()))
+        .with_remedy(Remedy::kNameSpool);
+  }
+  return diffs_.open(door_, diffs);
+}
+
+// The journal of an apply that did not finish, or nothing.
+Result<void> ApplyJob::find_journal() {
+  SNAP_ASSIGN(journal_file_, door_.find_notes(journal_path_, "the journal"));
+  if (journal_file_ == nullptr) return {};
+  SNAP_ASSIGN(journal_, ApplyJournal::open(*journal_file_));
+  resumes_ = journal_.has_value();
+  return {};
+}
+
+Result<void> ApplyJob::check() {
+  File& file = disk_.file();
+  // Interrupted, the file may have another size already.
+  const uint64_t size = journal_ ? journal_->identity().base_size : file.size();
+  SNAP_ASSIGN(apply_, diffs_.apply(size, request_.diffs.linking));
+  if (apply_->shape().full) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is a full diff, which would replace '{}'", diffs_.name(0),
+                             file.name()))
+        .with_remedy(Remedy::kNameOutput);
+  }
+  warn_of_unchecked(context_, *apply_, diffs_);
+  SNAP_ASSIGN(identity_.chain, diffs_.fingerprint());
+  identity_.base_size = apply_->shape().base_size;
+  identity_.final_size = apply_->shape().final_size();
+  if (journal_ && !(journal_->identity() == identity_)) {
+    return Error(ErrorCode::kWrongBase,
+                 fmt::format("'{}' is the journal of another apply, which was interrupted: finish "
+                             "that one first, with its diffs",
+                             journal_path_));
+  }
+  std::optional<ApplyProgress> done;
+  if (journal_) done = journal_->progress();
+  // Threads take turns with a view.
+  RawImage image(file, file.size());
+  RoomCounter room(disk_.snapshot(), file);
+  {
+    const Phase phase(context_, "checking");
+    const auto count = [&](uint64_t offset, uint64_t length, ChangeKind kind) {
+      const bool takes_none = disk_.snapshot() == nullptr && kind != ChangeKind::kData;
+      return takes_none ? Result<void>() : room.add(offset, length);
+    };
+    SNAP_ASSIGN(checked_, apply_->check(&image, resizable_, done, phase.job(), count));
+  }
+  result_.bytes = checked_.bytes;
+  result_.child_id = checked_.ends.back().child_id;
+  result_.nothing_to_do =
+      checked_.is_applied() && (!resizable_ || file.size() == apply_->shape().final_size());
+  if (result_.nothing_to_do || resumes_) return {};
+  if (request_.verify_base) {
+    SNAP_ASSIGN(result_.known,
+                verify_whole(context_, *apply_, &image, resizable_, checked_, diffs_));
+  }
+  return room.check("the diff", context_.policy.force);
+}
+
+// Only an image that is really to be written to gets one.
+Result<void> ApplyJob::make_journal() {
+  if (journal_) return {};
+  if (journal_file_ == nullptr) {
+    SNAP_ASSIGN(journal_file_, door_.make_notes(journal_path_));
+  }
+  SNAP_ASSIGN(journal_, ApplyJournal::create(*journal_file_, identity_));
+  return {};
+}
+
+Result<void> ApplyJob::write() {
+  const ApplyTarget target{&disk_.file(), resizable_, false};
+  SNAP_TRY(diffs_.flush());
+  SNAP_TRY(make_journal());
+  if (auto grown = apply_->grow(target, checked_, &*journal_); !grown) {
+    // It is as it was.
+    if (!resumes_) SNAP_TRY(drop_file(journal_path_));
+    half_done_ = resumes_;
+    return grown;
+  }
+  diffs_.spool().keep(true);
+  half_done_ = true;
+  const Phase phase(context_, "applying", checked_.bytes);
+  return apply_->write(target, checked_, &*journal_, phase.job());
+}
+
+Result<ApplyResult> ApplyJob::run() {
+  // What was found to be there may be in the page cache only.
+  SNAP_TRY(result_.nothing_to_do ? disk_.file().flush() : write());
+  if (journal_file_ != nullptr) SNAP_TRY(drop_file(journal_path_));
+  diffs_.spool().keep(false);
+  half_done_ = false;
+  if (request_.verify_base && result_.known == Known::kChanges) {
+    RawImage after(disk_.file(), disk_.file().size());
+    SNAP_ASSIGN(result_.known,
+                verify_result(context_, after, apply_->shape().final_size(), checked_, diffs_));
+  }
+  return result_;
+}
+
+Result<ApplyResult> apply_to_new(const Context& context, const ApplyRequest& request,
+                                 const std::optional<access::ImageSpec>& image,
+                                 const std::string& path) {
+  access::Door door(context, access::operations::kOutput);
+  access::OpenImage base;
+  if (image) {
+    SNAP_ASSIGN(base, open_image(door.opener(), *image));
+  }
+  SNAP_ASSIGN(const auto stream, access::StreamTarget::open(
+                                     path, access::StreamTarget::Content::kText, context.cancel));
+  if (stream) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' is a pipe or terminal: an image is written to a file", path));
+  }
+  DiffSet set = request.diffs;
+  if (set.spool.empty()) set.spool = path + ".snaptool-spool";
+  OpenDiffs diffs;
+  SNAP_TRY(diffs.open(door, set));
+  Image* const old = image ? &base.image() : nullptr;
+  SNAP_ASSIGN(Apply apply, diffs.apply(old != nullptr ? old->size() : 0, set.linking));
+  if (old == nullptr && !apply.shape().full) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is not a full diff: name the image that it is for, after it",
+                             diffs.name(0)));
+  }
+  if (old != nullptr) warn_of_unchecked(context, apply, diffs);
+  SNAP_ASSIGN(const auto output, door.make_file(path, apply.shape().final_size()));
+  const bool fresh = output->starts_zeroed();
+  ChainCheck checked;
+  {
+    const Phase phase(context, "checking");
+    SNAP_ASSIGN(checked, apply.check(old, fresh, std::nullopt, phase.job()));
+  }
+  ApplyResult result{checked.bytes, false, checked.ends.back().child_id,
+                     apply.shape().full ? Known::kAll : Known::kChanges};
+  if (request.verify_base) {
+    SNAP_ASSIGN(result.known, verify_whole(context, apply, old, fresh, checked, diffs));
+  }
+  if (old != nullptr) SNAP_TRY(copy_base(context, base, apply.shape().kept_size(), *output));
+  {
+    const Phase phase(context, "applying", checked.bytes);
+    SNAP_TRY(apply.write({&output->file(), fresh, fresh}, checked, nullptr, phase.job()));
+  }
+  SNAP_TRY(output->commit());
+  return result;
+}
+
+}  // namespace snaptool::ops

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libsnap/ops/merge.h"
+
+#include <fmt/format.h>
+
+#include "libsnap/base/check.h"
+#include "libsnap/base/sha256.h"
+#include "libsnap/copy/copy_image.h"
+#include "libsnap/ops/check_equal.h"
+#include "libsnap/ops/room.h"
+#include "libsnap/snap/identity.h"
+#include "libsnap/snap/snapshot_image.h"
+
+namespace snaptool::ops {
+namespace {
+
+using access::Context;
+
+// What names itself on the origin must not have another name in the view: then the store belongs to
+// another origin.
+Result<void> check_identities(const Context& context, File& origin, File& cow, bool salvage) {
+  const auto compared = contradictions_of(origin, cow, context.cancel);
+  if (!compared) {
+    if (!salvage || compared.error().code() != ErrorCode::kIo) return compared.error();
+    context.notices.warn(fmt::format("the view's UUIDs are not compared with the origin's: {}",
+                                     compared.error().describe()));
+    return {};
+  }
+  if (compared->empty()) return {};
+  if (context.policy.force) {
+    context.notices.warn(compared->front());
+    return {};
+  }
+  return Error(ErrorCode::kWrongBase,
+               fmt::format("{}: '{}' may be a snapshot of another disk; nothing was written",
+                           compared->front(), cow.name()))
+      .with_remedy(Remedy::kForce);
+}
+
+// The sum of the view must be the one that was expected.
+Result<void> check_sum(const Context& context, Image& view, const std::string& expected) {
+  Sha256 hash;
+  {
+    const access::Phase phase(context, "hashing", view.size());
+    const auto update = [&](std::span<const std::byte> bytes) -> Result<void> {
+      hash.update(bytes);
+      return {};
+    };
+    SNAP_TRY(stream_image(view, 0, view.size(), update, phase.job()));
+  }
+  const std::string sum = hash.finish();
+  if (sum != expected) {
+    return Error(
+        ErrorCode::kWrongBase,
+        fmt::format("the view's SHA-256 is {}, not the expected {}: nothing was written (is it the "
+                    "right origin?)",
+                    sum, expected));
+  }
+  context.notices.say("the view has the expected SHA-256");
+  return {};
+}
+
+MergeOptions options_of(const Context& context, const MergeRequest& request) {
+  MergeOptions options = request.options;
+  options.discard_tail = options.discard_tail || context.policy.force;
+  options.ignore_space = options.ignore_space || context.policy.force;
+  options.only_look = options.only_look || request.dry_run;
+  return options;
+}
+
+// The stores below the one that is merged: what it is merged into.
+access::ImageSpec origin_of(const access::ImageSpec& image) {
+  return {image.base, {image.stores.begin(), image.stores.end() - 1}, {}};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<OriginMerge>> OriginMerge::prepare(const Context& context, Origin& origin,
+                                                          File& file, File& cow,
+                                                          const Options& options) {
+  std::unique_ptr<OriginMerge> merge(new OriginMerge(origin, cow));
+  Progress unseen;
+  SNAP_ASSIGN(merge->merge_,
+              Merge::begin(file, cow, options.merge, {unseen, context.cancel, context.jobs}));
+  SNAP_TRY(check_room_for_merge(origin, !options.may_invalidate, cow, context.cancel));
+  SNAP_TRY(check_identities(context, file, cow, options.merge.salvage));
+  return merge;
+}
+
+Result<void> OriginMerge::keep_for_siblings(const Cancel& cancel) {
+  if (origin_.snapshots().empty()) return {};
+  SNAP_ASSIGN(PersistentStore store, PersistentStore::open(cow_));
+  if (store.state() == StoreState::kNone) return {};
+  SNAP_TRY(store.read_metadata(cancel));
+  SNAP_TRY(origin_.copy_out_for_merge(store, cancel));
+  for (Snapshot* const sibling : origin_.snapshots()) SNAP_TRY(sibling->flush());
+  return {};
+}
+
+Result<void> OriginMerge::run(const Context& context) {
+  if (auto kept = keep_for_siblings(context.cancel); !kept) {
+    return std::move(kept).error().with_context("keeping what siblings show");
+  }
+  const access::Phase phase(context, "merging", merge_->bytes_to_copy());
+  return merge_->run(phase.job());
+}
+
+MergeJob::MergeJob(const Context& context, Access access)
+    : context_(context), door_(context, access::operations::kMerge, access) {}
+
+bool MergeJob::is_new() const { return merge_->merge().report().count(DefectCode::kNoStore) > 0; }
+
+Result<void> MergeJob::open(const MergeRequest& request) {
+  std::vector<access::FileSpec> cows = {request.image.stores.back()};
+  cows.insert(cows.end(), request.siblings.begin(), request.siblings.end());
+  SnapshotOptions snapshot;
+  snapshot.discard_tail = context_.policy.force;
+  SnapshotOptions lower = snapshot;
+  lower.kind = StoreKind::kPersistentOverflow;
+  SNAP_ASSIGN(disk_, door_.open_disk(origin_of(request.image), cows, lower));
+  origin_.emplace(*disk_.image);
+  for (size_t i = 1; i < disk_.cows.size(); ++i) {
+    SNAP_ASSIGN(auto sibling,
+                Snapshot::open(*disk_.image, disk_.cows[i].look(), snapshot, context_.cancel));
+    origin_->add(*sibling);
+    siblings_.push_back(std::move(sibling));
+  }
+  return {};
+}
+
+Result<void> MergeJob::check_expected(const std::string& expected) {
+  SNAP_ASSIGN(const auto view,
+              SnapshotImage::open(*disk_.image, disk_.cows.front().look(),
+                                  SnapshotImage::Damage::kChecked, context_.cancel));
+  return check_sum(context_, *view, expected);
+}
+
+Result<void> MergeJob::keep_undo(const std::string& path, bool dry_run) {
+  SNAP_ASSIGN(undo_, door_.find_notes(path, "the undo file"));
+  const bool is_new = undo_ == nullptr;
+  if (is_new) {
+    if (dry_run || exceptions() == 0) return {};
+    SNAP_ASSIGN(undo_, door_.make_notes(path));
+  } else {
+    SNAP_ASSIGN(undo_was_empty_, UndoJournal::is_blank(*undo_));
+  }
+  Progress unseen;
+  auto kept = merge_->merge().keep_undo(*undo_, {unseen, context_.cancel, context_.jobs});
+  if (!kept && is_new) std::remove(path.c_str());
+  return kept;
+}
+
+Result<std::unique_ptr<MergeJob>> MergeJob::prepare(const Context& context,
+                                                    const MergeRequest& request) {
+  if (request.image.stores.size() > 1 && request.undo_file) {
+    return Error(ErrorCode::kUnsupported, "an undo file for a merge into a view");
+  }
+  std::unique_ptr<MergeJob> job(
+      new MergeJob(context, request.dry_run ? Access::kRead : Access::kReadWrite));
+  SNAP_TRY(job->open(request));
+  OriginMerge::Options options;
+  options.merge = options_of(context, request);
+  SNAP_ASSIGN(job->merge_, OriginMerge::prepare(context, *job->origin_, job->disk_.look(),
+                                                job->disk_.cows.front().look(), options));
+  if (request.expected) SNAP_TRY(job->check_expected(*request.expected));
+  if (request.undo_file) SNAP_TRY(job->keep_undo(*request.undo_file, request.dry_run));
+  return job;
+}
+
+Result<void> MergeJob::run() {
+  SNAP_CHECK(disk_.top.writable() && disk_.cows.front().writable());
+  return merge_->run(context_);
+}
+
+Result<MergedView> prepare_view(access::Door& door, const MergeRequest& request) {
+  const Context& context = door.context();
+  MergedView merged;
+  SNAP_ASSIGN(merged.pair, open_pair(door.opener(), request.image));
+  MergeOptions options = options_of(context, request);
+  options.only_look = true;
+  options.ignore_space = true;  // the origin gets nothing
+  File& origin = *merged.pair.origin;
+  File& cow = *merged.pair.cow;
+  Progress unseen;
+  SNAP_ASSIGN(const auto merge,
+              Merge::begin(origin, cow, options, {unseen, context.cancel, context.jobs}));
+  if (merge->report().count(DefectCode::kNoStore) > 0) {
+    context.notices.warn(
+        fmt::format("'{}' is all zeros, a new store: is it the right file?", cow.name()));
+  }
+  SNAP_TRY(check_identities(context, origin, cow, false));
+  merged.base = std::make_unique<RawImage>(origin, origin.size());
+  SNAP_ASSIGN(merged.view, SnapshotImage::open(*merged.base, cow, SnapshotImage::Damage::kChecked,
+                                               context.cancel));
+  if (request.expected) SNAP_TRY(check_sum(context, *merged.view, *request.expected));
+  return merged;
+}
+
+Result<void> write_view(access::Door& door, MergedView& merged, const MergeRequest& request,
+                        const std::string& path) {
+  const Context& context = door.context();
+  File& origin = *merged.pair.origin;
+  Image& view = *merged.view;
+  SNAP_ASSIGN(const auto output, door.make_file(path, origin.size()));
+  {
+    const access::Phase phase(context, "merging", view.size());
+    SNAP_TRY(
+        copy_image(view, 0, view.size(), output->file(), output->starts_zeroed(), phase.job()));
+    std::vector<std::byte> rest(merged.tail());
+    SNAP_TRY(origin.read_at(view.size(), rest));
+    SNAP_TRY(output->file().write_at(view.size(), rest));
+  }
+  if (request.options.verify) {
+    RawImage made(output->file(), view.size());
+    SNAP_TRY(check_equal(context, view, made, "the new file", "the view"));
+  }
+  return output->commit();
+}
+
+Result<void> stream_view(access::Door& door, MergedView& merged, const ByteSink& sink) {
+  const access::Phase phase(door.context(), "merging", merged.view->size());
+  SNAP_TRY(stream_image(*merged.view, 0, merged.view->size(), sink, phase.job()));
+  return stream_image(*merged.base, merged.view->size(), merged.tail(), sink, phase.job());
+}
+
+}  // namespace snaptool::ops

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libsnap/ops/store.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "libsnap/base/arithmetic.h"
+#include "libsnap/snap/create.h"
+#include "libsnap/snap/persistent_store.h"
+#include "libsnap/snap/restore.h"
+
+namespace snaptool::ops {
+namespace {
+
+using access::Context;
+
+constexpr std::string_view kLiteral = "file:";
+
+bool is_literal(const std::string& name) { return name.rfind(kLiteral, 0) == 0; }
+
+// What a file that is there holds must not be somebody's content.
+Result<void> check_has_no_content(const Context& context, File& cow) {
+  if (context.policy.force) return {};
+  SNAP_ASSIGN(const bool is_store, access::looks_like_store(cow));
+  std::vector<std::byte> head(std::min(cow.size(), kMiB));
+  SNAP_TRY(cow.read_at(0, head));
+  const bool is_empty =
+      std::all_of(head.begin(), head.end(), [](std::byte byte) { return byte == std::byte{0}; });
+  if (is_empty) return {};
+  return Error(ErrorCode::kInvalidArgument,
+               fmt::format("'{}' {}: is it the right file?", cow.name(),
+                           is_store ? "is a dm-snapshot store already" : "has content"))
+      .with_remedy(Remedy::kForce);
+}
+
+// A store that is to be made.
+struct Plan {
+  Layout layout;
+  uint64_t origin_chunks;
+  uint64_t enough;  // bytes: room for the whole origin
+  std::optional<uint64_t> size;
+};
+
+Result<Plan> plan_store(uint64_t origin_size, uint64_t chunk_bytes,
+                        const std::optional<StoreSize>& size) {
+  Plan plan{Layout(chunk_bytes / kSectorSize), div_round_up(origin_size, chunk_bytes), 0, {}};
+  SNAP_ASSIGN(plan.enough, store_size_for(plan.layout, plan.origin_chunks));
+  if (size) {
+    const uint64_t percent = size->percent_of_origin;
+    plan.size = percent == 0 ? size->bytes
+                             : origin_size / 100 * percent + origin_size % 100 * percent / 100;
+  }
+  return plan;
+}
+
+Error too_small(const Plan& plan, const std::string& path, uint64_t size) {
+  return {ErrorCode::kNoSpace,
+          fmt::format("'{}' with {} bytes holds no store with chunks of {}: it needs {} at "
+                      "least, and {} for all of the origin",
+                      path, size, format_size(plan.layout.chunk_bytes()),
+                      3 * plan.layout.chunk_bytes(), plan.enough)};
+}
+
+// How many exceptions a store of that size takes.
+uint64_t capacity_of(const Plan& plan, uint64_t size) {
+  const uint64_t stride = plan.layout.exceptions_per_area() + 1;
+  const uint64_t chunks = usable_store_size(plan.layout, size) / plan.layout.chunk_bytes();
+  return chunks - kNumSnapshotHdrChunks - div_round_up(chunks - kNumSnapshotHdrChunks, stride);
+}
+
+// Makes a store of what is there. Returns its size.
+Result<uint64_t> make_in_place(const Context& context, const access::Target& target,
+                               const Plan& plan) {
+  File& cow = target.file();
+  const std::string path = target.spec().name();
+  SNAP_TRY(check_has_no_content(context, cow));
+  uint64_t size = cow.size();
+  if (cow.kind() != FileKind::kRegular) {
+    if (plan.size && *plan.size != size) {
+      return Error(
+          ErrorCode::kInvalidArgument,
+          fmt::format("'{}' is a {} of {} bytes, all of which the kernel uses: its size "
+                      "cannot be another",
+                      path, cow.kind() == FileKind::kBlockDevice ? "block device" : "part", size));
+    }
+  } else if (plan.size || size == 0) {
+    size = plan.size ? usable_store_size(plan.layout, *plan.size) : plan.enough;
+  }
+  if (size < 3 * plan.layout.chunk_bytes()) return too_small(plan, path, size);
+  if (usable_store_size(plan.layout, size) + plan.layout.chunk_bytes() <= size) {
+    context.notices.warn(
+        fmt::format("the last chunk of '{}' would fill an area that none can follow: the kernel "
+                    "invalidates the snapshot when it gets there, although it fitted",
+                    path));
+  }
+  if (size != cow.size()) SNAP_TRY(cow.resize(size));
+  SNAP_TRY(create_store(cow, plan.layout));
+  if (target.spec().is_whole_file()) SNAP_TRY(flush_folder_of(path));
+  return size;
+}
+
+Result<uint64_t> make_new(access::Door& door, const std::string& path, const Plan& plan) {
+  const uint64_t size = plan.size ? usable_store_size(plan.layout, *plan.size) : plan.enough;
+  if (size < 3 * plan.layout.chunk_bytes()) return too_small(plan, path, plan.size.value_or(size));
+  SNAP_ASSIGN(const auto output, door.make_file(path, size));
+  SNAP_TRY(create_store(output->file(), plan.layout));
+  SNAP_TRY(output->commit());
+  return size;
+}
+
+Result<uint64_t> restore_from(const Context& context, DataSource& dump,
+                              const std::function<Result<RestoreTarget>(const DumpHeader&)>& to) {
+  return restore_store([&](std::span<std::byte> out) -> Result<size_t> { return dump.read(out); },
+                       dump.name(), to, context.cancel);
+}
+
+// That all of it is a dump.
+Result<void> check_dump(const Context& context, DataSource& dump) {
+  DumpVisitor nothing;
+  nothing.begin = [](const DumpHeader&) -> Result<void> { return {}; };
+  nothing.run = [&](const DumpRun&) -> Result<void> {
+    if (context.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+    return {};
+  };
+  SNAP_TRY(read_dump([&](std::span<std::byte> out) -> Result<size_t> { return dump.read(out); },
+                     dump.name(), nothing));
+  return dump.rewind();
+}
+
+// Into a file that is there, once all of the dump was found to be one.
+Result<uint64_t> restore_in_place(access::Door& door, DataSource& dump,
+                                  const access::FileSpec& spec) {
+  const Context& context = door.context();
+  if (!dump.can_rewind()) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is there already: the dump must come from a file, so that it is "
+                             "read once before anything is written",
+                             spec.name()));
+  }
+  SNAP_TRY(check_dump(context, dump));
+  SNAP_ASSIGN(const access::Target target, door.open_file(spec, {}, {}));
+  File& cow = target.file();
+  for (const Storage& storage : cow.storages()) {
+    if (storage.id == dump.id()) {
+      return Error(ErrorCode::kInvalidArgument, "the dump and the COW are one file");
+    }
+  }
+  SNAP_TRY(check_has_no_content(context, cow));
+  const auto to = [&](const DumpHeader& header) -> Result<RestoreTarget> {
+    const bool can_grow = cow.kind() == FileKind::kRegular;
+    if (cow.size() < header.cow_size && can_grow) SNAP_TRY(cow.resize(header.cow_size));
+    return RestoreTarget{&cow, false};
+  };
+  SNAP_ASSIGN(const uint64_t exceptions, restore_from(context, dump, to));
+  SNAP_TRY(cow.flush());
+  if (spec.is_whole_file()) SNAP_TRY(flush_folder_of(spec.name()));
+  return exceptions;
+}
+
+Result<uint64_t> restore_new(access::Door& door, DataSource& dump, const std::string& path) {
+  std::unique_ptr<OutputFile> output;
+  const auto to = [&](const DumpHeader& header) -> Result<RestoreTarget> {
+    SNAP_ASSIGN(output, door.make_file(path, header.cow_size));
+    return RestoreTarget{&output->file(), output->starts_zeroed()};
+  };
+  SNAP_ASSIGN(const uint64_t exceptions, restore_from(door.context(), dump, to));
+  SNAP_TRY(output->commit());
+  return exceptions;
+}
+
+}  // namespace
+
+Result<std::optional<access::FileSpec>> existing_cow(const std::string& name) {
+  const std::string path = path_of_new(name);
+  struct stat st {};
+  if (::stat(path.c_str(), &st) == 0) return std::optional(access::FileSpec(path));
+  if (is_literal(name) || access::check_output_name(path)) return std::optional<access::FileSpec>();
+  SNAP_ASSIGN(access::ImageSpec spec, access::parse_image_spec(name));
+  if (!spec.stores.empty() || !spec.view_parts.empty()) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' names a view where a COW is expected", name));
+  }
+  return std::optional(std::move(spec.base));
+}
+
+std::string path_of_new(const std::string& name) {
+  return is_literal(name) ? name.substr(kLiteral.size()) : name;
+}
+
+Result<Created> create(const Context& context, const CreateRequest& request) {
+  access::Door door(context, access::operations::kCreate);
+  SNAP_ASSIGN(const auto there, existing_cow(request.cow));
+  // Where origin and COW lie in one file, it is open once, for writing.
+  if (there && !there->is_whole_file()) door.opener().expect_writes(*there);
+  SNAP_ASSIGN(access::OpenImage origin, open_layers(door.opener(), request.origin));
+  SNAP_ASSIGN(const Plan plan,
+              plan_store(origin.image().size(), request.chunk_bytes, request.size));
+  Created created;
+  if (there) {
+    std::vector<File*> others;
+    for (const auto& file : origin.files) others.push_back(file.get());
+    SNAP_ASSIGN(const access::Target target, door.open_file(*there, request.origin.base, others));
+    SNAP_ASSIGN(created.size, make_in_place(context, target, plan));
+  } else {
+    SNAP_ASSIGN(created.size, make_new(door, path_of_new(request.cow), plan));
+  }
+  created.room_chunks = std::min(capacity_of(plan, created.size), plan.origin_chunks);
+  created.origin_chunks = plan.origin_chunks;
+  return created;
+}
+
+Result<uint64_t> measure(const Context& context, const access::ImageSpec& origin,
+                         uint64_t chunk_bytes) {
+  access::Opener opener(context);
+  SNAP_ASSIGN(access::OpenImage open, open_layers(opener, origin));
+  SNAP_ASSIGN(const Plan plan, plan_store(open.image().size(), chunk_bytes, {}));
+  return plan.enough;
+}
+
+Result<Resized> resize(const Context& context, const access::FileSpec& spec, uint64_t wanted) {
+  access::Door door(context, access::operations::kResize);
+  SNAP_ASSIGN(const access::Target target, door.open_file(spec, {}, {}));
+  File& cow = target.file();
+  SNAP_ASSIGN(const uint64_t minimum, minimum_store_size(cow, context.cancel));
+  SNAP_ASSIGN(const PersistentStore store, PersistentStore::open(cow));
+  if (wanted < minimum) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' cannot be cut to {} bytes: what it holds needs {}", spec.name(),
+                             wanted, minimum));
+  }
+  Resized resized{cow.size(), std::max(minimum, usable_store_size(store.layout(), wanted))};
+  if (resized.size != wanted) {
+    context.notices.say(
+        fmt::format("{} bytes are no more use than {}: a chunk that is not whole, or "
+                    "the last of an area that none can follow",
+                    wanted, resized.size));
+  }
+  if (resized.size != resized.before) {
+    SNAP_TRY(cow.resize(resized.size));
+    SNAP_TRY(cow.flush());
+  }
+  return resized;
+}
+
+Result<uint64_t> minimum_size(const Context& context, const access::FileSpec& spec) {
+  access::Opener opener(context);
+  SNAP_ASSIGN(const auto cow, opener.open(spec, {Access::kRead, context.policy.force_share}));
+  return minimum_store_size(*cow, context.cancel);
+}
+
+Result<uint64_t> restore(const Context& context, DataSource& dump, const std::string& cow) {
+  access::Door door(context, access::operations::kRestore);
+  SNAP_ASSIGN(const auto there, existing_cow(cow));
+  return there ? restore_in_place(door, dump, *there) : restore_new(door, dump, path_of_new(cow));
+}
+
+Result<std::unique_ptr<RepairJob>> RepairJob::prepare(const Context& context,
+                                                      const Request& request) {
+  std::unique_ptr<RepairJob> job(new RepairJob(context));
+  const access::ImageSpec& image = request.image;
+  if (image.stores.size() > 1) {
+    return Error(ErrorCode::kUnsupported, "repairing a stack of stores: repair them one by one");
+  }
+  SalvageOptions options = request.salvage;
+  const OpenOptions read{Access::kRead, context.policy.force_share};
+  if (image.stores.empty()) {
+    SNAP_ASSIGN(job->cow_, job->door_.opener().open(image.base, read));
+  } else {
+    SNAP_ASSIGN(access::OpenPair pair, open_pair(job->door_.opener(), image));
+    job->cow_ = std::move(pair.cow);
+    job->origin_ = std::move(pair.origin);
+    options.origin_size = job->origin_->size();
+  }
+  SNAP_ASSIGN(job->salvage_, Salvage::open(*job->cow_, options));
+  if (job->salvage_->invalid() && !context.policy.ignore_invalid) {
+    return Error(ErrorCode::kInvalidated,
+                 fmt::format("'{}' is marked invalid: the origin may have been written since "
+                             "without it",
+                             job->cow_->name()))
+        .with_remedy(Remedy::kIgnoreInvalid);
+  }
+  job->options_ = request.repair;
+  SNAP_ASSIGN(job->report_, plan_repair(*job->salvage_, job->options_, context.cancel));
+  return job;
+}
+
+Result<void> RepairJob::run(const std::string& path) {
+  // As large as before, so that there is as much room for more.
+  const uint64_t size = std::max(cow_->size(), report_.size);
+  SNAP_ASSIGN(const auto output, door_.make_file(path, size));
+  if (output->file().size() < report_.size) {
+    return Error(ErrorCode::kNoSpace, fmt::format("'{}' has {} bytes; the store needs {}", path,
+                                                  output->file().size(), report_.size));
+  }
+  options_.target_zeroed = output->starts_zeroed();
+  {
+    const access::Phase phase(context_, "repairing",
+                              report_.kept * salvage_->layout().chunk_bytes());
+    SNAP_ASSIGN(report_, repair_store(*salvage_, options_, report_, output->file(), phase.job()));
+  }
+  return output->commit();
+}
+
+}  // namespace snaptool::ops
