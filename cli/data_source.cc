@@ -68,6 +68,12 @@ std::optional<FileId> DataSource::id() const {
   return FileId{st.st_dev, st.st_ino};
 }
 
+unsigned DataSource::permissions() const {
+  struct stat st {};
+  // Who else could read a pipe cannot be told.
+  return fd_ >= 0 && ::fstat(fd_, &st) == 0 && S_ISREG(st.st_mode) ? st.st_mode : 0666;
+}
+
 DataSource::DataSource(DataSource&& other) noexcept
     : name_(std::move(other.name_)),
       fd_(other.fd_),

@@ -37,6 +37,7 @@ class DataSource : public ops::DataSource {
   // Which file or block device it is; nothing for a pipe or a pattern.
   std::optional<FileId> id() const override;
   // Bytes to come in all, if that is known (the length asked for, or the rest of a file).
+  unsigned permissions() const override;
   std::optional<uint64_t> length() const override { return length_; }
   // Fills `out`; returns how much of it, which is less only at the end.
   // Errors: kIo, also when it ends before the length that was asked for; kInterrupted.

@@ -39,6 +39,9 @@ class Group : public access::VolumeGroup {
     if (found.snapshot) result.snapshot = snapshot_of(*found.snapshot);
     return result;
   }
+  std::string shares_bytes_with(const std::string& volume) const override {
+    return open_.shares_bytes_with(volume);
+  }
   Result<std::shared_ptr<PartFile>> open(const std::string& volume,
                                          const std::string& shown) const override {
     return open_.open_volume(volume, shown);

@@ -141,7 +141,9 @@ Result<PhysicalVolume> read_physical_volume(File& device) {
   if (!data) return damaged(data.error().message());
   const auto areas = read_list(label, at);
   if (!areas) return damaged(areas.error().message());
+  volume.reserved.push_back({0, kLabelSectors * kSectorSize});
   for (const Area& area : *areas) {
+    volume.reserved.push_back({area.offset, area.size});
     auto text = read_area(device, area);
     if (text) {
       if (*text) volume.texts.push_back(std::move(**text));

@@ -19,6 +19,7 @@ struct PhysicalVolume {
   uint64_t device_size = 0;           // bytes, as LVM recorded it
   std::vector<std::string> texts;     // current metadata, one of each sound metadata area
   std::vector<std::string> problems;  // of metadata areas that could not be read
+  std::vector<ByteRange> reserved;    // the label's sectors and the metadata areas
 };
 
 // Whether there is a label in one of the first four sectors, sound or not. Errors: those of File.

@@ -315,6 +315,7 @@ Result<OpenVolumeGroup> OpenVolumeGroup::open(std::vector<std::shared_ptr<File>>
   }
   open.group_ = std::move(*best);
   open.devices_.resize(open.group_.pvs.size());
+  open.reserved_.resize(open.group_.pvs.size());
   for (size_t i = 0; i < devices.size(); ++i) {
     const auto entry =
         std::find_if(open.group_.pvs.begin(), open.group_.pvs.end(),
@@ -331,6 +332,7 @@ Result<OpenVolumeGroup> OpenVolumeGroup::open(std::vector<std::shared_ptr<File>>
                                devices[i]->name()));
     }
     place = devices[i];
+    open.reserved_[static_cast<size_t>(entry - open.group_.pvs.begin())] = volumes[i].reserved;
   }
   return open;
 }
@@ -343,6 +345,57 @@ std::vector<std::string> OpenVolumeGroup::doubts() const {
                                  group_.pvs[i].uuid, group_.pvs[i].device));
   }
   return doubts;
+}
+
+std::vector<ByteRange> OpenVolumeGroup::ranges_on(const LogicalVolume& lv, size_t pv) const {
+  std::vector<ByteRange> ranges;
+  const PhysicalVolumeEntry& entry = group_.pvs[pv];
+  for (const Segment& segment : lv.segments) {
+    if (segment.areas.empty()) continue;
+    const uint64_t extents = segment.extent_count / segment.areas.size();
+    for (const Segment::Area& area : segment.areas) {
+      // What does not lie within its PV is refused when it is opened.
+      if (area.name != entry.key || area.extent > entry.pe_count) continue;
+      const auto start = checked_mul(entry.pe_start, kSectorSize);
+      const auto offset = checked_mul(area.extent, group_.extent_bytes);
+      const auto length = checked_mul(extents, group_.extent_bytes);
+      const auto begin = start && offset ? checked_add(*start, *offset) : std::nullopt;
+      if (begin && length && checked_add(*begin, *length)) ranges.push_back({*begin, *length});
+    }
+  }
+  return ranges;
+}
+
+std::string OpenVolumeGroup::shares_bytes_with(const std::string& name) const {
+  const LogicalVolume* const lv = group_.find(name);
+  if (lv == nullptr) return {};
+  for (size_t pv = 0; pv < group_.pvs.size(); ++pv) {
+    std::vector<ByteRange> own = ranges_on(*lv, pv);
+    std::sort(own.begin(), own.end(),
+              [](const ByteRange& a, const ByteRange& b) { return a.offset < b.offset; });
+    const auto overlaps = [&](const ByteRange& other) {
+      // The last that begins before the other ends: what lies before it may be longer, but then it
+      // shares bytes with this LV itself.
+      const auto after = std::partition_point(own.begin(), own.end(), [&](const ByteRange& range) {
+        return range.offset < other.offset + other.length;
+      });
+      return after != own.begin() && (after - 1)->offset + (after - 1)->length > other.offset;
+    };
+    for (size_t i = 1; i < own.size(); ++i) {
+      if (own[i - 1].offset + own[i - 1].length > own[i].offset) return "itself";
+    }
+    if (std::any_of(reserved_[pv].begin(), reserved_[pv].end(), overlaps)) {
+      return fmt::format("the metadata of volume group '{}'", group_.name);
+    }
+    for (const LogicalVolume& other : group_.lvs) {
+      if (&other == lv) continue;
+      const auto ranges = ranges_on(other, pv);
+      if (std::any_of(ranges.begin(), ranges.end(), overlaps)) {
+        return fmt::format("'{}/{}'", group_.name, other.name);
+      }
+    }
+  }
+  return {};
 }
 
 Result<PartSegment::Leg> OpenVolumeGroup::open_area(const LogicalVolume& lv, const Segment& segment,

@@ -93,6 +93,9 @@ class OpenVolumeGroup {
   // Why the metadata may not be the latest, which then describe other extents: the warnings, and
   // PVs that are not at hand. Empty: they are.
   std::vector<std::string> doubts() const;
+  // With whom an LV shares bytes, against LVM's rules: "'vg0/other'", or the metadata. Empty: with
+  // none. Only PVs that are at hand are looked at.
+  std::string shares_bytes_with(const std::string& name) const;
   // The extents of an LV, as a file that is called `shown`. Errors: kUnsupported for segments that
   // are neither linear, striped nor zero, or do not lie in PVs, naming the type; kNotFound where a
   // PV is not at hand; kCorruption where extents lie outside their PV.
@@ -100,11 +103,14 @@ class OpenVolumeGroup {
                                                 const std::string& shown) const;
 
  private:
+  // Where an LV lies, on PV number `pv`.
+  std::vector<ByteRange> ranges_on(const LogicalVolume& lv, size_t pv) const;
   Result<PartSegment::Leg> open_area(const LogicalVolume& lv, const Segment& segment,
                                      size_t index) const;
 
   VolumeGroup group_;
   std::vector<std::shared_ptr<File>> devices_;  // one for each of group_.pvs; nullptr: not at hand
+  std::vector<std::vector<ByteRange>> reserved_;  // of each device that is at hand
   std::vector<std::string> warnings_;
 };
 

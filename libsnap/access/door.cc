@@ -29,8 +29,6 @@ std::vector<File*> Disk::files() const {
   return all;
 }
 
-std::string apply_journal_of(const std::string& path) { return path + ".snaptool-journal"; }
-
 OpenOptions Door::options() const {
   return {access_, access_ == Access::kRead && context_.policy.force_share};
 }
@@ -169,6 +167,7 @@ Result<std::shared_ptr<File>> Door::find_notes(const std::string& path, std::str
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is an input: it cannot be {}; name another", path, what));
   }
+  SNAP_TRY(check_not_printed_to(context_, **there));
   if ((*there)->kind() == FileKind::kBlockDevice) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is a block device: {} must be a file", path, what));

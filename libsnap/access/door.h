@@ -123,7 +123,4 @@ class Door {
   std::vector<const File*> inputs_;
 };
 
-// Where the journal of an apply to a file is.
-std::string apply_journal_of(const std::string& path);
-
 }  // namespace snaptool::access

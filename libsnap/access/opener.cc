@@ -32,14 +32,14 @@ Result<void> check_writable(const Drivers& drivers, const std::string& path, Fil
       .with_remedy(Remedy::kTakeAsRaw);
 }
 
+}  // namespace
+
 Result<void> check_not_printed_to(const Context& context, const File& file) {
   const auto& ids = context.policy.printed_to;
   if (!file.id() || std::find(ids.begin(), ids.end(), *file.id()) == ids.end()) return {};
   return Error(ErrorCode::kInvalidArgument,
                fmt::format("'{}' is an input, and what is printed would go into it", file.name()));
 }
-
-}  // namespace
 
 std::optional<FileId> id_of(const std::string& path) {
   struct stat st {};
@@ -86,6 +86,9 @@ std::vector<std::shared_ptr<File>> Opener::files() const {
   return files;
 }
 
+// Where the journal of an apply to a file is.
+std::string apply_journal_of(const std::string& path) { return path + ".snaptool-journal"; }
+
 Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const FileSpec& spec,
                                                   const OpenOptions& options, Followed followed) {
   if (spec.format == "split") return open_split(path, options);
@@ -96,6 +99,10 @@ Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const
         Remedy::kJoinSplit);
   }
   SNAP_ASSIGN(auto file, open_path(path, options));
+  if (options.access == Access::kRead && id_of(apply_journal_of(path))) {
+    context_.notices.warn(
+        fmt::format("an apply to '{}' is half done, and it is between two states", path));
+  }
   const Drivers& drivers = context_.drivers;
   const ImageDriver* driver = spec.format ? drivers.find_image(*spec.format) : &drivers.raw();
   if (driver == nullptr) driver = &drivers.raw();

@@ -106,6 +106,11 @@ Result<std::shared_ptr<File>> Opener::open_volume(std::vector<std::shared_ptr<Fi
                              "'{}-real' and '{}-cow'",
                              name, volume.volume, volume.snapshot->name));
   }
+  if (const std::string other = writes_ ? group->shares_bytes_with(volume.volume) : "";
+      !other.empty()) {
+    return Error(ErrorCode::kCorruption,
+                 fmt::format("'{}' shares bytes with {}: it is not written to", name, other));
+  }
   return group->open(volume.volume, name);
 }
 

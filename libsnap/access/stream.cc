@@ -79,6 +79,13 @@ Result<StreamTarget> StreamTarget::open(const std::string& path, Content content
 StreamTarget::StreamTarget(StreamTarget&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)), owned_(other.owned_) {}
 
+bool StreamTarget::discards() const {
+  struct stat st {};
+  struct stat null {};
+  return ::fstat(fd_, &st) == 0 && ::stat("/dev/null", &null) == 0 && S_ISCHR(st.st_mode) &&
+         st.st_rdev == null.st_rdev;
+}
+
 StreamTarget::~StreamTarget() {
   if (owned_ && fd_ >= 0) ::close(fd_);
 }

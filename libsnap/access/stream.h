@@ -27,6 +27,8 @@ class StreamTarget {
 
   explicit operator bool() const { return fd_ >= 0; }
   int fd() const { return fd_; }
+  // Whether nothing is kept of it (/dev/null).
+  bool discards() const;
 
  private:
   StreamTarget(int fd, bool owned) : fd_(fd), owned_(owned) {}

@@ -93,6 +93,9 @@ class VolumeGroup {
   // which, while a snapshot is merged into it, is the view of that, as in the kernel. Errors:
   // kNotFound, naming what there is.
   virtual Result<VolumeName> resolve(std::string_view name) const = 0;
+  // With whom the volume shares bytes, against the rules: "'vg0/other'", or the group's own
+  // metadata. Empty: with none.
+  virtual std::string shares_bytes_with(const std::string& volume) const = 0;
   // The extents of a volume, as a file that is called `shown`. Errors: kUnsupported for kinds of
   // segments that are not read; kNotFound where a device is not at hand; kCorruption where extents
   // lie outside their device.

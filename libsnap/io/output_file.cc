@@ -177,7 +177,11 @@ Result<std::unique_ptr<OutputFile>> OutputFile::resume(const std::string& path, 
                     "(--force writes over it)",
                     output->temporary_, left, size));
   }
-  if (left != size) SNAP_TRY(output->file_->resize(size));
+  if (left != size) {
+    auto sized = output->file_->resize(size);
+    output->keep_ = sized.has_value() || output->resumed_;
+    SNAP_TRY(sized);
+  }
   return output;
 }
 

@@ -41,8 +41,8 @@ class OutputFile {
   const std::string& temporary_name() const { return temporary_; }
   // Without commit, nothing is left of it.
   void do_not_keep() { keep_ = false; }
-  // Nobody but its owner will have permissions.
-  void keep_private() { permissions_ = 0600; }
+  // Nobody will have permissions that are not among these, too.
+  void limit_permissions(unsigned permissions) { permissions_ &= permissions; }
   // True when everything not yet written reads as zeros.
   bool starts_zeroed() const { return !is_device_ && !resumed_; }
   // True when some of it may have been written by an earlier call.

@@ -88,6 +88,13 @@ Result<Known> verify_result(const Context& context, Image& image, uint64_t size,
                            image.name(), diffs.name(diffs.count() - 1)));
 }
 
+Result<void> check_spool(const DiffSet& diffs) {
+  if (!diffs.spool.empty() || diffs.stream == nullptr) return {};
+  return Error(ErrorCode::kInvalidArgument,
+               fmt::format("where is {} to be kept until it is applied?", diffs.stream->name()))
+      .with_remedy(Remedy::kNameSpool);
+}
+
 void warn_of_unchecked(const Context& context, const Apply& apply, const OpenDiffs& diffs) {
   if (apply.shape().has_old_sums) return;
   context.notices.warn(fmt::format(
@@ -126,7 +133,7 @@ Result<void> Spool::receive(access::Door& door, DataSource& stream, const std::s
         .with_remedy(Remedy::kNameSpool);
   }
   SNAP_ASSIGN(const auto output, door.make_file(path, 0));
-  output->keep_private();
+  output->limit_permissions(0600);
   const Phase phase(door.context(), "receiving");
   IoBytes buffer(kIoPiece);
   uint64_t at = 0;
@@ -227,11 +234,7 @@ Result<void> ApplyJob::open(const access::ImageSpec& image,
   }
   DiffSet diffs = request_.diffs;
   if (diffs.spool.empty() && is_file) diffs.spool = beside + ".snaptool-spool";
-  if (diffs.spool.empty() && diffs.stream != nullptr) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("where is {} to be kept until it is applied?", diffs.stream->name()))
-        .with_remedy(Remedy::kNameSpool);
-  }
+  SNAP_TRY(check_spool(diffs));
   return diffs_.open(door_, diffs);
 }
 
@@ -340,12 +343,13 @@ Result<ApplyResult> apply_to_new(const Context& context, const ApplyRequest& req
   }
   SNAP_ASSIGN(const auto stream, access::StreamTarget::open(
                                      path, access::StreamTarget::Content::kText, context.cancel));
-  if (stream) {
+  if (stream && !stream.discards()) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("'{}' is a pipe or terminal: an image is written to a file", path));
   }
   DiffSet set = request.diffs;
-  if (set.spool.empty()) set.spool = path + ".snaptool-spool";
+  if (set.spool.empty() && !stream) set.spool = path + ".snaptool-spool";
+  SNAP_TRY(check_spool(set));
   OpenDiffs diffs;
   SNAP_TRY(diffs.open(door, set));
   Image* const old = image ? &base.image() : nullptr;
@@ -356,8 +360,12 @@ Result<ApplyResult> apply_to_new(const Context& context, const ApplyRequest& req
                              diffs.name(0)));
   }
   if (old != nullptr) warn_of_unchecked(context, apply, diffs);
-  SNAP_ASSIGN(const auto output, door.make_file(path, apply.shape().final_size()));
-  const bool fresh = output->starts_zeroed();
+  // What is not kept is checked all the same.
+  std::unique_ptr<OutputFile> output;
+  if (!stream) {
+    SNAP_ASSIGN(output, door.make_file(path, apply.shape().final_size()));
+  }
+  const bool fresh = output == nullptr || output->starts_zeroed();
   ChainCheck checked;
   {
     const Phase phase(context, "checking");
@@ -368,6 +376,7 @@ Result<ApplyResult> apply_to_new(const Context& context, const ApplyRequest& req
   if (request.verify_base) {
     SNAP_ASSIGN(result.known, verify_whole(context, apply, old, fresh, checked, diffs));
   }
+  if (output == nullptr) return result;
   if (old != nullptr) SNAP_TRY(copy_base(context, base, apply.shape().kept_size(), *output));
   {
     const Phase phase(context, "applying", checked.bytes);

@@ -16,6 +16,8 @@ class DataSource {
   virtual const std::string& name() const = 0;
   // Which file or block device it is; nothing for a pipe.
   virtual std::optional<FileId> id() const = 0;
+  // The mode bits that a new file made from it may have: File::permissions.
+  virtual unsigned permissions() const = 0;
   // Bytes to come in all, if that is known.
   virtual std::optional<uint64_t> length() const = 0;
   // Fills `out`; returns how much of it, which is less only at the end.

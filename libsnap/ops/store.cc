@@ -163,6 +163,7 @@ Result<uint64_t> restore_new(access::Door& door, DataSource& dump, const std::st
   std::unique_ptr<OutputFile> output;
   const auto to = [&](const DumpHeader& header) -> Result<RestoreTarget> {
     SNAP_ASSIGN(output, door.make_file(path, header.cow_size));
+    output->limit_permissions(dump.permissions());
     return RestoreTarget{&output->file(), output->starts_zeroed()};
   };
   SNAP_ASSIGN(const uint64_t exceptions, restore_from(door.context(), dump, to));
