@@ -4,55 +4,13 @@
 #include "cli/command_table.h"
 #include "cli/data_source.h"
 #include "cli/exit_status.h"
-#include "cli/json.h"
 #include "cli/operands.h"
 #include "cli/output_options.h"
-#include "cli/stdio.h"
+#include "cli/report/apply.h"
 #include "libsnap/ops/apply.h"
 
 namespace snaptool::cli {
 namespace {
-
-Result<void> report(const Invocation& invocation, size_t diffs, const std::string& target,
-                    const ops::ApplyResult& result) {
-  const bool all = result.known == ops::Known::kAll;
-  if (invocation.json()) {
-    Json json = {{"format_version", 1},
-                 {"target", target},
-                 {"diffs", diffs},
-                 {"bytes", result.bytes},
-                 {"already_applied", result.nothing_to_do}};
-    if (result.child_id) json["child_id"] = id_text(*result.child_id);
-    json["verified"] = all ? "all" : "changes";
-    return invocation.report(json.text());
-  }
-  const std::string what = diffs == 1 ? "the diff" : fmt::format("{} diffs", diffs);
-  std::string text = result.nothing_to_do
-                         ? fmt::format("'{}' has all changes of {} already\n", target, what)
-                         : fmt::format("applied {} to '{}': {} written\n", what, target,
-                                       format_size(result.bytes));
-  if (result.child_id && all) {
-    text += fmt::format("its state has the id {}\n", id_text(*result.child_id));
-  } else if (result.child_id) {
-    text += fmt::format(
-        "where the diff{} it, it is what has the id {} (--verify-base looks at all of it)\n",
-        diffs == 1 ? " changes" : "s change", id_text(*result.child_id));
-  }
-  return invocation.report(text);
-}
-
-std::string resume_command(const Invocation& invocation, const std::vector<std::string>& diffs) {
-  std::string command = "snaptool apply";
-  for (const char* flag : {"unlinked", "verify-base", "force"}) {
-    if (invocation.has(flag)) command += fmt::format(" --{}", flag);
-  }
-  if (const auto journal = invocation.value("journal")) {
-    command += " --journal " + shell_quoted(*journal);
-  }
-  if (const auto format = invocation.value("format")) command += " -f " + *format;
-  for (const std::string& diff : diffs) command += " " + shell_quoted(diff);
-  return command + " " + shell_quoted(invocation.operands().back());
-}
 
 // Whether nothing is to be named that a full diff would be applied to.
 Result<bool> is_full(const Invocation& invocation) {
@@ -84,7 +42,7 @@ Result<int> apply_to_new(const Invocation& invocation, ops::ApplyRequest request
   }
   SNAP_ASSIGN(const ops::ApplyResult result,
               ops::apply_to_new(invocation.access(), request, image, out));
-  SNAP_TRY(report(invocation, paths.size(), out, result));
+  SNAP_TRY(report_apply(invocation, paths.size(), out, result));
   return kExitDone;
 }
 
@@ -106,9 +64,9 @@ Result<int> apply_in_place(const Invocation& invocation, ops::ApplyRequest reque
       error = Error(ErrorCode::kInterrupted, "interrupted");
     }
     return std::move(error).with_note(fmt::format("the image is between two states: '{}' finishes",
-                                                  resume_command(invocation, job->paths())));
+                                                  resume_apply(invocation, job->paths())));
   }
-  SNAP_TRY(report(invocation, paths.size(), access::name_of(image), *result));
+  SNAP_TRY(report_apply(invocation, paths.size(), access::name_of(image), *result));
   return kExitDone;
 }
 

@@ -4,12 +4,10 @@
 #include "cli/against.h"
 #include "cli/command_table.h"
 #include "cli/exit_status.h"
-#include "cli/findings.h"
 #include "cli/json.h"
 #include "cli/operands.h"
-#include "libsnap/snap/identity.h"
-#include "libsnap/snap/tail.h"
-#include "libsnap/snap/verify_data.h"
+#include "cli/report/findings.h"
+#include "libsnap/ops/verify.h"
 
 namespace snaptool::cli {
 namespace {
@@ -32,37 +30,6 @@ std::string human(const VerifyReport& report, const std::string& cow) {
                                              report.areas, report.areas == 1 ? "" : "s");
 }
 
-// Whether what lies behind the end of the list is somebody's only copy.
-Result<void> check_list_tail(File& origin, File& cow, VerifyReport& report, const Cancel& cancel) {
-  if (report.count(DefectCode::kLiveBehindTerminator) == 0 || refusal_of(report, cow, "", true)) {
-    return {};
-  }
-  SNAP_ASSIGN(PersistentStore store, PersistentStore::open(cow));
-  SNAP_TRY(store.read_metadata(cancel));
-  RawImage base(origin, origin.size());
-  SNAP_ASSIGN(auto doubt, doubt_of_tail(store, base, cancel));
-  if (!doubt) return {};
-  Finding finding;
-  finding.code = DefectCode::kUnmergedTail;
-  finding.message = std::move(*doubt);
-  report.add(std::move(finding));
-  return {};
-}
-
-// Whether the store may be another origin's, as merge asks. A corrupt one is not read for it.
-Result<void> compare_identities(File& origin, File& cow, VerifyReport& report,
-                                const Cancel& cancel) {
-  if (refusal_of(report, cow, "", true)) return {};
-  SNAP_ASSIGN(const auto found, contradictions_of(origin, cow, cancel));
-  for (const std::string& text : found) {
-    Finding finding;
-    finding.code = DefectCode::kOtherOrigin;
-    finding.message = text;
-    report.add(std::move(finding));
-  }
-  return {};
-}
-
 Result<int> run(Invocation& invocation) {
   if (invocation.has("against")) {
     if (invocation.has("data")) {
@@ -81,43 +48,21 @@ Result<int> run(Invocation& invocation) {
   } else {
     SNAP_ASSIGN(spec, target_operand(invocation));
   }
-  if (spec.stores.size() > 1) {
-    return Error(ErrorCode::kUnsupported, "verifying a stack of stores: verify them one by one");
-  }
-  const OpenOptions options{Access::kRead, invocation.force_share()};
-  access::Opener opener(invocation.access());
-  SNAP_ASSIGN(const auto base, opener.open(spec.base, options));
-  std::shared_ptr<File> store;
-  std::optional<uint64_t> origin_size;
-  if (!spec.stores.empty()) {
-    SNAP_ASSIGN(store, opener.open(spec.stores.front(), options));
-    SNAP_TRY(access::check_origin_and_cow(invocation.access(), spec.base, *base, *store));
-    origin_size = base->size();
-  }
-  File& cow = store ? *store : *base;
-  SNAP_ASSIGN(VerifyReport report, verify_store(cow, origin_size, invocation.cancel()));
-  if (store) {
-    SNAP_TRY(compare_identities(*base, cow, report, invocation.cancel()));
-    SNAP_TRY(check_list_tail(*base, cow, report, invocation.cancel()));
-  }
-  if (invocation.has("data") && report.header) {
-    const access::Phase phase(invocation.access(), "reading",
-                              report.exceptions * report.header->chunk_size * kSectorSize);
-    SNAP_TRY(verify_data(cow, report, phase.job()));
-  }
-
+  SNAP_ASSIGN(const ops::Verified verified,
+              ops::verify(invocation.access(), spec, invocation.has("data")));
+  const VerifyReport& report = verified.report;
   if (invocation.json()) {
     Json json = {
-        {"format_version", 1}, {"cow", cow.name()}, {"result", result_name(report.result())}};
-    json["origin"] = store ? Json(base->name()) : Json();
+        {"format_version", 1}, {"cow", verified.cow}, {"result", result_name(report.result())}};
+    json["origin"] = verified.origin ? Json(*verified.origin) : Json();
     add_findings(json, report);
     json["exceptions"] = report.exceptions;
     json["areas"] = report.areas;
     json["runs"] = report.runs;
     SNAP_TRY(invocation.report(json.text()));
   } else {
-    SNAP_TRY(invocation.report(human(report, cow.name())));
-    if (!store) {
+    SNAP_TRY(invocation.report(human(report, verified.cow)));
+    if (!verified.origin) {
       SNAP_TRY(invocation.report(
           "no origin was named: whether the store belongs to one, and ends within it, is not "
           "checked\n"));

@@ -100,11 +100,21 @@ Result<OpenImage> open_image(Opener& opener, const ImageSpec& spec, Tail tail) {
   return open;
 }
 
+static void warn_of_apply(const Context& context, const FileSpec& spec) {
+  for (const FileSpec::Source& source : spec.sources) {
+    if (!id_of(apply_journal_of(source.path))) continue;
+    context.notices.warn(
+        fmt::format("an apply to '{}' is half done, and it is between two states", source.path));
+  }
+}
+
 Result<OpenImage> open_layers(Opener& opener, const ImageSpec& spec) {
   const Context& context = opener.context();
   OpenImage open;
   const OpenOptions options{Access::kRead, context.policy.force_share};
   SNAP_ASSIGN(auto base, opener.open(spec.base, options));
+  warn_of_apply(context, spec.base);
+  for (const FileSpec& store : spec.stores) warn_of_apply(context, store);
   open.files.push_back(std::move(base));
   File& origin = *open.files.front();
   open.layers.push_back(std::make_unique<RawImage>(origin, origin.size()));

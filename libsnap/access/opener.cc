@@ -99,10 +99,6 @@ Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const
         Remedy::kJoinSplit);
   }
   SNAP_ASSIGN(auto file, open_path(path, options));
-  if (options.access == Access::kRead && id_of(apply_journal_of(path))) {
-    context_.notices.warn(
-        fmt::format("an apply to '{}' is half done, and it is between two states", path));
-  }
   const Drivers& drivers = context_.drivers;
   const ImageDriver* driver = spec.format ? drivers.find_image(*spec.format) : &drivers.raw();
   if (driver == nullptr) driver = &drivers.raw();

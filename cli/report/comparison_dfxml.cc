@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "cli/report.h"
+#include "cli/report/comparison.h"
 #include "cli/version.h"
 
 namespace snaptool::cli {

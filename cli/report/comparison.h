@@ -71,6 +71,8 @@ class ReportWriter {
   virtual Result<void> finish(const ReportTail& tail) = 0;
 };
 
+// For a person; `hashes`: with what was found out of each range.
+std::unique_ptr<ReportWriter> make_text_report(TextOutput& out, bool hashes);
 std::unique_ptr<ReportWriter> make_json_report(TextOutput& out);
 // Digital Forensics XML: byte runs with their hashes.
 std::unique_ptr<ReportWriter> make_dfxml_report(TextOutput& out);

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <set>
 
-#include "cli/report.h"
+#include "cli/report/comparison.h"
 #include "cli/version.h"
 
 namespace snaptool::cli {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/report_merge.h"
+#include "cli/report/merge.h"
 
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/report.h"
+#include "cli/report/comparison.h"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/map_writers.h"
+#include "cli/report/map.h"
 
 #include <fmt/format.h>
 

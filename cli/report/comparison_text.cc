@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/report/comparison.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace snaptool::cli {
+namespace {
+
+// The rows of a hex dump of what is in hex already; '-' for before, '+' for after.
+std::string hex_rows(char mark, uint64_t offset, const std::string& hex) {
+  constexpr size_t kRow = 16;
+  std::string text;
+  for (size_t at = 0; at < hex.size(); at += 2 * kRow) {
+    std::string bytes;
+    std::string letters;
+    for (size_t i = at; i < std::min(hex.size(), at + 2 * kRow); i += 2) {
+      bytes += hex.substr(i, 2) + (i - at == kRow - 2 ? "  " : " ");
+      const char c = static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+      letters += c >= ' ' && c <= '~' ? c : '.';
+    }
+    text += fmt::format("  {} {:08x}  {:<49} |{}|\n", mark, offset + at / 2, bytes, letters);
+  }
+  return text;
+}
+
+// The table for a person.
+class TextReport : public ReportWriter {
+ public:
+  TextReport(TextOutput& out, bool hashes) : out_(out), hashes_(hashes) {}
+
+  Result<void> begin(const ReportHead& head) override {
+    head_ = head;
+    return {};
+  }
+
+  Result<void> add(const ReportRange& range) override {
+    const Difference& difference = range.difference;
+    std::string text;
+    if (!any_) text = fmt::format("{:<16} {:<16} {}\n", "Offset", "Length", "Changed bytes");
+    any_ = true;
+    text += fmt::format("{:<16} {:<16} {}\n", fmt::format("{:#x}", difference.offset),
+                        fmt::format("{:#x}", difference.length),
+                        difference.changed_bytes > 0 ? fmt::to_string(difference.changed_bytes)
+                                                     : "0 (a hole in one of them)");
+    if (hashes_) {
+      text += hash_row('-', range.before) + hash_row('+', range.after);
+    }
+    text += hex_rows('-', range.hex_offset, range.before.hex) +
+            hex_rows('+', range.hex_offset, range.after.hex);
+    return out_.write(text);
+  }
+
+  Result<void> finish(const ReportTail& tail) override {
+    const CompareSummary& summary = tail.summary;
+    std::string text;
+    if (summary.ranges > 0) {
+      text = fmt::format("{} bytes differ, in {} range{} ({} bytes)\n", summary.changed_bytes,
+                         summary.ranges, summary.ranges == 1 ? "" : "s", summary.range_bytes);
+    }
+    if (tail.chunk_size) {
+      text += fmt::format("chunks of {} bytes were compared: {} bytes in them\n", *tail.chunk_size,
+                          summary.compared_bytes);
+    }
+    if (summary.sizes_differ) {
+      text +=
+          fmt::format("the sizes differ: {} and {} bytes{}\n", head_.before.size, head_.after.size,
+                      head_.strict ? "" : " (what one has more is compared with zeros)");
+    }
+    return out_.write(text + (tail.equal ? "the images are equal\n" : "the images differ\n"));
+  }
+
+ private:
+  static std::string hash_row(char mark, const ReportRange::Side& side) {
+    if (!side.there) return fmt::format("  {} behind the end\n", mark);
+    return fmt::format("  {} sha256 {}  entropy {:.2f}\n", mark, side.sha256, side.entropy);
+  }
+
+  TextOutput& out_;
+  bool hashes_;
+  ReportHead head_;
+  bool any_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<ReportWriter> make_text_report(TextOutput& out, bool hashes) {
+  return std::make_unique<TextReport>(out, hashes);
+}
+
+}  // namespace snaptool::cli

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/report/image_info.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/output_options.h"
+#include "cli/stdio.h"
+
+namespace snaptool::cli {
+namespace {
+
+void describe_snapshots(const access::ImageFacts& facts, Json& json, std::string& text) {
+  json["snapshots"] = Json::array();
+  for (const access::ImageFacts::Snapshot& one : facts.snapshots) {
+    Json snapshot = {{"id", one.id}, {"name", one.name}, {"virtual_size", one.size}};
+    std::string date;
+    if (one.seconds) {
+      date = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time_t{*one.seconds}));
+      snapshot["date"] = date;
+    }
+    json["snapshots"].push_back(std::move(snapshot));
+    text += fmt::format("{:<16}{} '{}', {}{}{}\n", "snapshot:", printable(one.id),
+                        printable(one.name), format_size(one.size), date.empty() ? "" : ", ", date);
+  }
+  json["bitmaps"] = Json::array();
+  for (const access::ImageFacts::Bitmap& one : facts.bitmaps) {
+    json["bitmaps"].push_back({{"name", one.name},
+                               {"granularity", one.granularity},
+                               {"in_use", one.in_use},
+                               {"auto", one.automatic}});
+    text += fmt::format("{:<16}'{}', a bit for {}{}\n", "bitmap:", printable(one.name),
+                        format_size(one.granularity), one.in_use ? ", was not saved" : "");
+  }
+}
+
+}  // namespace
+
+// What a diff says of itself; of a snapdiff, header and end are read, of rbd's all.
+Result<std::string> describe_changes(access::ChangeFile& changes, Json& json) {
+  SNAP_ASSIGN(const auto reader, changes.reader());
+  const ChangeHeader& header = reader->header();
+  const bool snapdiff = changes.driver().has_sums;
+  ChangeEnd end;
+  if (snapdiff) {
+    SNAP_ASSIGN(end, changes.driver().read_end(changes.file()));
+  } else {
+    ChangeRecord record;
+    while (true) {
+      SNAP_ASSIGN(const bool any, reader->next(record));
+      if (!any) break;
+    }
+    end = reader->end();
+  }
+  const auto id_or = [](const std::optional<Sha256::Digest>& id, const char* none) {
+    return id ? id_text(*id) : std::string(none);
+  };
+  std::string text;
+  const auto line = [&](std::string_view what, const std::string& value) {
+    text += fmt::format("{:<16}{}\n", what, printable(value));
+  };
+  json["format"] = changes.driver().name;
+  json["full"] = header.full;
+  json["target_size"] = header.target_size;
+  line("format:", fmt::format("{} ({})", changes.driver().name,
+                              header.full      ? "full: it has all of an image"
+                              : header.reverse ? "an increment, from a snapshot back to its origin"
+                                               : "an increment"));
+  if (!header.full && header.base_size) {
+    json["base_size"] = *header.base_size;
+    line("base size:",
+         fmt::format("{} ({} bytes)", format_size(*header.base_size), *header.base_size));
+  }
+  line("target size:",
+       fmt::format("{} ({} bytes)", format_size(header.target_size), header.target_size));
+  const ChangeTotals& totals = end.totals;
+  json["records"] = totals.records;
+  json["data_bytes"] = totals.data_bytes;
+  json["zero_bytes"] = totals.zero_bytes;
+  json["discard_bytes"] = totals.discard_bytes;
+  line("changes:",
+       fmt::format("{} in {} records: {} data, {} zeros, {} discarded", format_size(totals.bytes()),
+                   totals.records, format_size(totals.data_bytes), format_size(totals.zero_bytes),
+                   format_size(totals.discard_bytes)));
+  if (totals.data_bytes > 0) {
+    line("ratio:",
+         fmt::format("{:.3f} (bytes of the diff for each byte of data)",
+                     static_cast<double>(end.length) / static_cast<double>(totals.data_bytes)));
+  }
+  if (snapdiff) {
+    json["parent_id"] = header.parent_id ? Json(id_text(*header.parent_id)) : Json();
+    json["child_id"] = id_or(end.child_id, "");
+    json["expectations"] = header.expectations.size();
+    if (!header.full) line("parent:", id_or(header.parent_id, "not known"));
+    line("state:", id_or(end.child_id, ""));
+    if (end.base_content) json["base_content_id"] = id_text(*end.base_content);
+    if (end.target_content) json["target_content_id"] = id_text(*end.target_content);
+    line("links by:", end.target_sum       ? "SHA-256 of the whole images"
+                      : end.target_content ? "the content of the whole images"
+                      : header.parent_id   ? "its parent's id"
+                                           : "nothing: it was not exported of whole images, nor "
+                                             "with --parent");
+    if (end.base_sum) json["base_sha256"] = id_text(*end.base_sum);
+    if (end.target_sum) {
+      json["target_sha256"] = id_text(*end.target_sum);
+      line("image SHA-256:", id_text(*end.target_sum));
+    }
+    line("made by:", header.maker);
+  } else {
+    json["from_snap"] = header.from_name;
+    json["to_snap"] = header.to_name;
+    if (!header.full) line("from snapshot:", header.from_name);
+    if (!header.to_name.empty()) line("to snapshot:", header.to_name);
+  }
+  return text;
+}
+
+std::string size_text(std::string_view what, uint64_t size) {
+  return fmt::format("{:<16}{} ({} bytes)\n", what, format_size(size), size);
+}
+
+// An image of a format of the table: what it says of itself, without its parent.
+std::string describe_image(const access::ImageDriver& driver, const access::ImageFacts& facts,
+                           Json& json) {
+  json["format"] = driver.name;
+  json["virtual_size"] = facts.size;
+  std::string text = fmt::format("{:<16}{}\n", "format:", driver.name);
+  text += size_text("virtual size:", facts.size);
+  if (facts.parent) {
+    json["backing_filename"] = facts.parent->name;
+    text += fmt::format("{:<16}{}\n", "parent:", printable(facts.parent->name));
+    if (facts.parent->format) {
+      json["backing_format"] = *facts.parent->format;
+      text += fmt::format("{:<16}{}\n", "parent format:", printable(*facts.parent->format));
+    }
+  }
+  for (const auto& [name, value] : facts.details) {
+    std::visit(
+        [&, &key = name](const auto& one) {
+          json[key] = one;
+          std::string label = key;
+          std::replace(label.begin(), label.end(), '_', ' ');
+          text += fmt::format("{:<15} {}\n", label + ":", one);
+        },
+        value);
+  }
+  for (const auto& [key, value] : facts.metadata) {
+    json["metadata"][key] = value;
+    text += fmt::format("{:<15} '{}': {}\n", "metadata:", printable(key), printable(value));
+  }
+  describe_snapshots(facts, json, text);
+  for (const std::string& warning : facts.warnings) {
+    text += fmt::format("{:<16}{}\n", "problem:", printable(warning));
+  }
+  return text;
+}
+
+// A format that is known, and not read.
+std::string describe_known(const access::KnownFormat& known, const File& file,
+                           const std::string& path, Json& json) {
+  json["format"] = known.name;
+  json["is_read"] = false;
+  json["file_size"] = file.size();
+  return fmt::format("{:<16}{}, which snaptool does not read\n", "format:", known.label) +
+         fmt::format("{:<16}{}\n", "instead:", printable(access::remedy_for(known, path))) +
+         fmt::format("{:<16}-f raw takes its bytes as they are\n", "") +
+         size_text("file size:", file.size());
+}
+
+}  // namespace snaptool::cli
