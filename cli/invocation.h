@@ -35,11 +35,9 @@ class Invocation : public access::Notices {
   bool json() const { return options_.value("output") == "json"; }
   bool quiet() const { return has("quiet"); }
   bool force_share() const { return has("force-share"); }
-  ProgressStyle progress_style() const { return progress_style_; }
   const Cancel& cancel() const;
   // With what files are opened. It stays good as long as this does.
   access::Context access() const;
-  Job job(Progress& progress) const { return Job{progress, cancel(), jobs_}; }
 
   // "snaptool merge: warning: ..." on standard error, unless --quiet; the same text only once.
   void warn(std::string_view text, Remedy remedy = Remedy::kNone) const override;

@@ -310,8 +310,9 @@ Result<OpenVolumeGroup> OpenVolumeGroup::open(std::vector<std::shared_ptr<File>>
     if (!open.warnings_.empty()) return corrupt(open.warnings_.front());
     return Error(ErrorCode::kNotFound,
                  fmt::format("'{}' carries no metadata of its volume group: name the PVs that do, "
-                             "or a backup (--vgcfg)",
-                             devices.front()->name()));
+                             "or a backup",
+                             devices.front()->name()))
+        .with_remedy(Remedy::kNameBackup);
   }
   open.group_ = std::move(*best);
   open.devices_.resize(open.group_.pvs.size());

@@ -34,7 +34,7 @@ OpenOptions Door::options() const {
 }
 
 std::vector<const File*> Door::inputs() const {
-  std::vector<const File*> all = inputs_;
+  std::vector<const File*> all;
   for (const auto& file : opener_.files()) all.push_back(file.get());
   return all;
 }

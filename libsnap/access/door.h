@@ -81,8 +81,6 @@ class Door {
   const Context& context() const { return context_; }
   // For what is only read: all that it opens counts as an input.
   Opener& opener() { return opener_; }
-  // What is read, and was not opened by opener().
-  void add_input(const File& file) { inputs_.push_back(&file); }
 
   // Opens the topmost layer of an image, and `cows`, which are stores over it. `lower` is how a
   // store as the topmost layer behaves. Errors: those of Opener, Snapshot::open and
@@ -120,7 +118,6 @@ class Door {
   const Operation& operation_;
   const Access access_;
   Opener opener_;
-  std::vector<const File*> inputs_;
 };
 
 }  // namespace snaptool::access

@@ -285,8 +285,8 @@ Result<void> ApplyJob::check() {
   result_.child_id = checked_.ends.back().child_id;
   result_.nothing_to_do =
       checked_.is_applied() && (!resizable_ || file.size() == apply_->shape().final_size());
-  if (result_.nothing_to_do || resumes_) return {};
-  if (request_.verify_base) {
+  if (result_.nothing_to_do) return {};
+  if (request_.verify_base && !resumes_) {
     SNAP_ASSIGN(result_.known,
                 verify_whole(context_, *apply_, &image, resizable_, checked_, diffs_));
   }
