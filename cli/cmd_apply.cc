@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "cli/command_table.h"
-#include "cli/data_source.h"
-#include "cli/exit_status.h"
-#include "cli/operands.h"
-#include "cli/output_options.h"
 #include "cli/report/apply.h"
+#include "cli/support/command_table.h"
+#include "cli/support/data_source.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/operands.h"
+#include "cli/support/output_options.h"
 #include "libsnap/ops/apply.h"
 
 namespace snaptool::cli {

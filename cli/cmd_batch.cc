@@ -4,11 +4,11 @@
 #include <fstream>
 #include <iostream>
 
-#include "cli/command_table.h"
-#include "cli/operands.h"
-#include "cli/script_runner.h"
-#include "cli/snapshot_option.h"
-#include "cli/writing.h"
+#include "cli/support/command_table.h"
+#include "cli/support/operands.h"
+#include "cli/support/script_runner.h"
+#include "cli/support/snapshot_option.h"
+#include "cli/support/writing.h"
 #include "libsnap/ops/session.h"
 
 namespace snaptool::cli {

@@ -3,10 +3,10 @@
 
 #include <fmt/format.h>
 
-#include "cli/command_table.h"
-#include "cli/exit_status.h"
-#include "cli/output_options.h"
-#include "cli/version.h"
+#include "cli/support/command_table.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/output_options.h"
+#include "cli/support/version.h"
 #include "libsnap/access/byte_output.h"
 
 namespace snaptool::cli {

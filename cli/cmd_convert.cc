@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "cli/command_table.h"
-#include "cli/convert_options.h"
-#include "cli/exit_status.h"
-#include "cli/json.h"
-#include "cli/stdio.h"
+#include "cli/support/command_table.h"
+#include "cli/support/convert_options.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/json.h"
+#include "cli/support/stdio.h"
 #include "libsnap/ops/convert.h"
 
 namespace snaptool::cli {

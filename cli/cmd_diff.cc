@@ -3,14 +3,14 @@
 
 #include <algorithm>
 
-#include "cli/command_table.h"
-#include "cli/exit_status.h"
-#include "cli/operands.h"
-#include "cli/remedy.h"
 #include "cli/report/comparison_head.h"
 #include "cli/report/examiner.h"
-#include "cli/stdio.h"
-#include "libsnap/snap/layout.h"
+#include "cli/support/command_table.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/operands.h"
+#include "cli/support/remedy.h"
+#include "cli/support/stdio.h"
+#include "libsnap/snap/store/layout.h"
 
 namespace snaptool::cli {
 namespace {
@@ -44,14 +44,6 @@ Result<ExaminerOptions> wanted_of(const Invocation& invocation) {
     return Error(ErrorCode::kInvalidArgument, "--hex takes a size from 1 to 64k");
   }
   return wanted;
-}
-
-// The chunk size of the topmost store of a view.
-Result<std::optional<uint64_t>> chunk_size_of(const access::OpenImage& open) {
-  if (open.files.size() < 2) return std::optional<uint64_t>();
-  SNAP_ASSIGN(const auto store, PersistentStore::open(*open.files.back()));
-  if (store.state() == StoreState::kNone) return std::optional<uint64_t>();
-  return std::optional(store.chunk_bytes());
 }
 
 Result<int> compare(Invocation& invocation) {
@@ -99,10 +91,7 @@ Result<int> compare(Invocation& invocation) {
                                   phase.job()));
   }
   tail.equal = tail.summary.equal(options);
-  SNAP_ASSIGN(tail.chunk_size, chunk_size_of(after));
-  if (!tail.chunk_size) {
-    SNAP_ASSIGN(tail.chunk_size, chunk_size_of(before));
-  }
+  SNAP_ASSIGN(tail.chunk_size, chunk_size_of(before, after));
   for (const auto& writer : writers) SNAP_TRY(writer->finish(tail));
   if (report) SNAP_TRY(report->commit());
   SNAP_TRY(out.commit());

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "cli/command_table.h"
-#include "cli/exit_status.h"
-#include "cli/json.h"
-#include "cli/operands.h"
-#include "cli/output_options.h"
-#include "libsnap/diff/apply.h"
+#include "cli/support/command_table.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/json.h"
+#include "cli/support/operands.h"
+#include "cli/support/output_options.h"
+#include "libsnap/ops/check_diffs.h"
 
 namespace snaptool::cli {
 namespace {
@@ -38,32 +38,15 @@ Result<int> run(Invocation& invocation) {
   SNAP_ASSIGN(const Operands operands, open_operands(invocation, opener));
   const auto& diffs = operands.diffs;
   const std::string image_name = operands.image ? invocation.operands()[*operands.image] : "";
-  access::OpenImage open;
-  Image* image = nullptr;
-  bool resizable = true;
+  access::OpenImage image;
   if (operands.image) {
     SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation, *operands.image));
-    SNAP_ASSIGN(open, access::open_image(opener, spec));
-    image = &open.image();
-    // As apply would have it.
-    resizable = open.layers.size() == 1 && open.files.front()->kind() == FileKind::kRegular;
+    SNAP_ASSIGN(image, access::open_image(opener, spec));
   }
-  SNAP_ASSIGN(Chain chain,
-              Chain::open(access::links_of(diffs), image == nullptr ? 0 : image->size(),
-                          linking_of(invocation)));
-  Apply apply(std::move(chain));
-  if (image != nullptr && apply.shape().full) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is a full diff: it is for no image", diffs.front()->name()));
-  }
-  ChainCheck checked;
-  {
-    const access::Phase phase(invocation.access(), "checking");
-    SNAP_ASSIGN(checked, apply.check(image, resizable, std::nullopt, phase.job()));
-  }
-  const bool applied = image != nullptr && checked.is_applied() &&
-                       (!resizable || image->size() == apply.shape().final_size()) &&
-                       checked.windows > 0;
+  SNAP_ASSIGN(const ops::CheckedDiffs result,
+              ops::check_diffs(invocation.access(), diffs, operands.image ? &image : nullptr,
+                               linking_of(invocation)));
+  const ChainCheck& checked = result.chain;
   const auto& id = checked.ends.back().child_id;
   if (invocation.json()) {
     Json json = {{"format_version", 1},
@@ -76,9 +59,9 @@ Result<int> run(Invocation& invocation) {
                  {"discard_bytes", checked.totals.discard_bytes},
                  {"has_sums", id.has_value()}};
     if (id) json["child_id"] = id_text(*id);
-    if (image != nullptr) {
+    if (operands.image) {
       json["image"] = image_name;
-      json["already_applied"] = applied;
+      json["already_applied"] = result.applied;
     }
     SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
@@ -91,9 +74,9 @@ Result<int> run(Invocation& invocation) {
                                "of changes\n",
                                diffs.size(), format_size(checked.totals.bytes()));
   if (!id) text += "it has no sums: its bytes may have changed all the same\n";
-  if (image != nullptr && applied) {
+  if (result.applied) {
     text += fmt::format("'{}' has them already\n", image_name);
-  } else if (image != nullptr && id) {
+  } else if (operands.image && id) {
     text += fmt::format("'{}' has what it expects\n", image_name);
   }
   SNAP_TRY(invocation.report(text));

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "cli/command_table.h"
-#include "cli/exit_status.h"
-#include "cli/export_options.h"
-#include "cli/output_options.h"
+#include "cli/support/command_table.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/export_options.h"
+#include "cli/support/output_options.h"
 #include "libsnap/ops/export.h"
 
 namespace snaptool::cli {

@@ -3,11 +3,11 @@
 
 #include <algorithm>
 
-#include "cli/command_table.h"
-#include "cli/exit_status.h"
-#include "cli/json.h"
-#include "cli/operands.h"
-#include "cli/text_output.h"
+#include "cli/support/command_table.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/json.h"
+#include "cli/support/operands.h"
+#include "cli/support/text_output.h"
 #include "libsnap/diff/content_hash.h"
 #include "libsnap/diff/manifest.h"
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "cli/command_table.h"
-#include "cli/exit_status.h"
-#include "cli/json.h"
-#include "cli/operands.h"
 #include "cli/report/disk_tree.h"
 #include "cli/report/image_info.h"
-#include "cli/stdio.h"
-#include "libsnap/io/image_file.h"
+#include "cli/support/command_table.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/json.h"
+#include "cli/support/operands.h"
+#include "cli/support/stdio.h"
+#include "libsnap/io/content_file.h"
 
 namespace snaptool::cli {
 namespace {
@@ -109,7 +109,7 @@ Result<std::string> describe_view(const Invocation& invocation, const access::Im
     layer["filename"] = name;
     json["layers"].push_back(std::move(layer));
   }
-  const auto view = std::make_shared<ImageFile>(open.image(), true);
+  const auto view = std::make_shared<ContentFile>(open.image(), Access::kRead);
   SNAP_ASSIGN(const std::string within, describe_content(invocation, {view}, json));
   return text + within;
 }
@@ -133,9 +133,8 @@ CommandSpec info_command() {
   command.name = "info";
   command.operands = "IMAGE";
   command.min_operands = command.max_operands = 1;
-  command.summary =
-      "tell what a file is: its format, size and, of a store, its fill, of a diff, what it is for";
   // clang-format off
+  command.summary = "tell what a file is: its format, size and, of a store, its fill, of a diff, what it is for";
   command.description =
       "Tells what IMAGE is. For a dm-snapshot store: chunk size, number of exceptions, fill, and whether it is valid. Reads the metadata only.";
   command.options = {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "cli/command_table.h"
-#include "cli/exit_status.h"
-#include "cli/json.h"
-#include "cli/operands.h"
 #include "cli/report/map.h"
 #include "cli/report/map_rows.h"
-#include "cli/text_output.h"
+#include "cli/support/command_table.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/json.h"
+#include "cli/support/operands.h"
+#include "cli/support/text_output.h"
 
 namespace snaptool::cli {
 namespace {

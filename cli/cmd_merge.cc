@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "cli/command_table.h"
-#include "cli/exit_status.h"
-#include "cli/merge_options.h"
 #include "cli/report/merge.h"
+#include "cli/support/command_table.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/merge_options.h"
 #include "libsnap/access/stream.h"
 #include "libsnap/ops/merge.h"
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "cli/command_table.h"
-#include "cli/exit_status.h"
-#include "cli/operands.h"
+#include "cli/support/command_table.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/operands.h"
 #include "libsnap/access/door.h"
 #include "libsnap/access/stream.h"
 #include "libsnap/copy/copy_image.h"

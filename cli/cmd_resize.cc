@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "cli/command_table.h"
-#include "cli/exit_status.h"
-#include "cli/json.h"
-#include "cli/operands.h"
+#include "cli/support/command_table.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/json.h"
+#include "cli/support/operands.h"
 #include "libsnap/ops/store.h"
 
 namespace snaptool::cli {

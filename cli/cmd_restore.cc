@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "cli/command_table.h"
-#include "cli/data_source.h"
-#include "cli/exit_status.h"
-#include "cli/invocation.h"
-#include "cli/json.h"
+#include "cli/support/command_table.h"
+#include "cli/support/data_source.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/invocation.h"
+#include "cli/support/json.h"
 #include "libsnap/ops/store.h"
 
 namespace snaptool::cli {

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "cli/exit_status.h"
-#include "cli/invocation.h"
-#include "cli/stdio.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/invocation.h"
+#include "cli/support/stdio.h"
 
 int main(int argc, char** argv) {
   snaptool::cli::occupy_standard_streams();

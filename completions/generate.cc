@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "cli/command_table.h"
-#include "cli/exit_status.h"
+#include "cli/support/command_table.h"
+#include "cli/support/exit_status.h"
 
 namespace snaptool::cli {
 namespace {

@@ -25,9 +25,9 @@
 #include <string>
 #include <vector>
 
-#include "cli/command_table.h"
-#include "cli/exit_status.h"
-#include "cli/help.h"
+#include "cli/support/command_table.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/help.h"
 
 namespace snaptool::cli {
 namespace {

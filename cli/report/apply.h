@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/invocation.h"
+#include "cli/support/invocation.h"
 #include "libsnap/ops/apply.h"
 
 namespace snaptool::cli {

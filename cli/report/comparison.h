@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/text_output.h"
+#include "cli/support/text_output.h"
 #include "libsnap/diff/compare.h"
 
 namespace snaptool::cli {

@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/report/comparison.h"
-#include "cli/version.h"
+#include "cli/support/version.h"
 
 namespace snaptool::cli {
 namespace {

@@ -5,10 +5,11 @@
 
 #include <algorithm>
 
-#include "cli/json.h"
 #include "cli/report/disk_tree.h"
-#include "cli/stdio.h"
+#include "cli/support/json.h"
+#include "cli/support/stdio.h"
 #include "libsnap/diff/content_hash.h"
+#include "libsnap/snap/store/persistent_store.h"
 
 namespace snaptool::cli {
 namespace {
@@ -68,6 +69,16 @@ Result<std::unique_ptr<ReportWriter>> report_writer(const std::string& path, Tex
   if (ends_with(".html") || ends_with(".htm")) return make_html_report(out);
   return Error(ErrorCode::kInvalidArgument,
                fmt::format("--report {}: the name must end in .json, .xml (DFXML) or .html", path));
+}
+
+Result<std::optional<uint64_t>> chunk_size_of(const access::OpenImage& before,
+                                              const access::OpenImage& after) {
+  for (const access::OpenImage* const open : {&after, &before}) {
+    if (open->files.size() < 2) continue;
+    SNAP_ASSIGN(const auto store, PersistentStore::open(*open->files.back()));
+    if (store.state() != StoreState::kNone) return std::optional(store.chunk_bytes());
+  }
+  return std::optional<uint64_t>();
 }
 
 Result<ReportHead> comparison_head(const Invocation& invocation, access::OpenImage& before,

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "cli/report/comparison.h"
-#include "cli/version.h"
+#include "cli/support/version.h"
 
 namespace snaptool::cli {
 namespace {

@@ -7,9 +7,9 @@
 #include <cstdlib>
 #include <ctime>
 
-#include "cli/json.h"
-#include "cli/stdio.h"
-#include "cli/version.h"
+#include "cli/support/json.h"
+#include "cli/support/stdio.h"
+#include "cli/support/version.h"
 
 namespace snaptool::cli {
 namespace {

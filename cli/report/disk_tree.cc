@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/stdio.h"
+#include "cli/support/stdio.h"
 
 namespace snaptool::cli {
 namespace {

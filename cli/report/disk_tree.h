@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/json.h"
+#include "cli/support/json.h"
 #include "libsnap/access/facts.h"
 
 namespace snaptool::cli {

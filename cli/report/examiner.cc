@@ -46,7 +46,7 @@ Result<void> Examiner::examine_side(Image& image, const Difference& difference,
   side.sha256 = statistics.sha256;
   side.entropy = statistics.entropy;
   side.zeros = statistics.zeros;
-  SNAP_ASSIGN(const ImageExtent extent, image.extent_at(difference.offset, length));
+  SNAP_ASSIGN(const Extent extent, image.extent_at(difference.offset, length));
   if (extent.length == length && extent.file != nullptr) {
     side.file_offset = extent.file_offset;
     side.filename = extent.file->name();

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "cli/report/mending.h"
+
 namespace snaptool::cli {
 namespace {
 

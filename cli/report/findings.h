@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "cli/json.h"
-#include "libsnap/snap/defect.h"
+#include "cli/support/json.h"
+#include "libsnap/snap/store/defect.h"
 
 namespace snaptool::cli {
 

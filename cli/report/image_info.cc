@@ -6,8 +6,9 @@
 
 #include <algorithm>
 
-#include "cli/output_options.h"
-#include "cli/stdio.h"
+#include "cli/support/output_options.h"
+#include "cli/support/remedy.h"
+#include "cli/support/stdio.h"
 
 namespace snaptool::cli {
 namespace {
@@ -163,9 +164,12 @@ std::string describe_known(const access::KnownFormat& known, const File& file,
   json["format"] = known.name;
   json["is_read"] = false;
   json["file_size"] = file.size();
+  std::string instead = access::remedy_for(known, path);
+  instead = instead.empty()
+                ? remedy_words(known.own, "info")
+                : fmt::format("{}; {}", instead, remedy_words(Remedy::kTakeAsRaw, "info"));
   return fmt::format("{:<16}{}, which snaptool does not read\n", "format:", known.label) +
-         fmt::format("{:<16}{}\n", "instead:", printable(access::remedy_for(known, path))) +
-         fmt::format("{:<16}-f raw takes its bytes as they are\n", "") +
+         fmt::format("{:<16}{}\n", "instead:", printable(instead)) +
          size_text("file size:", file.size());
 }
 

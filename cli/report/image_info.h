@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "cli/json.h"
+#include "cli/support/json.h"
 #include "libsnap/access/change_file.h"
 #include "libsnap/access/drivers.h"
 

@@ -30,11 +30,11 @@ Result<void> for_each_range(Image& image, Image* changes, int bottom, const Canc
   Range range;
   for (uint64_t at = 0; at < image.size();) {
     if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
-    SNAP_ASSIGN(const ImageExtent extent, image.extent_at(at, image.size() - at));
+    SNAP_ASSIGN(const Extent extent, image.extent_at(at, image.size() - at));
     uint64_t length = extent.length;
     Kind kind = extent.zero && extent.depth >= bottom ? Kind::kZero : Kind::kData;
     if (changes != nullptr && at < changes->size()) {
-      SNAP_ASSIGN(const ImageExtent change,
+      SNAP_ASSIGN(const Extent change,
                   changes->extent_at(at, std::min(length, changes->size() - at)));
       length = change.length;
       if (change.depth > 0) kind = Kind::kSame;

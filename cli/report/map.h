@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "cli/text_output.h"
+#include "cli/support/text_output.h"
 #include "libsnap/base/progress.h"
 #include "libsnap/io/image.h"
 

@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/json.h"
+#include "cli/support/json.h"
 
 namespace snaptool::cli {
 namespace {
@@ -19,7 +19,7 @@ class Rows {
               : fmt::format("{:<16} {:<16} {:<16} {}\n", "Offset", "Length", "Mapped to", "File"));
   }
 
-  Result<void> add(uint64_t start, const ImageExtent& extent) {
+  Result<void> add(uint64_t start, const Extent& extent) {
     if (row_.length > 0 && extent.zero == row_.zero && extent.depth == row_.depth &&
         extent.file == row_.file && continues(extent)) {
       row_.length += extent.length;
@@ -37,7 +37,7 @@ class Rows {
   }
 
  private:
-  bool continues(const ImageExtent& extent) const {
+  bool continues(const Extent& extent) const {
     if (!row_.file_offset || !extent.file_offset) return row_.file_offset == extent.file_offset;
     return *extent.file_offset == *row_.file_offset + row_.length;
   }
@@ -72,7 +72,7 @@ class Rows {
   bool json_;
   TextOutput& out_;
   uint64_t start_ = 0;
-  ImageExtent row_;
+  Extent row_;
   bool any_ = false;
 };
 
@@ -83,7 +83,7 @@ Result<void> write_rows(const Invocation& invocation, Image& image, TextOutput& 
   SNAP_TRY(rows.start());
   for (uint64_t at = 0; at < image.size();) {
     if (invocation.cancel().requested()) return Error(ErrorCode::kInterrupted, "interrupted");
-    SNAP_ASSIGN(const ImageExtent extent, image.extent_at(at, image.size() - at));
+    SNAP_ASSIGN(const Extent extent, image.extent_at(at, image.size() - at));
     SNAP_TRY(rows.add(at, extent));
     at += extent.length;
   }

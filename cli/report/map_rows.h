@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "cli/invocation.h"
-#include "cli/text_output.h"
+#include "cli/support/invocation.h"
+#include "cli/support/text_output.h"
 #include "libsnap/io/image.h"
 
 namespace snaptool::cli {

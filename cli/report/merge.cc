@@ -3,9 +3,9 @@
 
 #include <fmt/format.h>
 
-#include "cli/json.h"
-#include "cli/operands.h"
-#include "cli/stdio.h"
+#include "cli/support/json.h"
+#include "cli/support/operands.h"
+#include "cli/support/stdio.h"
 
 namespace snaptool::cli {
 namespace {

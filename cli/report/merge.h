@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "cli/invocation.h"
+#include "cli/support/invocation.h"
 #include "libsnap/ops/merge.h"
 
 namespace snaptool::cli {

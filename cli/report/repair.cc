@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
-#include "cli/json.h"
 #include "cli/report/findings.h"
+#include "cli/support/json.h"
 
 namespace snaptool::cli {
 namespace {

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "cli/invocation.h"
+#include "cli/support/invocation.h"
 #include "libsnap/ops/store.h"
 
 namespace snaptool::cli {

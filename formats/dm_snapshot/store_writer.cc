@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <bit>
 
-#include "formats/early_writeback.h"
+#include "formats/common/early_writeback.h"
 #include "libsnap/base/arithmetic.h"
-#include "libsnap/snap/create.h"
-#include "libsnap/snap/list_writer.h"
-#include "libsnap/snap/snapshot_image.h"
+#include "libsnap/snap/store/create.h"
+#include "libsnap/snap/store/list_writer.h"
+#include "libsnap/snap/view/snapshot_image.h"
 
 namespace snaptool::dm_snapshot {
 namespace {
@@ -99,7 +99,7 @@ class StoreImage : public Image {
   Result<void> read_at(uint64_t offset, std::span<std::byte> out) override {
     return view_->read_at(offset, out);
   }
-  Result<ImageExtent> extent_at(uint64_t offset, uint64_t limit) override {
+  Result<Extent> extent_at(uint64_t offset, uint64_t limit) override {
     return view_->extent_at(offset, limit);
   }
 
@@ -110,7 +110,8 @@ class StoreImage : public Image {
 };
 
 Error without_origin() {
-  return {ErrorCode::kInvalidArgument, "a store goes with its origin: --base names it"};
+  return Error(ErrorCode::kInvalidArgument, "a store goes with its origin, and none is named")
+      .with_remedy(Remedy::kNameOrigin);
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <functional>
 
-#include "formats/table_cache.h"
+#include "formats/common/table_cache.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
 #include "libsnap/base/deflate.h"
@@ -122,10 +122,10 @@ class Qcow2Image : public Image {
     return {};
   }
 
-  Result<ImageExtent> extent_at(uint64_t offset, uint64_t limit) override {
+  Result<Extent> extent_at(uint64_t offset, uint64_t limit) override {
     SNAP_CHECK(offset < size() && limit > 0);
     SNAP_ASSIGN(const Run run, run_at(offset, std::min(limit, size() - offset)));
-    ImageExtent extent{run.length, true, 0, file_.get(), std::nullopt};
+    Extent extent{run.length, true, 0, file_.get(), std::nullopt};
     switch (run.mapping.kind) {
       case Mapping::Kind::kZero:
         break;
@@ -142,8 +142,8 @@ class Qcow2Image : public Image {
       case Mapping::Kind::kData: {
         extent.file_offset = run.mapping.offset;
         SNAP_ASSIGN(const uint64_t there, bytes_there(run));
-        SNAP_ASSIGN(const FileExtent below, file_->extent_at(run.mapping.offset, there));
-        extent.zero = below.hole;
+        SNAP_ASSIGN(const Extent below, file_->extent_at(run.mapping.offset, there));
+        extent.zero = below.zero;
         extent.length = below.length == there ? run.length : below.length;
         break;
       }

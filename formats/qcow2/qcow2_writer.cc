@@ -7,7 +7,7 @@
 #include <bit>
 #include <cstring>
 
-#include "formats/early_writeback.h"
+#include "formats/common/early_writeback.h"
 #include "formats/qcow2/allocator.h"
 #include "formats/qcow2/bitmap_writer.h"
 #include "formats/qcow2/layout.h"
@@ -279,8 +279,10 @@ Result<std::optional<BitmapWish>> bitmap_for(const access::CreateOptions& option
   if (name->second.empty() || name->second.size() > kMostName) {
     return bad_setting("bitmap: a name of 1 to 1023 bytes is wanted");
   }
-  if (!options.parent)
-    return bad_setting("bitmap marks what is not as in the base: --base names it");
+  if (!options.parent) {
+    return bad_setting("bitmap marks what is not as in the base, and none is named")
+        .with_remedy(Remedy::kNameOrigin);
+  }
   BitmapWish wish;
   wish.name = name->second;
   if (granularity != options.settings.end()) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "formats/raw/raw_image.h"
 
-#include "libsnap/access/format_file.h"
+#include "libsnap/io/content_file.h"
 
 namespace snaptool::raw {
 
@@ -13,7 +13,7 @@ Result<access::ImageFacts> read_facts(File& file, const Cancel& /*cancel*/) {
 
 Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file,
                                           const access::ImageOptions& /*options*/) {
-  return std::unique_ptr<Image>(std::make_unique<access::FileImage>(std::move(file)));
+  return std::unique_ptr<Image>(std::make_unique<RawImage>(std::move(file)));
 }
 
 }  // namespace snaptool::raw

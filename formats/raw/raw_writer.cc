@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "formats/early_writeback.h"
+#include "formats/common/early_writeback.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/copy/buffer_pool.h"
 
@@ -56,8 +56,8 @@ class RawWriter : public access::ImageWriter {
   }
 
   Result<bool> is_there(uint64_t offset, std::span<const std::byte> data) {
-    SNAP_ASSIGN(const FileExtent extent, file_.extent_at(offset, data.size()));
-    if (extent.hole && extent.length == data.size()) return false;
+    SNAP_ASSIGN(const Extent extent, file_.extent_at(offset, data.size()));
+    if (extent.zero && extent.length == data.size()) return false;
     BufferPool::Lease lease(buffers_);
     for (size_t done = 0; done < data.size();) {
       const auto piece = data.subspan(done, std::min<size_t>(kIoPiece, data.size() - done));
@@ -71,8 +71,8 @@ class RawWriter : public access::ImageWriter {
   Result<void> zero(uint64_t offset, uint64_t length) {
     if (zeros_ == Zeros::kAllocated) return file_.zero_at(offset, length, ZeroMode::kKeep);
     while (length > 0) {
-      SNAP_ASSIGN(const FileExtent extent, file_.extent_at(offset, length));
-      if (!extent.hole) SNAP_TRY(file_.zero_at(offset, extent.length, ZeroMode::kPunch));
+      SNAP_ASSIGN(const Extent extent, file_.extent_at(offset, length));
+      if (!extent.zero) SNAP_TRY(file_.zero_at(offset, extent.length, ZeroMode::kPunch));
       offset += extent.length;
       length -= extent.length;
     }

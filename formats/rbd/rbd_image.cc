@@ -103,8 +103,8 @@ class DiffsImage : public Image {
   const std::string& name() const override { return file_->name(); }
   uint64_t size() const override { return diffs_.back().size(); }
 
-  Result<ImageExtent> extent_at(uint64_t offset, uint64_t limit) override {
-    ImageExtent extent;
+  Result<Extent> extent_at(uint64_t offset, uint64_t limit) override {
+    Extent extent;
     extent.file = file_.get();
     extent.length = std::min(limit, size() - offset);
     for (size_t i = diffs_.size(); i-- > 0; ++extent.depth) {
@@ -132,7 +132,7 @@ class DiffsImage : public Image {
 
   Result<void> read_at(uint64_t offset, std::span<std::byte> out) override {
     while (!out.empty()) {
-      SNAP_ASSIGN(const ImageExtent extent, extent_at(offset, out.size()));
+      SNAP_ASSIGN(const Extent extent, extent_at(offset, out.size()));
       const auto bytes = out.first(extent.length);
       if (extent.zero) {
         std::memset(bytes.data(), 0, bytes.size());

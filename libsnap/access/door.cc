@@ -114,9 +114,11 @@ Result<Disk> Door::open_disk(const ImageSpec& image, const std::vector<FileSpec>
     disk.cows.push_back(std::move(opened));
   }
   if (is_view) {
-    SNAP_ASSIGN(disk.image,
+    SNAP_ASSIGN(auto view,
                 Snapshot::open(disk.below.image(), disk.top.look(), lower, context_.cancel));
-    disk.view_file = std::make_unique<ImageFile>(*disk.image);
+    disk.snapshot = view.get();
+    disk.image = std::move(view);
+    disk.view_file = std::make_unique<ContentFile>(*disk.image, Access::kReadWrite);
   } else {
     SNAP_TRY(warn_of_magic(context_, image.base, disk.top.look()));
     disk.image = std::make_unique<RawImage>(disk.top.look(), disk.top.look().size());

@@ -8,9 +8,9 @@
 
 #include "libsnap/access/open_image.h"
 #include "libsnap/access/operation.h"
-#include "libsnap/io/image_file.h"
+#include "libsnap/io/content_file.h"
 #include "libsnap/io/output_file.h"
-#include "libsnap/snap/snapshot.h"
+#include "libsnap/snap/view/snapshot.h"
 
 namespace snaptool::access {
 
@@ -43,12 +43,11 @@ struct Disk {
   OpenImage below;               // files and layers under the topmost one; none under a raw file
   Target top;                    // the raw file, or the COW
   std::unique_ptr<Image> image;  // what the disk shows
-  // The same, as a File; only of a view.
-  std::unique_ptr<ImageFile> view_file;
+  // The same, of a view: as what it is, and as a File.
+  Snapshot* snapshot = nullptr;
+  std::unique_ptr<ContentFile> view_file;
   std::vector<Target> cows;
 
-  // What the topmost layer is, if it is a view.
-  Snapshot* snapshot() const { return dynamic_cast<Snapshot*>(image.get()); }
   // What is written to: the raw file, or the view.
   File& file() const {
     File& written = top.file();

@@ -10,11 +10,13 @@ namespace snaptool::access {
 // A format that is known by its magic, but not read as an image: what its file's bytes are is not
 // what is in it.
 struct KnownFormat {
-  std::string_view name;    // stable: "vmdk"
-  std::string_view label;   // for people: "a VMDK image"
-  std::string_view remedy;  // what gets at the content, with FILE for the file
+  std::string_view name;   // stable: "vmdk"
+  std::string_view label;  // for people: "a VMDK image"
+  // What of other makers gets at the content, with FILE for the file; empty where `own` does.
+  std::string_view remedy;
   // The bytes are those of a disk all the same, and can be written to as such: LUKS, a hybrid ISO.
   bool is_disk;
+  Remedy own = Remedy::kNone;
 };
 // What one may do about it: "'qemu-img convert -O raw x.vmdk NEW' makes it raw; ...".
 std::string remedy_for(const KnownFormat& format, const std::string& path);

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "libsnap/access/context.h"
-#include "libsnap/snap/persistent_store.h"
+#include "libsnap/snap/store/persistent_store.h"
 
 namespace snaptool::access {
 

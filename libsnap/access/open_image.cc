@@ -6,13 +6,12 @@
 
 #include <array>
 
-#include "libsnap/access/format_file.h"
 #include "libsnap/access/resolve.h"
-#include "libsnap/io/image_file.h"
+#include "libsnap/io/content_file.h"
 #include "libsnap/io/part_file.h"
 #include "libsnap/io/storage.h"
-#include "libsnap/snap/layout.h"
-#include "libsnap/snap/snapshot_image.h"
+#include "libsnap/snap/store/layout.h"
+#include "libsnap/snap/view/snapshot_image.h"
 
 namespace snaptool::access {
 
@@ -72,9 +71,9 @@ std::unique_ptr<Image> with_tail(const std::shared_ptr<File>& origin, Image& vie
   if (view.size() >= origin->size()) return nullptr;
   const uint64_t length = origin->size() - view.size();
   std::vector<PartSegment> segments{
-      {view.size(), {{std::make_shared<ImageFile>(view, true), 0}}, 0},
+      {view.size(), {{std::make_shared<ContentFile>(view, Access::kRead), 0}}, 0},
       {length, {{origin, view.size()}}, 0}};
-  return std::make_unique<FileImage>(std::make_shared<PartFile>(view.name(), std::move(segments)));
+  return std::make_unique<RawImage>(std::make_shared<PartFile>(view.name(), std::move(segments)));
 }
 
 Result<OpenImage> open_image(Opener& opener, const ImageSpec& spec, Tail tail) {
@@ -136,7 +135,7 @@ Result<OpenImage> open_layers(Opener& opener, const ImageSpec& spec) {
     open.layers.push_back(std::move(view));
   }
   if (!spec.view_parts.empty()) {
-    open.parts.push_back(std::make_shared<ImageFile>(open.image(), true));
+    open.parts.push_back(std::make_shared<ContentFile>(open.image(), Access::kRead));
     SNAP_ASSIGN(auto part, opener.open_parts(open.parts.front(), spec.view_parts));
     open.parts.push_back(std::move(part));
     File& file = *open.parts.back();
@@ -153,6 +152,7 @@ Result<OpenImage> open_changes(Opener& opener, const ImageSpec& image, const std
 Result<OpenPair> open_pair(Opener& opener, const ImageSpec& spec) {
   const OpenOptions options{Access::kRead, opener.context().policy.force_share};
   OpenPair pair;
+  SNAP_TRY(check_is_view(spec));
   SNAP_ASSIGN(pair.origin, opener.open(spec.base, options));
   SNAP_ASSIGN(pair.cow, opener.open(spec.stores.front(), options));
   SNAP_TRY(check_origin_and_cow(opener.context(), spec.base, *pair.origin, *pair.cow));

@@ -16,9 +16,11 @@ namespace {
 Result<void> check_raw(const Drivers& drivers, const std::string& path, File& file) {
   SNAP_ASSIGN(const KnownFormat* const known, drivers.detect_known(file));
   if (known == nullptr) return {};
-  return Error(ErrorCode::kUnsupported, fmt::format("'{}' is {}, which is not read: {}", path,
-                                                    known->label, remedy_for(*known, path)))
-      .with_remedy(Remedy::kTakeAsRaw);
+  const std::string instead = remedy_for(*known, path);
+  return Error(ErrorCode::kUnsupported,
+               fmt::format("'{}' is {}, which is not read{}{}", path, known->label,
+                           instead.empty() ? "" : ": ", instead))
+      .with_remedy(instead.empty() ? known->own : Remedy::kTakeAsRaw);
 }
 
 // Nor is one written to as if it were, which would destroy the image that it holds.

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "libsnap/access/format_file.h"
 #include "libsnap/access/opener.h"
+#include "libsnap/io/content_file.h"
 
 namespace snaptool::access {
 namespace {
@@ -71,10 +71,10 @@ Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
                       "is read as zeros",
                       parent->name(), parent->size(), path, facts.size));
     }
-    options.parent = std::make_shared<FileImage>(std::move(parent));
+    options.parent = std::make_shared<RawImage>(std::move(parent));
   }
   SNAP_ASSIGN(auto image, driver.open(std::move(file), options));
-  return std::make_shared<FormatFile>(std::move(image));
+  return std::make_shared<ContentFile>(std::move(image));
 }
 
 Result<std::shared_ptr<File>> Opener::open_named_parent(const std::string& path,

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "libsnap/access/opener.h"
-#include "libsnap/snap/persistent_store.h"
+#include "libsnap/snap/store/persistent_store.h"
 
 namespace snaptool::access {
 namespace {

@@ -161,6 +161,13 @@ Result<void> check_output_name(const std::string& path) {
                            path, path.substr(0, length)));
 }
 
+Result<void> check_is_view(const ImageSpec& spec) {
+  if (!spec.stores.empty()) return {};
+  return Error(ErrorCode::kInvalidArgument,
+               fmt::format("'{}' is no snapshot: an origin and its COW are wanted, as ORIGIN@COW",
+                           spec.base.name()));
+}
+
 Result<ImageSpec> parse_image_spec(const std::string& text) {
   ImageSpec spec;
   if (text.rfind(kLiteral, 0) == 0) {

@@ -8,7 +8,7 @@
 namespace snaptool {
 
 // What kind of failure it is. A caller acts on the code; a person reads the message.
-// cli/exit_status.h maps each code to its exit status.
+// cli/support/exit_status.h maps each code to its exit status.
 enum class ErrorCode {
   kInvalidArgument,  // the request makes no sense
   kNotFound,         // a named file or part is not there
@@ -29,22 +29,36 @@ std::string_view error_code_name(ErrorCode code);
 // option, a button, or whatever it has.
 enum class Remedy {
   kNone,
-  kForce,          // ask for it all the same
-  kTakeAsRaw,      // say that the file is a raw image
-  kTakeBaseAsRaw,  // say that the base is a raw image
-  kJoinSplit,      // say that the file is the first part of a split image
-  kFollowParents,  // allow the parents that images name to be opened
-  kNameParent,     // name the parent
-  kIgnoreInvalid,  // ask for what is left
-  kNameJournal,    // name a file for the journal
-  kNameSpool,      // name a file to keep a stream in
-  kNameOutput,     // name a new file
-  kNameBase,       // name the base
-  kExportWhole,    // export the diff with the sums of whole images
-  kResizeStore,    // make the store larger
-  kNameBackup,     // name a backup of the volume group's metadata
-  kAllowInvalid,   // let snapshots that are too small become invalid
-  kNameSiblings,   // name the other snapshots, so that they keep their views
+  kForce,             // ask for it all the same
+  kTakeAsRaw,         // say that the file is a raw image
+  kTakeBaseAsRaw,     // say that the base is a raw image
+  kJoinSplit,         // say that the file is the first part of a split image
+  kFollowParents,     // allow the parents that images name to be opened
+  kNameParent,        // name the parent
+  kIgnoreInvalid,     // ask for what is left
+  kNameJournal,       // name a file for the journal
+  kNameSpool,         // name a file to keep a stream in
+  kNameOutput,        // name a new file
+  kNameBase,          // name the base
+  kExportWhole,       // export the diff with the sums of whole images
+  kResizeStore,       // make the store larger
+  kNameBackup,        // name a backup of the volume group's metadata
+  kAllowInvalid,      // let snapshots that are too small become invalid
+  kNameSiblings,      // name the other snapshots, so that they keep their views
+  kReplaceFile,       // replace the file that is there
+  kOverwrite,         // write over what is there
+  kDropTail,          // drop the entries past the end of the list
+  kNameChunkSize,     // name the chunk size
+  kNameOrigin,        // name what the image is over
+  kCreateStore,       // make a store of it
+  kRepairStore,       // repair the store into a new file
+  kAcceptDuplicates,  // take the first of several entries for a chunk
+  kListDefects,       // verify the store
+  kLinkDiffs,         // export the diff so that it names the one before, or say that it follows
+  kApplyDiff,         // it is a diff: apply it
+  kUndoMerge,         // it is an undo file: undo the merge
+  kResumeApply,       // it is the journal of an apply: go on
+  kCheckSums,         // it is a manifest: check an image by it
 };
 
 // An error: a code, the errno behind it (0 if none), a message and the contexts it passed through.

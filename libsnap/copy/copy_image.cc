@@ -27,7 +27,7 @@ Result<void> copy_piece(Image& source, uint64_t offset, uint64_t length, File& t
   };
   uint64_t at = 0;
   while (at < length) {
-    SNAP_ASSIGN(const ImageExtent extent, source.extent_at(offset + at, length - at));
+    SNAP_ASSIGN(const Extent extent, source.extent_at(offset + at, length - at));
     if (extent.zero) {
       SNAP_TRY(write_run(at));
       if (!target_zeroed) {
@@ -53,7 +53,7 @@ Result<void> copy_image(Image& source, uint64_t offset, uint64_t length, File& t
   uint64_t at = 0;
   while (at < length) {
     // A long hole is one step, however long.
-    SNAP_ASSIGN(const ImageExtent extent, source.extent_at(offset + at, length - at));
+    SNAP_ASSIGN(const Extent extent, source.extent_at(offset + at, length - at));
     if (extent.zero && (extent.length >= kIoPiece || extent.length == length - at)) {
       if (job.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
       if (!target_zeroed) SNAP_TRY(target.zero_at(at, extent.length, ZeroMode::kKeep));
@@ -85,7 +85,7 @@ Result<void> stream_image(Image& source, uint64_t offset, uint64_t length,
     if (job.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
     const uint64_t piece = std::min(length, kIoPiece);
     const auto bytes = std::span(buffer).first(piece);
-    SNAP_ASSIGN(const ImageExtent extent, source.extent_at(offset, piece));
+    SNAP_ASSIGN(const Extent extent, source.extent_at(offset, piece));
     if (extent.zero && extent.length == piece) {
       std::memset(buffer.data(), 0, piece);
     } else {

@@ -7,8 +7,8 @@ namespace snaptool {
 namespace {
 
 // An extent of one image; behind its end, a hole.
-Result<ImageExtent> extent_of(Image& image, uint64_t at, uint64_t end) {
-  if (at >= image.size()) return ImageExtent{end - at, true, 0, nullptr, 0};
+Result<Extent> extent_of(Image& image, uint64_t at, uint64_t end) {
+  if (at >= image.size()) return Extent{end - at, true, 0, nullptr, 0};
   return image.extent_at(at, std::min(end, image.size()) - at);
 }
 
@@ -16,7 +16,7 @@ Result<ImageExtent> extent_of(Image& image, uint64_t at, uint64_t end) {
 
 // How many of `length` bytes from there on are the same in both, since they are the same bytes on
 // disk; 0 where they are not. `length` becomes what this is known of.
-uint64_t CandidateScan::same_storage(const ImageExtent& a, const ImageExtent& b, uint64_t& length) {
+uint64_t CandidateScan::same_storage(const Extent& a, const Extent& b, uint64_t& length) {
   if (a.file == nullptr || b.file == nullptr || !a.file_offset || !b.file_offset) return 0;
   const auto id_a = a.file->id();
   const auto id_b = b.file->id();
@@ -39,7 +39,7 @@ Result<std::optional<Candidate>> CandidateScan::next(uint64_t most, const Job& j
     if (job.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
     uint64_t end = end_;
     if (limit_ != nullptr && at_ < limit_->size()) {
-      SNAP_ASSIGN(const ImageExtent extent, extent_of(*limit_, at_, end_));
+      SNAP_ASSIGN(const Extent extent, extent_of(*limit_, at_, end_));
       end = at_ + extent.length;
       if (extent.depth > 0) {
         job.progress.add(extent.length);
@@ -47,8 +47,8 @@ Result<std::optional<Candidate>> CandidateScan::next(uint64_t most, const Job& j
         continue;
       }
     }
-    SNAP_ASSIGN(const ImageExtent a, extent_of(a_, at_, end));
-    SNAP_ASSIGN(const ImageExtent b, extent_of(b_, at_, end));
+    SNAP_ASSIGN(const Extent a, extent_of(a_, at_, end));
+    SNAP_ASSIGN(const Extent b, extent_of(b_, at_, end));
     uint64_t length = std::min(a.length, b.length);
     uint64_t skipped = 0;
     if (a.zero && b.zero) {

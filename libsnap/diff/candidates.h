@@ -36,7 +36,7 @@ class CandidateScan {
   uint64_t hole_bytes() const { return hole_bytes_; }
 
  private:
-  static uint64_t same_storage(const ImageExtent& a, const ImageExtent& b, uint64_t& length);
+  static uint64_t same_storage(const Extent& a, const Extent& b, uint64_t& length);
 
   Image& a_;
   Image& b_;

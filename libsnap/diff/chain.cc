@@ -251,11 +251,9 @@ Result<void> Chain::check_link(size_t i, const ChangeHeader& before, const Chang
     return *by;
   if (!before.to_name.empty() && before.to_name == header.from_name) return {};
   if (linking_ == Linking::kOptional) return {};
-  return Error(
-      ErrorCode::kWrongBase,
-      fmt::format("nothing says that '{}' follows '{}': 'snaptool export' with --parent or "
-                  "--verify-base would (--unlinked takes it for so)",
-                  name(i), name(i - 1)));
+  return Error(ErrorCode::kWrongBase,
+               fmt::format("nothing says that '{}' follows '{}'", name(i), name(i - 1)))
+      .with_remedy(Remedy::kLinkDiffs);
 }
 
 Result<std::vector<ChangeEnd>> Chain::ends(const ChainReader& reader) const {

@@ -33,7 +33,7 @@ const std::vector<std::byte>& zeros() {
 
 Result<bool> is_hole(Image& image, uint64_t offset, uint64_t length) {
   while (length > 0) {
-    SNAP_ASSIGN(const ImageExtent extent, image.extent_at(offset, length));
+    SNAP_ASSIGN(const Extent extent, image.extent_at(offset, length));
     if (!extent.zero) return false;
     offset += extent.length;
     length -= extent.length;
@@ -44,7 +44,7 @@ Result<bool> is_hole(Image& image, uint64_t offset, uint64_t length) {
 // Reads the range, but for its holes.
 Result<void> read_sparse(Image& image, uint64_t offset, std::span<std::byte> out) {
   while (!out.empty()) {
-    SNAP_ASSIGN(const ImageExtent extent, image.extent_at(offset, out.size()));
+    SNAP_ASSIGN(const Extent extent, image.extent_at(offset, out.size()));
     const auto piece = out.first(extent.length);
     if (extent.zero) {
       std::memset(piece.data(), 0, piece.size());

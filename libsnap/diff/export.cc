@@ -26,8 +26,8 @@ class NoImage : public Image {
   const std::string& name() const override { return name_; }
   uint64_t size() const override { return 0; }
   Result<void> read_at(uint64_t /*offset*/, std::span<std::byte> /*out*/) override { return {}; }
-  Result<ImageExtent> extent_at(uint64_t /*offset*/, uint64_t limit) override {
-    return ImageExtent{limit, true, 0, nullptr, 0};
+  Result<Extent> extent_at(uint64_t /*offset*/, uint64_t limit) override {
+    return Extent{limit, true, 0, nullptr, 0};
   }
 
  private:
@@ -52,9 +52,11 @@ void append(std::vector<ChangeExtent>& extents, const ChangeExtent& next) {
 
 class Exporter {
  public:
-  Exporter(Image& base, Image& target, ChangeWriter& writer, const ExportOptions& options,
-           const Job& job)
+  // `full`: `base` is nothing.
+  Exporter(Image& base, bool full, Image& target, ChangeWriter& writer,
+           const ExportOptions& options, const Job& job)
       : base_(base),
+        full_(full),
         target_(target),
         writer_(writer),
         options_(options),
@@ -80,12 +82,10 @@ class Exporter {
   void tell(ChangeEnd& end) const {
     if (!identify_ || scan_.same_storage_bytes() > 0) return;
     end.target_content = target_sum_.finish(target_.size());
-    if (!is_full()) end.base_content = base_sum_.finish(base_.size());
+    if (!full_) end.base_content = base_sum_.finish(base_.size());
   }
 
  private:
-  bool is_full() const { return dynamic_cast<const NoImage*>(&base_) != nullptr; }
-
   // The candidates of the next window that has some.
   Result<bool> take(Work& work) {
     work.candidates.clear();
@@ -154,7 +154,7 @@ class Exporter {
 
   void identify(Work& work, const Buffers& buffers) const {
     work.target = ContentSum::part_of(work.record.window, {buffers.b, kWindowBytes});
-    if (is_full()) return;
+    if (full_) return;
     // Where nothing changes, both add the same; but a smaller target does not have all of it.
     const bool same =
         work.record.extents.empty() && work.record.start() + kWindowBytes <= target_.size();
@@ -170,7 +170,7 @@ class Exporter {
       const uint64_t end = at + extent.length;
       while (at < end) {
         const bool there = at < options_.limit->size();
-        ImageExtent known{end - at, false, 0, nullptr, 1};
+        Extent known{end - at, false, 0, nullptr, 1};
         if (there) {
           SNAP_ASSIGN(known,
                       options_.limit->extent_at(at, std::min(end, options_.limit->size()) - at));
@@ -249,6 +249,7 @@ class Exporter {
   }
 
   Image& base_;
+  bool full_;
   Image& target_;
   ChangeWriter& writer_;
   const ExportOptions& options_;
@@ -291,7 +292,8 @@ Result<ChangeEnd> export_changes(Image* base, Image& target, ChangeWriter& write
   NoImage nothing;
   ExportOptions adjusted = options;
   if (base == nullptr) adjusted.old_sums = false;
-  Exporter exporter(base == nullptr ? nothing : *base, target, writer, adjusted, job);
+  Exporter exporter(base == nullptr ? nothing : *base, base == nullptr, target, writer, adjusted,
+                    job);
   SNAP_TRY(exporter.run());
   ChangeEnd end;
   end.base_sum = options.base_sum;

@@ -10,21 +10,11 @@
 
 #include "libsnap/base/result.h"
 #include "libsnap/base/units.h"
+#include "libsnap/io/extent.h"
 
 namespace snaptool {
 
-class File;
-
-// A piece of a file that either has data behind it or is a hole (reads as zeros, takes no space).
-struct FileExtent {
-  uint64_t length = 0;  // bytes, at least 1
-  bool hole = false;
-  // Where it lies, for a file that is part of others; nullptr: in the file itself, at the offset
-  // that was asked for.
-  const File* file = nullptr;
-  std::optional<uint64_t> file_offset = 0;  // bytes; nullopt: nowhere as it is (compressed)
-  int depth = 0;  // layers between the file and where it lies (a view's origin: 1)
-};
+enum class Access { kRead, kReadWrite };
 
 enum class FileKind {
   kRegular,      // of this machine; it can grow
@@ -110,8 +100,9 @@ class File {
   virtual std::optional<uint64_t> space_left() const { return std::nullopt; }
 
   // The extent that starts at `offset`, at most `limit` bytes long; it ends where the file does.
-  // Where holes cannot be told, all is data. Requires: offset < size(), limit > 0.
-  virtual Result<FileExtent> extent_at(uint64_t offset, uint64_t limit) = 0;
+  // A file that is part of others names the one that its bytes lie in. Where holes cannot be told,
+  // all is data. Requires: offset < size(), limit > 0.
+  virtual Result<Extent> extent_at(uint64_t offset, uint64_t limit) = 0;
   // Whether the bytes from `offset` on are shared, for at most `limit` bytes. Two files of one
   // device with the same physical bytes have the same content. Requires: as extent_at.
   virtual SharedExtent shared_at(uint64_t /*offset*/, uint64_t limit) const { return {limit, {}}; }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "libsnap/base/check.h"
 
@@ -12,6 +13,21 @@ namespace {
 
 Error not_writable(const Image& image) {
   return Error(ErrorCode::kUnsupported, fmt::format("'{}' cannot be written", image.name()));
+}
+
+// Calls `visit` for each place in a file that the range lies in; what is in none is left out, and
+// so is all from the first error on.
+template <typename Visit>
+void for_each_place(Image& image, uint64_t offset, uint64_t length, const Visit& visit) {
+  while (length > 0) {
+    const auto extent = image.extent_at(offset, length);
+    if (!extent) return;
+    if (!extent->zero && extent->file != nullptr && extent->file_offset) {
+      visit(*extent->file, *extent->file_offset, extent->length);
+    }
+    offset += extent->length;
+    length -= extent->length;
+  }
 }
 
 }  // namespace
@@ -26,16 +42,22 @@ Result<void> Image::punch_at(uint64_t /*offset*/, uint64_t /*length*/) {
 
 Result<void> Image::flush() { return not_writable(*this); }
 
-ImageExtent image_extent(const FileExtent& extent, const File& file, uint64_t offset) {
-  if (extent.file != nullptr) {
-    return {extent.length, extent.hole, extent.depth, extent.file, extent.file_offset};
-  }
-  return {extent.length, extent.hole, 0, &file, offset};
+void Image::start_writeback(uint64_t offset, uint64_t length) {
+  for_each_place(*this, offset, length,
+                 [](File& file, uint64_t at, uint64_t size) { file.start_writeback(at, size); });
+}
+
+void Image::drop_cache(uint64_t offset, uint64_t length) {
+  for_each_place(*this, offset, length,
+                 [](File& file, uint64_t at, uint64_t size) { file.drop_cache(at, size); });
 }
 
 RawImage::RawImage(File& file, uint64_t size) : file_(file), size_(size) {
   SNAP_CHECK(size <= file.size());
 }
+
+RawImage::RawImage(std::shared_ptr<File> file)
+    : owned_(std::move(file)), file_(*owned_), size_(file_.size()) {}
 
 Result<void> RawImage::read_at(uint64_t offset, std::span<std::byte> out) {
   SNAP_CHECK(offset <= size_ && out.size() <= size_ - offset);
@@ -52,10 +74,9 @@ Result<void> RawImage::punch_at(uint64_t offset, uint64_t length) {
   return file_.zero_at(offset, length, ZeroMode::kPunch);
 }
 
-Result<ImageExtent> RawImage::extent_at(uint64_t offset, uint64_t limit) {
+Result<Extent> RawImage::extent_at(uint64_t offset, uint64_t limit) {
   SNAP_CHECK(offset < size_ && limit > 0);
-  SNAP_ASSIGN(const FileExtent extent, file_.extent_at(offset, std::min(limit, size_ - offset)));
-  return image_extent(extent, file_, offset);
+  return file_.extent_at(offset, std::min(limit, size_ - offset));
 }
 
 }  // namespace snaptool

@@ -1,23 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
+
 #include "libsnap/io/file.h"
 
 namespace snaptool {
-
-// A range of an image and where its content comes from.
-struct ImageExtent {
-  uint64_t length = 0;  // bytes, at least 1
-  bool zero = false;    // known to read as zeros without looking (a hole)
-  int depth = 0;        // 0: the image's own topmost layer supplies it; 1: the one below; ...
-  const File* file = nullptr;  // the file that holds it (or the hole)
-  // Where in that file, in bytes; nullopt: nowhere as it is (data that are compressed, zeros that
-  // are only said).
-  std::optional<uint64_t> file_offset = 0;
-};
-
-// What `file` said of its bytes from `offset` on.
-ImageExtent image_extent(const FileExtent& extent, const File& file, uint64_t offset);
 
 // What a guest sees: content, wherever it lies. Layers (a snapshot over its origin) are Images over
 // Images. Offsets and lengths are bytes. Several threads may read at once.
@@ -36,9 +24,13 @@ class Image {
   virtual Result<void> read_at(uint64_t offset, std::span<std::byte> out) = 0;
   // The extent that starts at `offset`, at most `limit` bytes. It need not be maximal.
   // Requires: offset < size(), limit > 0.
-  virtual Result<ImageExtent> extent_at(uint64_t offset, uint64_t limit) = 0;
+  virtual Result<Extent> extent_at(uint64_t offset, uint64_t limit) = 0;
   // A hint that the range will be read soon.
   virtual void will_need(uint64_t /*offset*/, uint64_t /*length*/) {}
+  // What File says of the same names, for the files that the range lies in. Requires: the range
+  // lies within size().
+  void start_writeback(uint64_t offset, uint64_t length);
+  void drop_cache(uint64_t offset, uint64_t length);
 
   // Images that can be written override these; the others return kUnsupported. Nothing is durable
   // before flush. No other call of this Image may run meanwhile, unless its class says so.
@@ -55,11 +47,13 @@ class RawImage : public Image {
  public:
   // Requires: `file` outlives this, size <= file.size().
   RawImage(File& file, uint64_t size);
+  // All of the file, which it keeps.
+  explicit RawImage(std::shared_ptr<File> file);
 
   const std::string& name() const override { return file_.name(); }
   uint64_t size() const override { return size_; }
   Result<void> read_at(uint64_t offset, std::span<std::byte> out) override;
-  Result<ImageExtent> extent_at(uint64_t offset, uint64_t limit) override;
+  Result<Extent> extent_at(uint64_t offset, uint64_t limit) override;
   void will_need(uint64_t offset, uint64_t length) override { file_.will_need(offset, length); }
   // These require that the file is open for writing; several threads may write at once.
   Result<void> write_at(uint64_t offset, std::span<const std::byte> data) override;
@@ -67,6 +61,7 @@ class RawImage : public Image {
   Result<void> flush() override { return file_.flush(); }
 
  private:
+  std::shared_ptr<File> owned_;
   File& file_;
   uint64_t size_;
 };
@@ -82,8 +77,8 @@ class UnmappedImage : public Image {
   Result<void> read_at(uint64_t offset, std::span<std::byte> out) override {
     return image_.read_at(offset, out);
   }
-  Result<ImageExtent> extent_at(uint64_t /*offset*/, uint64_t limit) override {
-    return ImageExtent{limit, false, 0, nullptr, std::nullopt};
+  Result<Extent> extent_at(uint64_t /*offset*/, uint64_t limit) override {
+    return Extent{limit, false, 0, nullptr, std::nullopt};
   }
   void will_need(uint64_t offset, uint64_t length) override { image_.will_need(offset, length); }
 

@@ -77,16 +77,18 @@ Result<void> MemoryFile::resize(uint64_t size) {
   return {};
 }
 
-Result<FileExtent> MemoryFile::extent_at(uint64_t offset, uint64_t limit) {
+Result<Extent> MemoryFile::extent_at(uint64_t offset, uint64_t limit) {
   SNAP_CHECK(offset < size_ && limit > 0);
   limit = std::min(limit, size_ - offset);
   const std::lock_guard lock(mutex_);
   uint64_t page = offset / kPage;
   const auto it = pages_.lower_bound(page);
-  if (it == pages_.end()) return FileExtent{limit, true};
-  if (it->first > page) return FileExtent{std::min(limit, it->first * kPage - offset), true};
+  if (it == pages_.end()) return Extent{limit, true, 0, this, offset};
+  if (it->first > page) {
+    return Extent{std::min(limit, it->first * kPage - offset), true, 0, this, offset};
+  }
   for (auto next = it; next != pages_.end() && next->first == page; ++next) ++page;
-  return FileExtent{std::min(limit, page * kPage - offset), false};
+  return Extent{std::min(limit, page * kPage - offset), false, 0, this, offset};
 }
 
 }  // namespace snaptool

@@ -24,7 +24,7 @@ class MemoryFile : public File {
   Result<void> zero_at(uint64_t offset, uint64_t length, ZeroMode mode) override;
   Result<void> resize(uint64_t size) override;
   Result<void> flush() override { return {}; }
-  Result<FileExtent> extent_at(uint64_t offset, uint64_t limit) override;
+  Result<Extent> extent_at(uint64_t offset, uint64_t limit) override;
 
  private:
   static constexpr uint64_t kPage = 4096;

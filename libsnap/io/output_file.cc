@@ -96,7 +96,9 @@ Result<std::unique_ptr<OutputFile>> OutputFile::look(const std::string& path, ui
           fmt::format("'{}' is an input: it cannot be the output too; name another file", path));
     }
   }
-  if (!replace) return refuse(fmt::format("'{}' exists already (--force replaces it)", path));
+  if (!replace) {
+    return refuse(fmt::format("'{}' exists already", path)).with_remedy(Remedy::kReplaceFile);
+  }
   if (!is_storage) return refuse(fmt::format("'{}' is not a file or block device", path));
   SNAP_ASSIGN(auto file, PosixFile::open(output->path_, {.access = Access::kReadWrite}));
   if (S_ISREG(st.st_mode)) {
@@ -172,10 +174,9 @@ Result<std::unique_ptr<OutputFile>> OutputFile::resume(const std::string& path, 
   const uint64_t left = output->file_->size();
   output->resumed_ = left > 0;
   if (output->resumed_ && left != size && !replace) {
-    return refuse(
-        fmt::format("'{}' is there and has {} bytes, not {}: it is of something else "
-                    "(--force writes over it)",
-                    output->temporary_, left, size));
+    return refuse(fmt::format("'{}' is there and has {} bytes, not {}: it is of something else",
+                              output->temporary_, left, size))
+        .with_remedy(Remedy::kOverwrite);
   }
   if (left != size) {
     auto sized = output->file_->resize(size);

@@ -156,19 +156,14 @@ std::optional<uint64_t> PartFile::space_left() const {
   return files_.size() == 1 ? files_.front()->space_left() : std::nullopt;
 }
 
-Result<FileExtent> PartFile::extent_at(uint64_t offset, uint64_t limit) {
+Result<Extent> PartFile::extent_at(uint64_t offset, uint64_t limit) {
   SNAP_CHECK(offset < size_ && limit > 0);
   const Place place = locate(offset, std::min(limit, size_ - offset));
-  if (place.file == nullptr) return FileExtent{place.length, true, nullptr, 0, 0};
+  if (place.file == nullptr) return Extent{place.length, true, 0, this, offset};
   if (place.offset >= place.file->size()) {
-    return FileExtent{place.length, false, place.file, place.offset, 0};
+    return Extent{place.length, false, 0, place.file, place.offset};
   }
-  SNAP_ASSIGN(FileExtent extent, place.file->extent_at(place.offset, place.length));
-  if (extent.file == nullptr) {
-    extent.file = place.file;
-    extent.file_offset = place.offset;
-  }
-  return extent;
+  return place.file->extent_at(place.offset, place.length);
 }
 
 template <typename Visit>

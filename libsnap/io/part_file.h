@@ -43,7 +43,7 @@ class PartFile : public File {
   Result<void> resize(uint64_t size) override;
   Result<void> flush() override;
   std::optional<uint64_t> space_left() const override;
-  Result<FileExtent> extent_at(uint64_t offset, uint64_t limit) override;
+  Result<Extent> extent_at(uint64_t offset, uint64_t limit) override;
   void will_need(uint64_t offset, uint64_t length) override;
   void start_writeback(uint64_t offset, uint64_t length) override;
   void drop_cache(uint64_t offset, uint64_t length) override;

@@ -273,10 +273,10 @@ PosixFile::KnownExtent PosixFile::find_extent(uint64_t offset) const {
   return {offset, std::min(size, static_cast<uint64_t>(hole)), false};
 }
 
-Result<FileExtent> PosixFile::extent_at(uint64_t offset, uint64_t limit) {
+Result<Extent> PosixFile::extent_at(uint64_t offset, uint64_t limit) {
   SNAP_CHECK(offset < size() && limit > 0);
   const auto cut = [&](const KnownExtent& known) {
-    return FileExtent{std::min(limit, known.end - offset), known.hole};
+    return Extent{std::min(limit, known.end - offset), known.hole, 0, this, offset};
   };
   if (writable_) return cut(find_extent(offset));
   const std::scoped_lock lock(known_mutex_);

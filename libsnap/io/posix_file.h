@@ -9,8 +9,6 @@
 
 namespace snaptool {
 
-enum class Access { kRead, kReadWrite };
-
 struct OpenOptions {
   Access access = Access::kRead;
   // Take no lock and respect none. For readers only: a writer's checks are never skipped.
@@ -54,7 +52,7 @@ class PosixFile : public File {
   Result<void> resize(uint64_t size) override;
   Result<void> flush() override;
   std::optional<uint64_t> space_left() const override;
-  Result<FileExtent> extent_at(uint64_t offset, uint64_t limit) override;
+  Result<Extent> extent_at(uint64_t offset, uint64_t limit) override;
   SharedExtent shared_at(uint64_t offset, uint64_t limit) const override;
   void will_need(uint64_t offset, uint64_t length) override;
   void start_writeback(uint64_t offset, uint64_t length) override;

@@ -22,12 +22,12 @@ Result<void> SalvageImage::read_at(uint64_t offset, std::span<std::byte> out) {
   return {};
 }
 
-Result<ImageExtent> SalvageImage::extent_at(uint64_t offset, uint64_t limit) {
+Result<Extent> SalvageImage::extent_at(uint64_t offset, uint64_t limit) {
   auto extent = image_.extent_at(offset, limit);
   if (extent) return extent;
   // What is there is not known; reading will tell.
-  return ImageExtent{std::min(limit, kSectorSize - offset % kSectorSize), false, 0, nullptr,
-                     std::nullopt};
+  return Extent{std::min(limit, kSectorSize - offset % kSectorSize), false, 0, nullptr,
+                std::nullopt};
 }
 
 void SalvageImage::add(uint64_t offset, uint64_t length) {

@@ -18,7 +18,7 @@ class SalvageImage : public Image {
   uint64_t size() const override { return image_.size(); }
   // Never fails.
   Result<void> read_at(uint64_t offset, std::span<std::byte> out) override;
-  Result<ImageExtent> extent_at(uint64_t offset, uint64_t limit) override;
+  Result<Extent> extent_at(uint64_t offset, uint64_t limit) override;
 
   // What could not be read so far: sectors, lowest first. No more than kMostRanges are kept.
   std::vector<ByteRange> unreadable() const;

@@ -222,7 +222,7 @@ Result<void> ApplyJob::open(const access::ImageSpec& image,
   lower.kind = StoreKind::kPersistentOverflow;
   SNAP_ASSIGN(disk_, door_.open_disk(image, {}, lower));
   const bool is_file = disk_.top.is_file();
-  resizable_ = is_file && disk_.snapshot() == nullptr;
+  resizable_ = is_file && disk_.snapshot == nullptr;
   const std::string beside = is_file ? disk_.top.spec().path() : "";
   journal_path_ = journal.value_or(is_file ? access::apply_journal_of(beside) : "");
   if (journal_path_.empty()) {
@@ -272,11 +272,11 @@ Result<void> ApplyJob::check() {
   if (journal_) done = journal_->progress();
   // Threads take turns with a view.
   RawImage image(file, file.size());
-  RoomCounter room(disk_.snapshot(), file);
+  RoomCounter room(disk_.snapshot, file);
   {
     const Phase phase(context_, "checking");
     const auto count = [&](uint64_t offset, uint64_t length, ChangeKind kind) {
-      const bool takes_none = disk_.snapshot() == nullptr && kind != ChangeKind::kData;
+      const bool takes_none = disk_.snapshot == nullptr && kind != ChangeKind::kData;
       return takes_none ? Result<void>() : room.add(offset, length);
     };
     SNAP_ASSIGN(checked_, apply_->check(&image, resizable_, done, phase.job(), count));

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "libsnap/access/format_file.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/copy/copy_image.h"
+#include "libsnap/io/content_file.h"
 #include "libsnap/ops/check_equal.h"
 
 namespace snaptool::ops {
@@ -141,7 +141,7 @@ class Conversion {
 
   // The source cut, or with zeros behind its end, also where the base goes on.
   void resize_source() {
-    const auto view = std::make_shared<ImageFile>(image(), true);
+    const auto view = std::make_shared<ContentFile>(image(), Access::kRead);
     const uint64_t kept = std::min(view->size(), create_.size);
     std::vector<PartSegment> segments{{kept, {{view, 0}}, 0}, {create_.size - kept, {}, 0}};
     tail_ = std::make_shared<PartFile>(view->name(), std::move(segments));

@@ -76,7 +76,7 @@ class Converter {
 
   // Bytes from at_ on that are known to be zeros: whole pieces, or all up to the end.
   Result<uint64_t> zeros_ahead() {
-    SNAP_ASSIGN(const ImageExtent extent, source_.extent_at(at_, source_.size() - at_));
+    SNAP_ASSIGN(const Extent extent, source_.extent_at(at_, source_.size() - at_));
     if (!extent.zero) return 0;
     const uint64_t end = at_ + extent.length;
     return end == source_.size() ? extent.length : round_down(end, piece_) - at_;
@@ -125,8 +125,7 @@ class Converter {
 
   Result<void> fill_all(access::WritePiece& piece) {
     for (uint64_t at = 0; at < piece.length;) {
-      SNAP_ASSIGN(const ImageExtent extent,
-                  source_.extent_at(piece.offset + at, piece.length - at));
+      SNAP_ASSIGN(const Extent extent, source_.extent_at(piece.offset + at, piece.length - at));
       const auto bytes = piece.data.subspan(at, extent.length);
       if (extent.zero) {
         std::memset(bytes.data(), 0, bytes.size());

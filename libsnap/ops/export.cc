@@ -5,7 +5,7 @@
 
 #include "libsnap/access/byte_output.h"
 #include "libsnap/diff/content_hash.h"
-#include "libsnap/snap/identity.h"
+#include "libsnap/snap/view/identity.h"
 
 namespace snaptool::ops {
 namespace {

@@ -8,8 +8,8 @@
 #include "libsnap/copy/copy_image.h"
 #include "libsnap/ops/check_equal.h"
 #include "libsnap/ops/room.h"
-#include "libsnap/snap/identity.h"
-#include "libsnap/snap/snapshot_image.h"
+#include "libsnap/snap/view/identity.h"
+#include "libsnap/snap/view/snapshot_image.h"
 
 namespace snaptool::ops {
 namespace {
@@ -82,7 +82,12 @@ Result<std::unique_ptr<OriginMerge>> OriginMerge::prepare(const Context& context
   Progress unseen;
   SNAP_ASSIGN(merge->merge_,
               Merge::begin(file, cow, options.merge, {unseen, context.cancel, context.jobs}));
-  SNAP_TRY(check_room_for_merge(origin, !options.may_invalidate, cow, context.cancel));
+  std::vector<const Snapshot*> stores;
+  if (options.view != nullptr) stores.push_back(options.view);
+  if (!options.may_invalidate) {
+    stores.insert(stores.end(), origin.snapshots().begin(), origin.snapshots().end());
+  }
+  SNAP_TRY(check_room_for_merge(stores, cow, context.cancel));
   SNAP_TRY(check_identities(context, file, cow, options.merge.salvage));
   return merge;
 }
@@ -152,6 +157,7 @@ Result<void> MergeJob::keep_undo(const std::string& path, bool dry_run) {
 
 Result<std::unique_ptr<MergeJob>> MergeJob::prepare(const Context& context,
                                                     const MergeRequest& request) {
+  SNAP_TRY(access::check_is_view(request.image));
   if (request.image.stores.size() > 1 && request.undo_file) {
     return Error(ErrorCode::kUnsupported, "an undo file for a merge into a view");
   }
@@ -160,6 +166,7 @@ Result<std::unique_ptr<MergeJob>> MergeJob::prepare(const Context& context,
   SNAP_TRY(job->open(request));
   OriginMerge::Options options;
   options.merge = options_of(context, request);
+  options.view = job->disk_.snapshot;
   SNAP_ASSIGN(job->merge_, OriginMerge::prepare(context, *job->origin_, job->disk_.look(),
                                                 job->disk_.cows.front().look(), options));
   if (request.expected) SNAP_TRY(job->check_expected(*request.expected));

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "libsnap/access/door.h"
-#include "libsnap/snap/merge.h"
-#include "libsnap/snap/origin.h"
+#include "libsnap/snap/merge/merge.h"
+#include "libsnap/snap/view/origin.h"
 
 namespace snaptool::ops {
 
@@ -21,6 +21,8 @@ class OriginMerge {
     // A sibling that has no room for what it must keep is invalidated, as in the kernel; else that
     // is refused.
     bool may_invalidate = false;
+    // What it is merged into, if that is a view: there has to be room in its store.
+    const Snapshot* view = nullptr;
   };
 
   // Checks everything and writes nothing: the store, room where chunks are written to and where

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "libsnap/base/arithmetic.h"
-#include "libsnap/snap/persistent_store.h"
+#include "libsnap/snap/store/persistent_store.h"
 
 namespace snaptool::ops {
 
@@ -21,18 +21,13 @@ Result<void> check_room(const Snapshot& snapshot, uint64_t needed, std::string_v
       .with_remedy(size ? Remedy::kResizeStore : Remedy::kNone);
 }
 
-Result<void> check_room_for_merge(const Origin& origin, bool siblings, File& cow,
+Result<void> check_room_for_merge(const std::vector<const Snapshot*>& stores, File& cow,
                                   const Cancel& cancel) {
-  std::vector<const Snapshot*> snapshots;
-  if (siblings) snapshots.assign(origin.snapshots().begin(), origin.snapshots().end());
-  if (const auto* const lower = dynamic_cast<const Snapshot*>(&origin.image())) {
-    snapshots.insert(snapshots.begin(), lower);
-  }
-  if (snapshots.empty()) return {};
+  if (stores.empty()) return {};
   SNAP_ASSIGN(PersistentStore store, PersistentStore::open(cow));
   if (store.state() == StoreState::kNone) return {};
   SNAP_ASSIGN(ExceptionTable table, ExceptionTable::load(store, cancel));
-  for (const Snapshot* const snapshot : snapshots) {
+  for (const Snapshot* const snapshot : stores) {
     SNAP_TRY(check_room(*snapshot, snapshot->exceptions_needed_to_merge(table, store.chunk_bytes()),
                         "the merge"));
   }
@@ -66,8 +61,8 @@ Result<void> RoomCounter::add(uint64_t offset, uint64_t length) {
   }
   counted_ = end;
   while (begin < std::min(end, file_.size())) {
-    SNAP_ASSIGN(const FileExtent extent, file_.extent_at(begin, end - begin));
-    if (extent.hole) needed_ += extent.length;
+    SNAP_ASSIGN(const Extent extent, file_.extent_at(begin, end - begin));
+    if (extent.zero) needed_ += extent.length;
     begin += extent.length;
   }
   needed_ += end - begin;

@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "libsnap/snap/origin.h"
+#include "libsnap/snap/view/origin.h"
 
 namespace snaptool::ops {
 
@@ -13,9 +13,9 @@ namespace snaptool::ops {
 // In a store that is written to, for so many exceptions of `what` ("the write").
 Result<void> check_room(const Snapshot& snapshot, uint64_t needed, std::string_view what);
 
-// In the stores that a merge of `cow` writes to: the one below, and, if `siblings` says so, those
-// of the origin's snapshots. Errors: also those of reading the store.
-Result<void> check_room_for_merge(const Origin& origin, bool siblings, File& cow,
+// In `stores`, which a merge of `cow` writes to: the one below it, and those of the origin's
+// snapshots. Errors: also those of reading `cow`.
+Result<void> check_room_for_merge(const std::vector<const Snapshot*>& stores, File& cow,
                                   const Cancel& cancel);
 
 // In the snapshots of an origin that is written to. `written`: bytes of the same write that are

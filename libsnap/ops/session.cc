@@ -7,7 +7,7 @@
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/sha256.h"
-#include "libsnap/snap/persistent_store.h"
+#include "libsnap/snap/store/persistent_store.h"
 
 namespace snaptool::ops {
 
@@ -194,6 +194,7 @@ Result<void> Session::merge_store(Entry& entry) {
   SNAP_TRY(entry.snapshot->flush());
   OriginMerge::Options options;
   options.may_invalidate = true;
+  options.view = disk_.snapshot;
   options.merge.accept_duplicates = true;
   options.merge.discard_tail = context_.policy.force;
   options.merge.ignore_space = context_.policy.force;

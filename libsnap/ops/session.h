@@ -8,7 +8,7 @@
 
 #include "libsnap/access/door.h"
 #include "libsnap/ops/merge.h"
-#include "libsnap/snap/origin.h"
+#include "libsnap/snap/view/origin.h"
 
 namespace snaptool::ops {
 

@@ -7,9 +7,9 @@
 #include <algorithm>
 
 #include "libsnap/base/arithmetic.h"
-#include "libsnap/snap/create.h"
-#include "libsnap/snap/persistent_store.h"
-#include "libsnap/snap/restore.h"
+#include "libsnap/snap/store/create.h"
+#include "libsnap/snap/store/persistent_store.h"
+#include "libsnap/snap/store/restore.h"
 
 namespace snaptool::ops {
 namespace {

@@ -8,8 +8,8 @@
 
 #include "libsnap/access/door.h"
 #include "libsnap/ops/data_source.h"
-#include "libsnap/snap/repair.h"
-#include "libsnap/snap/salvage.h"
+#include "libsnap/snap/repair/repair.h"
+#include "libsnap/snap/repair/salvage.h"
 
 namespace snaptool::ops {
 

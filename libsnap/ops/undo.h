@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "libsnap/access/door.h"
-#include "libsnap/snap/undo.h"
+#include "libsnap/snap/merge/undo.h"
 
 namespace snaptool::ops {
 

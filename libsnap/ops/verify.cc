@@ -2,9 +2,9 @@
 #include "libsnap/ops/verify.h"
 
 #include "libsnap/access/open_image.h"
-#include "libsnap/snap/identity.h"
-#include "libsnap/snap/tail.h"
-#include "libsnap/snap/verify_data.h"
+#include "libsnap/snap/store/tail.h"
+#include "libsnap/snap/store/verify_data.h"
+#include "libsnap/snap/view/identity.h"
 
 namespace snaptool::ops {
 namespace {

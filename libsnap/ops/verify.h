@@ -2,7 +2,7 @@
 #pragma once
 
 #include "libsnap/access/opener.h"
-#include "libsnap/snap/verify.h"
+#include "libsnap/snap/store/verify.h"
 
 namespace snaptool::ops {
 

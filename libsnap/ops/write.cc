@@ -97,6 +97,7 @@ Result<void> check_range(const Image& image, uint64_t offset, uint64_t length) {
 
 Result<std::unique_ptr<WriteJob>> WriteJob::prepare(const Context& context,
                                                     const WriteRequest& request) {
+  SNAP_TRY(access::check_is_view(request.image));
   std::unique_ptr<WriteJob> job(new WriteJob(context, request));
   SNAP_ASSIGN(job->disk_, job->door_.open_disk(request.image, {}, request.options));
   SNAP_TRY(check_source(request.data, *job->disk_.image, {&job->disk_.top.look()}));
@@ -106,7 +107,7 @@ Result<std::unique_ptr<WriteJob>> WriteJob::prepare(const Context& context,
 
 // A write that would not fit is refused before it begins, where that can be known.
 Result<void> WriteJob::check_room() {
-  Snapshot& snapshot = *disk_.snapshot();
+  Snapshot& snapshot = *disk_.snapshot;
   const WriteData& data = request_.data;
   uint64_t needed = snapshot.exceptions_needed(data.offset, data.most(snapshot));
   if (needed <= snapshot.room() || !data.length()) return {};
@@ -127,7 +128,7 @@ Result<void> WriteJob::check_room() {
 }
 
 Result<uint64_t> WriteJob::write_all() {
-  Snapshot& snapshot = *disk_.snapshot();
+  Snapshot& snapshot = *disk_.snapshot;
   const access::Phase phase(context_, "writing", request_.data.length().value_or(0));
   return pump(request_.data, snapshot, kIoPiece, phase.job(),
               [&](uint64_t offset, std::span<const std::byte> data) -> Result<void> {
@@ -144,7 +145,7 @@ Result<uint64_t> WriteJob::write_all() {
 }
 
 Result<void> WriteJob::run() {
-  Snapshot& snapshot = *disk_.snapshot();
+  Snapshot& snapshot = *disk_.snapshot;
   const uint64_t room = snapshot.room();
   auto written = write_all();
   if (!written) {
@@ -185,7 +186,7 @@ Result<void> OriginWriteJob::check_room() {
   const WriteData& data = request_.data;
   const auto length = data.length();
   if (!length) return {};
-  if (const Snapshot* const lower = disk_.snapshot()) {
+  if (const Snapshot* const lower = disk_.snapshot) {
     SNAP_TRY(ops::check_room(*lower, lower->exceptions_needed(data.offset, *length), "the write"));
   }
   if (request_.may_invalidate) return {};
@@ -229,6 +230,7 @@ Result<void> OriginWriteJob::run() {
 }
 
 Result<uint64_t> discard(const Context& context, const DiscardRequest& request) {
+  SNAP_TRY(access::check_is_view(request.image));
   const bool passed_down = request.discard.passdown_origin;
   if (passed_down && request.image.stores.size() > 1) {
     return Error(ErrorCode::kUnsupported,
@@ -246,7 +248,7 @@ Result<uint64_t> discard(const Context& context, const DiscardRequest& request) 
   } else {
     SNAP_ASSIGN(disk, door.open_disk(request.image, {}, request.options));
   }
-  Snapshot& snapshot = passed_down ? *over_origin : *disk.snapshot();
+  Snapshot& snapshot = passed_down ? *over_origin : *disk.snapshot;
   const uint64_t left = snapshot.size() - std::min<uint64_t>(request.offset, snapshot.size());
   const uint64_t length = request.length.value_or(left);
   SNAP_TRY(check_range(snapshot, request.offset, length));

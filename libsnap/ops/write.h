@@ -7,7 +7,7 @@
 
 #include "libsnap/access/door.h"
 #include "libsnap/ops/data_source.h"
-#include "libsnap/snap/origin.h"
+#include "libsnap/snap/view/origin.h"
 
 namespace snaptool::ops {
 

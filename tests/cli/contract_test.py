@@ -535,7 +535,7 @@ class Merging(ContractTest):
         self.assert_refused(run("merge", "--undo", undo, self.origin, self.cow), 66, "undone", "another undo file")
 
     def test_the_undo_file_is_what_its_description_says(self):
-        """libsnap/snap/UNDO.md, read by its tables and nothing else."""
+        """libsnap/snap/merge/UNDO.md, read by its tables and nothing else."""
         origin, cow, _ = self.large_store()
         before, undo = Path(origin).read_bytes(), self.scratch / "large.undo"
         store = Path(cow).read_bytes()

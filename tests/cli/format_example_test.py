@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from harness import ScratchTest, main, run  # noqa: E402
 
 SOURCE = Path(os.environ.get("SNAPTOOL_SOURCE", Path(__file__).resolve().parent.parent.parent))
-FORMAT = (SOURCE / "libsnap/snap/FORMAT.md").read_text()
+FORMAT = (SOURCE / "libsnap/snap/store/FORMAT.md").read_text()
 
 
 def hex_dump(data):

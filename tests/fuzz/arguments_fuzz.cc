@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "cli/command_table.h"
-#include "cli/stdio.h"
+#include "cli/support/command_table.h"
+#include "cli/support/stdio.h"
 #include "libsnap/access/spec.h"
 #include "libsnap/base/units.h"
 #include "tests/fuzz/fuzz_target.h"

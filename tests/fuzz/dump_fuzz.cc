@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "libsnap/snap/persistent_store.h"
-#include "libsnap/snap/restore.h"
+#include "libsnap/snap/store/persistent_store.h"
+#include "libsnap/snap/store/restore.h"
 #include "tests/fuzz/fuzz_target.h"
 #include "tests/support/model.h"
 

@@ -7,11 +7,11 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "libsnap/snap/dump.h"
-#include "libsnap/snap/merge.h"
-#include "libsnap/snap/repair.h"
-#include "libsnap/snap/restore.h"
-#include "libsnap/snap/snapshot_image.h"
+#include "libsnap/snap/merge/merge.h"
+#include "libsnap/snap/repair/repair.h"
+#include "libsnap/snap/store/dump.h"
+#include "libsnap/snap/store/restore.h"
+#include "libsnap/snap/view/snapshot_image.h"
 #include "tests/fuzz/fuzz_target.h"
 #include "tests/support/model.h"
 
@@ -30,7 +30,7 @@ Result<Bytes> view_of(File& origin, File& cow) {
   Bytes bytes(view->size());
   SNAP_TRY(view->read_at(0, bytes));
   for (uint64_t at = 0; at < view->size();) {
-    SNAP_ASSIGN(const ImageExtent extent, view->extent_at(at, view->size() - at));
+    SNAP_ASSIGN(const Extent extent, view->extent_at(at, view->size() - at));
     require(extent.length > 0 && extent.length <= view->size() - at);
     at += extent.length;
   }

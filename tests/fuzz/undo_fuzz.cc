@@ -7,8 +7,8 @@
 
 #include "libsnap/base/endian.h"
 #include "libsnap/base/sha256.h"
-#include "libsnap/snap/merge.h"
-#include "libsnap/snap/undo.h"
+#include "libsnap/snap/merge/merge.h"
+#include "libsnap/snap/merge/undo.h"
 #include "tests/fuzz/fuzz_target.h"
 #include "tests/support/model.h"
 

@@ -86,7 +86,7 @@ class Case:
         return {"do": "look", "origin": self.origin.name, "cow": cow.name, "chunk": self.chunk}
 
     def contested(self):
-        """Origin chunks that the kernel shows, and we not, or another way (libsnap/snap/REPAIR.md).
+        """Origin chunks that the kernel shows, and we not, or another way (libsnap/snap/repair/REPAIR.md).
 
         In memory it joins entries to runs: a later entry for a chunk that continues a run is found with the run, which
         can come before the first entry. (A merge, which does not use the runs, leaves the first on the origin.) And of

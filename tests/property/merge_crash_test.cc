@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <functional>
 
-#include "libsnap/snap/merge.h"
+#include "libsnap/snap/merge/merge.h"
 #include "tests/support/crash.h"
 #include "tests/support/seed.h"
 

@@ -7,8 +7,8 @@
 #include <functional>
 #include <set>
 
-#include "libsnap/snap/merge.h"
-#include "libsnap/snap/undo.h"
+#include "libsnap/snap/merge/merge.h"
+#include "libsnap/snap/merge/undo.h"
 #include "tests/support/fault_file.h"
 #include "tests/support/model.h"
 #include "tests/support/seed.h"
@@ -36,8 +36,10 @@ class LosingFile : public File {
   }
   Result<void> resize(uint64_t size) override { return inner_.resize(size); }
   Result<void> flush() override { return inner_.flush(); }
-  Result<FileExtent> extent_at(uint64_t offset, uint64_t limit) override {
-    return inner_.extent_at(offset, limit);
+  Result<Extent> extent_at(uint64_t offset, uint64_t limit) override {
+    SNAP_ASSIGN(Extent extent, inner_.extent_at(offset, limit));
+    extent.file = this;
+    return extent;
   }
 
  private:

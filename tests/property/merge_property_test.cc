@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "libsnap/copy/copy_image.h"
-#include "libsnap/snap/merge.h"
-#include "libsnap/snap/snapshot_image.h"
+#include "libsnap/snap/merge/merge.h"
+#include "libsnap/snap/view/snapshot_image.h"
 #include "tests/support/model.h"
 #include "tests/support/seed.h"
 

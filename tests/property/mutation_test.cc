@@ -13,7 +13,7 @@
 #include <string>
 
 #include "libsnap/base/endian.h"
-#include "libsnap/snap/verify.h"
+#include "libsnap/snap/store/verify.h"
 #include "tests/support/model.h"
 #include "tests/support/seed.h"
 

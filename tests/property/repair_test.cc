@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "libsnap/snap/repair.h"
+#include "libsnap/snap/repair/repair.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 #include <set>
 
 #include "libsnap/base/endian.h"
-#include "libsnap/snap/create.h"
-#include "libsnap/snap/verify_data.h"
+#include "libsnap/snap/store/create.h"
+#include "libsnap/snap/store/verify_data.h"
 #include "tests/support/fault_file.h"
 #include "tests/support/model.h"
 #include "tests/support/seed.h"

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "libsnap/snap/merge.h"
-#include "libsnap/snap/undo.h"
+#include "libsnap/snap/merge/merge.h"
+#include "libsnap/snap/merge/undo.h"
 #include "tests/support/crash.h"
 #include "tests/support/fault_file.h"
 #include "tests/support/seed.h"

@@ -7,11 +7,11 @@
 #include <functional>
 #include <stdexcept>
 
-#include "libsnap/io/image_file.h"
+#include "libsnap/io/content_file.h"
 #include "libsnap/ops/session.h"
-#include "libsnap/snap/create.h"
-#include "libsnap/snap/merge.h"
-#include "libsnap/snap/verify.h"
+#include "libsnap/snap/merge/merge.h"
+#include "libsnap/snap/store/create.h"
+#include "libsnap/snap/store/verify.h"
 #include "tests/support/crash.h"
 #include "tests/support/fault_file.h"
 #include "tests/support/seed.h"
@@ -65,8 +65,10 @@ class DroppingFile : public File {
     if (drops_ && drops_(Kind::kFlush, 0, {})) return {};
     return inner_.flush();
   }
-  Result<FileExtent> extent_at(uint64_t offset, uint64_t limit) override {
-    return inner_.extent_at(offset, limit);
+  Result<Extent> extent_at(uint64_t offset, uint64_t limit) override {
+    SNAP_ASSIGN(Extent extent, inner_.extent_at(offset, limit));
+    extent.file = this;
+    return extent;
   }
 
  private:
@@ -496,7 +498,7 @@ Result<void> merge_into_view(File& origin, File& lower_cow, File& upper_cow) {
   SnapshotOptions options;
   options.discard_tail = true;
   SNAP_ASSIGN(const auto lower, Snapshot::open(image, lower_cow, options, g_no_cancel));
-  ImageFile view(*lower);
+  ContentFile view(*lower, Access::kReadWrite);
   Progress progress;
   const Job job{progress, g_no_cancel, 1};
   MergeOptions merge_options;

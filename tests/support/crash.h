@@ -72,8 +72,10 @@ class LoggedFile : public File {
   Result<void> zero_at(uint64_t offset, uint64_t length, ZeroMode mode) override;
   Result<void> resize(uint64_t size) override;
   Result<void> flush() override;
-  Result<FileExtent> extent_at(uint64_t offset, uint64_t limit) override {
-    return inner_.extent_at(offset, limit);
+  Result<Extent> extent_at(uint64_t offset, uint64_t limit) override {
+    SNAP_ASSIGN(Extent extent, inner_.extent_at(offset, limit));
+    extent.file = this;
+    return extent;
   }
 
  private:

@@ -20,7 +20,7 @@ inline bool operator==(const Bytes& a, const Bytes& b) {
 }
 
 // A naive dm-snapshot: whole images in vectors, written out byte by byte after
-// libsnap/snap/FORMAT.md. It shares no code with the library, so that the library is checked
+// libsnap/snap/store/FORMAT.md. It shares no code with the library, so that the library is checked
 // against the format and not against itself.
 struct NaiveStore {
   uint64_t chunk_bytes = 4096;

@@ -53,7 +53,7 @@ TEST(CopyImage, ATerabyteOfNothingIsQuickAndStaysAHole) {
   Progress progress;
   const Cancel cancel;
   ASSERT_TRUE(copy_image(image, 0, file.size(), target, true, Job{progress, cancel, 2}));
-  EXPECT_TRUE(target.extent_at(0, target.size())->hole);
+  EXPECT_TRUE(target.extent_at(0, target.size())->zero);
 }
 
 }  // namespace

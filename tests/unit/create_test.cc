@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "libsnap/snap/create.h"
+#include "libsnap/snap/store/create.h"
 
 #include <gtest/gtest.h>
 
-#include "libsnap/snap/persistent_store.h"
-#include "libsnap/snap/transient_store.h"
+#include "libsnap/snap/store/persistent_store.h"
+#include "libsnap/snap/store/transient_store.h"
 #include "tests/support/model.h"
 #include "tests/support/seed.h"
 

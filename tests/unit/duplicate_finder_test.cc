@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "libsnap/snap/duplicate_finder.h"
+#include "libsnap/snap/store/duplicate_finder.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "libsnap/snap/exception_table.h"
+#include "libsnap/snap/store/exception_table.h"
 
 #include <gtest/gtest.h>
 

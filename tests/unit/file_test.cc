@@ -87,7 +87,7 @@ TEST_P(FileContract, ExtentsTellHolesAndCoverTheFile) {
     ASSERT_GT(extent->length, 0U);
     Bytes content(extent->length);
     ASSERT_TRUE(file_->read_at(at, content));
-    if (extent->hole) {
+    if (extent->zero) {
       holes += extent->length;
       EXPECT_EQ(content, Bytes(extent->length));
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "libsnap/snap/identity.h"
+#include "libsnap/snap/view/identity.h"
 
 #include <gtest/gtest.h>
 

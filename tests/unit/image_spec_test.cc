@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/operands.h"
+#include "cli/support/operands.h"
 #include "libsnap/access/spec.h"
 
 #include <gtest/gtest.h>

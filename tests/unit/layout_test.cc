@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "libsnap/snap/layout.h"
+#include "libsnap/snap/store/layout.h"
 
 #include <gtest/gtest.h>
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/option.h"
+#include "cli/support/option.h"
 
 #include <gtest/gtest.h>
 
-#include "cli/command_table.h"
+#include "cli/support/command_table.h"
 
 namespace snaptool::cli {
 namespace {

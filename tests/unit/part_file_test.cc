@@ -114,7 +114,9 @@ TEST(PartFile, BytesLieWhereANaiveMapSaysTheyDo) {
       ASSERT_TRUE(extent);
       for (uint64_t i = 0; i < extent->length; ++i) {
         const auto& [file, offset] = volume.map[at + i];
-        ASSERT_EQ(extent->file, file == kFiles ? nullptr : volume.files[file].get());
+        File* const expected =
+            file == kFiles ? static_cast<File*>(&part) : volume.files[file].get();
+        ASSERT_EQ(extent->file, expected);
         if (file < kFiles) {
           ASSERT_EQ(extent->file_offset.value() + i, offset);
         }
@@ -138,11 +140,11 @@ TEST(PartFile, WhatItsFileLacksIsMissingAndNoHole) {
   EXPECT_EQ(past.error().code(), ErrorCode::kCorruption);
   const auto hole = part.extent_at(0, 5000);
   ASSERT_TRUE(hole);
-  EXPECT_TRUE(hole->hole);
+  EXPECT_TRUE(hole->zero);
   EXPECT_EQ(hole->length, 2000U);
   const auto missing = part.extent_at(2000, 3000);
   ASSERT_TRUE(missing);
-  EXPECT_FALSE(missing->hole);
+  EXPECT_FALSE(missing->zero);
   const auto memory = std::make_shared<MemoryFile>("short", 3000);
   PartFile writable("part", {{5000, {{memory, 1000}}, 0}});
   EXPECT_FALSE(writable.write_at(1500, out));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "libsnap/snap/persistent_store.h"
+#include "libsnap/snap/store/persistent_store.h"
 
 #include <gtest/gtest.h>
 
-#include "libsnap/snap/snapshot_image.h"
+#include "libsnap/snap/view/snapshot_image.h"
 #include "tests/support/fault_file.h"
 #include "tests/support/model.h"
 #include "tests/support/seed.h"
@@ -69,7 +69,7 @@ TEST(PersistentStore, MagicZeroIsANewStoreOnlyWithoutAList) {
       const auto store = PersistentStore::open(cow);
       ASSERT_FALSE(store) << byte;
       EXPECT_EQ(store.error().code(), ErrorCode::kCorruption) << byte;
-      EXPECT_NE(store.error().describe().find("repair"), std::string::npos);
+      EXPECT_EQ(store.error().remedy(), Remedy::kRepairStore);
     }
   }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/script.h"
+#include "cli/support/script.h"
 
 #include <gtest/gtest.h>
 
-#include "cli/writing.h"
+#include "cli/support/writing.h"
 
 namespace snaptool::cli {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/stdio.h"
+#include "cli/support/stdio.h"
 
 #include <gtest/gtest.h>
 

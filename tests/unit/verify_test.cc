@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "libsnap/snap/verify.h"
+#include "libsnap/snap/store/verify.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/support/against.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+
+#include "cli/support/exit_status.h"
+#include "cli/support/json.h"
+#include "cli/support/operands.h"
+#include "libsnap/diff/content_hash.h"
+#include "libsnap/diff/manifest.h"
+
+namespace snaptool::cli {
+namespace {
+
+// What is not as the manifest says: ranges, in order, joined where they touch.
+class Mismatches {
+ public:
+  void add(const ByteRange& range) {
+    constexpr size_t kKept = 1000;
+    bytes_ += range.length;
+    if (!ranges_.empty() && ranges_.back().offset + ranges_.back().length == range.offset &&
+        count_ == ranges_.size()) {
+      ranges_.back().length += range.length;
+      return;
+    }
+    ++count_;
+    if (ranges_.size() < kKept) ranges_.push_back(range);
+  }
+  const std::vector<ByteRange>& ranges() const { return ranges_; }
+  uint64_t count() const { return count_; }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  std::vector<ByteRange> ranges_;
+  uint64_t count_ = 0;
+  uint64_t bytes_ = 0;
+};
+
+Result<Mismatches> check_blocks(Image& image, ManifestReader& manifest, const Job& job) {
+  Mismatches mismatches;
+  SNAP_TRY(hash_blocks(
+      image, manifest.block_size(), manifest.algorithms(),
+      [&](const BlockHash& block) -> Result<void> {
+        SNAP_ASSIGN(const auto expected, manifest.next_block());
+        if (!expected || *expected != block.sums) mismatches.add({block.offset, block.length});
+        return {};
+      },
+      job));
+  // What the manifest has beyond the image's end must be sound, too.
+  while (true) {
+    SNAP_ASSIGN(const auto more, manifest.next_block());
+    if (!more) return mismatches;
+  }
+}
+
+Result<Mismatches> check_whole(Image& image, const ManifestReader& manifest, const Job& job) {
+  Mismatches mismatches;
+  SNAP_ASSIGN(const auto sums, hash_range(image, 0, image.size(), manifest.algorithms(), job));
+  if (sums != manifest.sums()) mismatches.add({0, image.size()});
+  return mismatches;
+}
+
+}  // namespace
+
+Result<int> verify_against(Invocation& invocation) {
+  const std::string path = invocation.value("against").value_or("");
+  SNAP_ASSIGN(access::ImageSpec spec, invocation.operands().size() == 2
+                                          ? origin_and_cow_operands(invocation)
+                                          : image_operand(invocation));
+  access::Opener opener(invocation.access());
+  SNAP_ASSIGN(access::OpenImage open, access::open_image(opener, spec));
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return Error::from_errno(errno, fmt::format("cannot open '{}'", path));
+  SNAP_ASSIGN(ManifestReader manifest, ManifestReader::open(in, path));
+  Image& image = open.image();
+  const bool size_differs = manifest.of_blocks() && manifest.size() != image.size();
+  Mismatches mismatches;
+  {
+    const access::Phase phase(invocation.access(), "verifying", image.size());
+    const Job& job = phase.job();
+    SNAP_ASSIGN(mismatches, manifest.of_blocks() ? check_blocks(image, manifest, job)
+                                                 : check_whole(image, manifest, job));
+  }
+  const bool matches = mismatches.count() == 0 && !size_differs;
+  if (invocation.json()) {
+    Json ranges = Json::array();
+    for (const ByteRange& range : mismatches.ranges()) {
+      ranges.push_back({{"offset", range.offset}, {"length", range.length}});
+    }
+    const Json json = {{"format_version", 1},
+                       {"filename", access::name_of(spec)},
+                       {"manifest", path},
+                       {"result", matches ? "sound" : "corrupt"},
+                       {"size_differs", size_differs},
+                       {"bytes", mismatches.bytes()},
+                       {"ranges", std::move(ranges)}};
+    SNAP_TRY(invocation.report(json.text()));
+  } else {
+    std::string text;
+    for (const ByteRange& range : mismatches.ranges()) {
+      text +=
+          fmt::format("not as in the manifest: {} bytes at byte {}\n", range.length, range.offset);
+    }
+    if (mismatches.count() > mismatches.ranges().size()) {
+      text += fmt::format("and {} more ranges\n", mismatches.count() - mismatches.ranges().size());
+    }
+    if (size_differs) {
+      text +=
+          fmt::format("the image has {} bytes, the manifest {}\n", image.size(), manifest.size());
+    }
+    text += fmt::format("{}: {}\n", access::name_of(spec),
+                        matches ? "is what the manifest says" : "is not what the manifest says");
+    SNAP_TRY(invocation.report(text));
+  }
+  return matches ? kExitDone : kExitCorrupt;
+}
+
+}  // namespace snaptool::cli

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/support/option.h"
+
+namespace snaptool::cli {
+
+class Invocation;
+
+// Options that commands share; --help, --version, --quiet and --verbose are everybody's.
+enum class Shared {
+  kProgress,       // --progress
+  kJson,           // --output
+  kJobs,           // --jobs
+  kForceShare,     // --force-share
+  kFormat,         // --format
+  kSecondFormat,   // --second-format
+  kOut,            // --out
+  kGroupBackup,    // --vgcfg
+  kFollowParents,  // --follow-parents
+  kParent,         // --parent, --internal-snapshot
+  kIgnoreInvalid,  // --ignore-invalid
+};
+
+// One row of the command table. Help, man page, completions and the contract tests are made from
+// it.
+struct CommandSpec {
+  std::string_view name;
+  std::string_view operands;  // in the synopsis: "[ORIGIN] COW"
+  size_t min_operands = 0;
+  size_t max_operands = 0;
+  std::string_view summary;         // one line, lower case, no full stop
+  std::string_view description;     // plain paragraphs, separated by empty lines
+  std::vector<OptionSpec> options;  // its own
+  std::vector<Shared> shared;
+  bool shares(Shared option) const {
+    return std::find(shared.begin(), shared.end(), option) != shared.end();
+  }
+  Result<int> (*run)(Invocation&) = nullptr;  // the exit status, or what went wrong
+};
+
+// Its own options and those that it shares, in the order of the help.
+std::vector<OptionSpec> all_options(const CommandSpec& command);
+
+}  // namespace snaptool::cli

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/support/command_table.h"
+
+#include "formats/format.h"
+
+#include <algorithm>
+#include <array>
+
+namespace snaptool::cli {
+
+const std::vector<CommandSpec>& command_table() {
+  static const std::vector<CommandSpec> table = {
+      info_command(),    status_command(),  verify_command(),      repair_command(),
+      map_command(),     convert_command(), diff_command(),        hash_command(),
+      export_command(),  apply_command(),   diff_verify_command(), compose_command(),
+      invert_command(),  read_command(),    dump_command(),        restore_command(),
+      create_command(),  resize_command(),  write_command(),       write_origin_command(),
+      discard_command(), batch_command(),   merge_command(),       undo_command(),
+  };
+  return table;
+}
+
+const CommandSpec* find_command(std::string_view name) {
+  const auto& table = command_table();
+  const auto it = std::find_if(table.begin(), table.end(),
+                               [&](const CommandSpec& command) { return command.name == name; });
+  return it == table.end() ? nullptr : &*it;
+}
+
+std::optional<std::string_view> command_for_foreign_word(std::string_view word) {
+  struct Hint {
+    std::string_view word;
+    std::string_view command;
+  };
+  static constexpr std::array<Hint, 5> kHints = {{{"check", "verify"},
+                                                  {"commit", "merge"},
+                                                  {"compare", "diff"},
+                                                  {"import-diff", "apply"},
+                                                  {"merge-diff", "compose"}}};
+  for (const Hint& hint : kHints) {
+    if (hint.word == word && find_command(hint.command) != nullptr) return hint.command;
+  }
+  return std::nullopt;
+}
+
+// What --format takes.
+static std::vector<std::string_view> format_names() {
+  std::vector<std::string_view> names;
+  for (const access::ImageDriver& driver : all_drivers().images) names.push_back(driver.name);
+  names.emplace_back("split");
+  return names;
+}
+
+std::vector<OptionSpec> all_options(const CommandSpec& command) {
+  std::vector<OptionSpec> options = command.options;
+  const auto add = [&](Shared which, OptionSpec option) {
+    if (command.shares(which)) options.push_back(std::move(option));
+  };
+  // clang-format off
+  add(Shared::kOut, file('o', "out", "FILE", "write to FILE, which appears whole or not at all"));
+  add(Shared::kFormat, choice('f', "format", "FMT", "take the image for this format instead of looking at its magic", format_names()));
+  add(Shared::kSecondFormat, choice('F', "second-format", "FMT", "the same for the second image", format_names()));
+  add(Shared::kFollowParents, flag("follow-parents", "open the images that an image names as its parents, too"));
+  add(Shared::kParent, file("parent", "IMAGE", "take IMAGE for the parent of the image"));
+  add(Shared::kParent, value("internal-snapshot", "NAME", "read the snapshot of that name or id within the image"));
+  add(Shared::kIgnoreInvalid, flag("ignore-invalid", "read what an invalid store still holds"));
+  add(Shared::kForceShare, flag('U', "force-share", "read even what another program is writing (what is read may be inconsistent)"));
+  add(Shared::kGroupBackup, file("vgcfg", "FILE", "take LVM's metadata from FILE, a backup of vgcfgbackup, instead of the PVs"));
+  add(Shared::kJobs, value('j', "jobs", "N", "use at most N threads, 1 to 32 (default: one a processor, at most 8)"));
+  add(Shared::kProgress, {'p', "progress", OptionKind::kOptionalValue, "jsonl[:FD]", "show progress: a bar on a terminal, or lines of json on standard error or FD", ValueHint::kChoices, {"jsonl"}});
+  add(Shared::kJson, choice(0, "output", "human|json", "how to print the result (default: human)", {"human", "json"}));
+  options.push_back(flag('q', "quiet", "print no result, warning or progress"));
+  options.push_back(flag('v', "verbose", "say more of what is done and why"));
+  options.push_back(flag('h', "help", "print this help"));
+  options.push_back(flag('V', "version", "print the version"));
+  // clang-format on
+  return options;
+}
+
+}  // namespace snaptool::cli

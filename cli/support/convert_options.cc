@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/support/convert_options.h"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <map>
+
+#include "cli/support/operands.h"
+
+namespace snaptool::cli {
+namespace {
+
+constexpr uint64_t kDefaultSparse = 4 * kKiB;
+constexpr uint64_t kMostSparse = 64 * kMiB;
+
+Error bad(std::string what) { return {ErrorCode::kInvalidArgument, std::move(what)}; }
+
+Result<std::map<std::string, std::string>> settings_of(const Invocation& invocation,
+                                                       const access::ImageDriver& driver) {
+  std::map<std::string, std::string> settings;
+  for (const std::string& text : invocation.values("option")) {
+    const size_t equals = text.find('=');
+    const std::string name = text.substr(0, equals);
+    std::string known;
+    bool found = false;
+    for (const access::ImageSetting& setting : driver.settings) {
+      known += fmt::format("{}{}", known.empty() ? "" : ", ", setting.name);
+      found = found || setting.name == name;
+    }
+    if (!found) {
+      return bad(fmt::format("--option {}: {} has {}", text, driver.name,
+                             known.empty() ? "none" : "only: " + known));
+    }
+    if (equals == std::string::npos)
+      return bad(fmt::format("--option {}: {}=VALUE is wanted", text, name));
+    settings[name] = text.substr(equals + 1);
+  }
+  return settings;
+}
+
+// What goes with what.
+Result<void> check_options(const Invocation& invocation, const access::ImageDriver& driver) {
+  const bool raw = driver.kind == access::ImageKind::kRaw;
+  if (raw && (invocation.has("compress") || invocation.has("base"))) {
+    return bad("a raw image is neither compressed nor over a base: -O says what to make");
+  }
+  if (!raw && (invocation.has("no-create") || invocation.has("sparse"))) {
+    return bad("-n and -S are for raw images; the others are made anew, of clusters");
+  }
+  if (!raw && driver.create == nullptr && invocation.has("base")) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("{} has no base within a file: 'snaptool export' writes what differs "
+                             "from one",
+                             driver.name));
+  }
+  if (!raw && !driver.can_compress && invocation.has("compress")) {
+    return bad(fmt::format("{} has no compression", driver.name));
+  }
+  if (invocation.has("verify") && invocation.has("salvage")) {
+    return bad(
+        "--salvage makes an image that differs from its source: --verify does not go with it");
+  }
+  return {};
+}
+
+Result<uint64_t> sparse_of(const Invocation& invocation) {
+  SNAP_ASSIGN(const auto given, invocation.size_value("sparse"));
+  const uint64_t sparse = given.value_or(kDefaultSparse);
+  if (sparse != 0 &&
+      (!std::has_single_bit(sparse) || sparse < kSectorSize || sparse > kMostSparse)) {
+    return bad(fmt::format("--sparse {}: 0 or a power of 2 from 512 to 64M is wanted", sparse));
+  }
+  return sparse;
+}
+
+}  // namespace
+
+Result<ops::ConvertRequest> convert_request(const Invocation& invocation) {
+  ops::ConvertRequest request;
+  request.path = invocation.operands()[1];
+  request.driver =
+      invocation.access().drivers.find_image(invocation.value("output-format").value_or("raw"));
+  SNAP_TRY(check_options(invocation, *request.driver));
+  SNAP_ASSIGN(request.settings, settings_of(invocation, *request.driver));
+  SNAP_ASSIGN(request.sparse, sparse_of(invocation));
+  request.durable = invocation.value("cache") != "unsafe";
+  request.compress = invocation.has("compress");
+  request.fill = invocation.has("no-create");
+  request.salvage = invocation.has("salvage");
+  request.verify = invocation.has("verify");
+  SNAP_ASSIGN(request.image, image_operand(invocation));
+  if (const auto base = invocation.value("base")) {
+    SNAP_ASSIGN(request.base, image_named(invocation, *base, "second-format"));
+  }
+  return request;
+}
+
+}  // namespace snaptool::cli

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "cli/support/invocation.h"
+#include "libsnap/ops/convert.h"
+
+namespace snaptool::cli {
+
+// What the options and operands of convert ask for. Errors: those of operands; kInvalidArgument.
+Result<ops::ConvertRequest> convert_request(const Invocation& invocation);
+
+}  // namespace snaptool::cli

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "cli/support/command.h"
+
+namespace snaptool::cli {
+
+std::string program_help();
+std::string command_help(const CommandSpec& command);
+std::string version_text();
+// "-o, --out FILE"; the part before the help text.
+std::string option_heading(const OptionSpec& option);
+
+}  // namespace snaptool::cli

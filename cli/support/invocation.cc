@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/support/invocation.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <thread>
+
+#include "cli/support/command_table.h"
+#include "cli/support/exit_status.h"
+#include "cli/support/help.h"
+#include "cli/support/remedy.h"
+#include "cli/support/signals.h"
+#include "cli/support/stdio.h"
+#include "formats/format.h"
+#include "libsnap/base/units.h"
+
+namespace snaptool::cli {
+namespace {
+
+constexpr unsigned kMostJobs = 32;
+constexpr unsigned kMostDefaultJobs = 8;
+
+Result<unsigned> parse_number(std::string_view text, unsigned least, unsigned most,
+                              std::string_view what) {
+  unsigned number = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (ec != std::errc() || end != text.data() + text.size() || number < least || number > most) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("{} takes a number from {} to {}, not '{}'", what, least, most, text));
+  }
+  return number;
+}
+
+Result<ProgressStyle> parse_progress(std::string_view text) {
+  if (text.empty()) return ProgressStyle{ProgressStyle::Kind::kBar, 2};
+  constexpr std::string_view kJsonl = "jsonl";
+  if (text.substr(0, kJsonl.size()) == kJsonl) {
+    text.remove_prefix(kJsonl.size());
+    if (text.empty()) return ProgressStyle{ProgressStyle::Kind::kJsonl, 2};
+    if (text[0] == ':') {
+      SNAP_ASSIGN(const unsigned fd,
+                  parse_number(text.substr(1), 0, 1 << 20, "--progress=jsonl:FD"));
+      if (::fcntl(static_cast<int>(fd), F_GETFD) < 0) {
+        return Error(ErrorCode::kInvalidArgument,
+                     fmt::format("--progress=jsonl:{}: file descriptor {} is not open", fd, fd));
+      }
+      return ProgressStyle{ProgressStyle::Kind::kJsonl, static_cast<int>(fd)};
+    }
+  }
+  return Error(ErrorCode::kInvalidArgument, "--progress takes no value, or =jsonl, or =jsonl:FD");
+}
+
+// "snaptool merge: <text>" on one line.
+void print_message(std::string_view command, std::string_view text) {
+  print_error(
+      fmt::format("snaptool{}{}: {}\n", command.empty() ? "" : " ", command, printable(text)));
+}
+
+// The exit status of an error, which is told on standard error unless it is only a reader that went
+// away.
+int report_error(std::string_view command, const Error& error) {
+  if (error.sys_errno() == EPIPE) return kExitBrokenPipe;
+  std::string text = error.describe() + remedy_text(error.remedy(), command);
+  if (error.code() == ErrorCode::kInvalidArgument) {
+    text += fmt::format(" (see 'snaptool {}--help')",
+                        command.empty() ? "" : fmt::format("{} ", command));
+  }
+  print_message(command, text);
+  // What a shell would say of SIGTERM and SIGHUP.
+  if (error.code() == ErrorCode::kInterrupted && stop_signal() > 0) return 128 + stop_signal();
+  return exit_status_of(error.code());
+}
+
+Result<int> run_command(const CommandSpec& command, const std::vector<std::string>& arguments) {
+  SNAP_ASSIGN(ParsedOptions options, parse_options(all_options(command), arguments));
+  if (options.has("help")) {
+    SNAP_TRY(print(command_help(command)));
+    return kExitDone;
+  }
+  if (options.has("version")) {
+    SNAP_TRY(print(version_text()));
+    return kExitDone;
+  }
+  SNAP_ASSIGN(Invocation invocation, Invocation::create(command, std::move(options)));
+  return command.run(invocation);
+}
+
+Result<int> run_without_command(const std::vector<std::string>& arguments) {
+  const std::string first = arguments.empty() ? std::string() : arguments.front();
+  if (first == "-h" || first == "--help" || (first == "help" && arguments.size() == 1)) {
+    SNAP_TRY(print(program_help()));
+    return kExitDone;
+  }
+  if (first == "-V" || first == "--version") {
+    SNAP_TRY(print(version_text()));
+    return kExitDone;
+  }
+  if (first == "help") {
+    if (const CommandSpec* command = find_command(arguments[1])) {
+      SNAP_TRY(print(command_help(*command)));
+      return kExitDone;
+    }
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("there is no command '{}'", arguments[1]));
+  }
+  if (first.empty()) return Error(ErrorCode::kInvalidArgument, "a command is missing");
+  if (first[0] == '-') {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("options come behind the command; '{}' is none", first));
+  }
+  if (const auto hint = command_for_foreign_word(first)) {
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("there is no command '{}'; did you mean 'snaptool {}'?", first, *hint));
+  }
+  return Error(ErrorCode::kInvalidArgument, fmt::format("there is no command '{}'", first));
+}
+
+access::Policy policy_of(const CommandSpec& command, const ParsedOptions& options) {
+  access::Policy policy;
+  policy.force = options.has("force");
+  policy.force_share = options.has("force-share");
+  policy.ignore_invalid = options.has("ignore-invalid");
+  policy.follow_parents = options.has("follow-parents");
+  policy.known_parent = options.value("base");
+  // To export, --parent is a diff.
+  if (command.shares(Shared::kParent)) policy.parent = options.value("parent");
+  policy.internal_snapshot = options.value("internal-snapshot");
+  policy.group_backup = options.value("vgcfg");
+  policy.printed_to = printed_to();
+  return policy;
+}
+
+}  // namespace
+
+Result<Invocation> Invocation::create(const CommandSpec& command, ParsedOptions options) {
+  Invocation invocation(command, std::move(options));
+  invocation.policy_ = policy_of(command, invocation.options_);
+  invocation.jobs_ = std::clamp(std::thread::hardware_concurrency(), 1U, kMostDefaultJobs);
+  if (const auto jobs = invocation.value("jobs")) {
+    SNAP_ASSIGN(invocation.jobs_, parse_number(*jobs, 1, kMostJobs, "--jobs"));
+  }
+  if (const auto progress = invocation.value("progress")) {
+    SNAP_ASSIGN(invocation.progress_style_, parse_progress(*progress));
+  }
+  if (invocation.quiet() && invocation.progress_style_.kind == ProgressStyle::Kind::kBar) {
+    invocation.progress_style_ = {};
+  }
+  const size_t count = invocation.operands().size();
+  if (count < command.min_operands || count > command.max_operands) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("{} operand{}: it takes {}",
+                             count < command.min_operands ? "missing" : "superfluous",
+                             command.max_operands == 1 ? "" : "s", command.operands));
+  }
+  return invocation;
+}
+
+Result<std::optional<uint64_t>> Invocation::size_value(std::string_view option) const {
+  const auto text = value(option);
+  if (!text) return std::optional<uint64_t>();
+  auto size = parse_size(*text);
+  if (!size) return std::move(size).error().with_context(fmt::format("--{}", option));
+  return std::optional<uint64_t>(*size);
+}
+
+const Cancel& Invocation::cancel() const { return stop_requested(); }
+
+access::Context Invocation::access() const {
+  return {all_drivers(), policy_, *this, cancel(), jobs_};
+}
+
+std::shared_ptr<void> Invocation::show(std::string_view what, const Progress& progress) const {
+  return std::make_shared<ProgressReporter>(std::string(what), progress_style_, progress);
+}
+
+void Invocation::warn(std::string_view text, Remedy remedy) const {
+  const std::string message = fmt::format("{}{}", text, remedy_text(remedy, command_->name));
+  const std::lock_guard lock(*mutex_);
+  if (!quiet() && said_.emplace(message).second)
+    print_message(command_->name, fmt::format("warning: {}", message));
+}
+
+void Invocation::say(std::string_view text) const {
+  const std::lock_guard lock(*mutex_);
+  if (has("verbose") && said_.emplace(text).second) print_message(command_->name, text);
+}
+
+Result<void> Invocation::report(std::string_view text) const {
+  if (quiet()) return {};
+  return print(text);
+}
+
+int run_program(const std::vector<std::string>& arguments) {
+  install_signal_handlers();
+  const CommandSpec* command = arguments.empty() ? nullptr : find_command(arguments.front());
+  const std::string name(command == nullptr ? std::string_view() : command->name);
+  const Result<int> status = command == nullptr
+                                 ? run_without_command(arguments)
+                                 : run_command(*command, {arguments.begin() + 1, arguments.end()});
+  return status ? *status : report_error(name, status.error());
+}
+
+}  // namespace snaptool::cli

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "cli/support/command.h"
+#include "cli/support/progress_reporter.h"
+#include "libsnap/access/context.h"
+#include "libsnap/base/progress.h"
+
+namespace snaptool::cli {
+
+// One run of a command: its parsed options, the shared ones already understood, and how it talks to
+// the user.
+class Invocation : public access::Notices {
+ public:
+  // Errors: kInvalidArgument when a shared option has a bad value or the number of operands is
+  // wrong.
+  static Result<Invocation> create(const CommandSpec& command, ParsedOptions options);
+
+  const CommandSpec& command() const { return *command_; }
+  const std::vector<std::string>& operands() const { return options_.operands(); }
+  bool has(std::string_view option) const { return options_.has(option); }
+  std::optional<std::string> value(std::string_view option) const { return options_.value(option); }
+  std::vector<std::string> values(std::string_view option) const { return options_.values(option); }
+  // The value of an option as a size in bytes; nullopt when it was not given.
+  Result<std::optional<uint64_t>> size_value(std::string_view option) const;
+
+  bool json() const { return options_.value("output") == "json"; }
+  bool quiet() const { return has("quiet"); }
+  bool force_share() const { return has("force-share"); }
+  const Cancel& cancel() const;
+  // With what files are opened. It stays good as long as this does.
+  access::Context access() const;
+
+  // "snaptool merge: warning: ..." on standard error, unless --quiet; the same text only once.
+  void warn(std::string_view text, Remedy remedy = Remedy::kNone) const override;
+  // The same without "warning: ", only with --verbose.
+  void say(std::string_view text) const override;
+  std::shared_ptr<void> show(std::string_view what, const Progress& progress) const override;
+  // A result on standard output, unless --quiet.
+  Result<void> report(std::string_view text) const;
+
+ private:
+  Invocation(const CommandSpec& command, ParsedOptions options)
+      : command_(&command), options_(std::move(options)) {}
+
+  const CommandSpec* command_;
+  ParsedOptions options_;
+  access::Policy policy_;
+  unsigned jobs_ = 1;
+  ProgressStyle progress_style_;
+  // Images warn from any thread.
+  std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
+  mutable std::set<std::string, std::less<>> said_;  // warnings among it; guarded by mutex_
+};
+
+// Runs the program. Returns its exit status.
+int run_program(const std::vector<std::string>& arguments);
+
+}  // namespace snaptool::cli

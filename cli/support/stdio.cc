@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/support/stdio.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "cli/support/signals.h"
+#include "libsnap/access/stream.h"
+
+namespace snaptool::cli {
+
+void occupy_standard_streams() {
+  for (int fd = 0; fd <= STDERR_FILENO; ++fd) {
+    if (::fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+    // The lowest that is free is this one. The wrong direction makes every use of it fail.
+    const int null = ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    if (null >= 0 && null != fd) ::close(null);
+  }
+}
+
+std::vector<FileId> printed_to() {
+  std::vector<FileId> ids;
+  for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) {
+    struct stat st {};
+    const int flags = ::fcntl(fd, F_GETFL);
+    if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY || ::fstat(fd, &st) != 0) continue;
+    if (S_ISREG(st.st_mode)) ids.push_back({st.st_dev, st.st_ino});
+    if (S_ISBLK(st.st_mode)) ids.push_back({0, st.st_rdev});
+  }
+  return ids;
+}
+
+Result<void> print(std::string_view text) {
+  return access::write_all(STDOUT_FILENO, std::as_bytes(std::span(text)), stop_requested());
+}
+
+void print_error(std::string_view text) {
+  auto ignored = access::write_all(STDERR_FILENO, std::as_bytes(std::span(text)), Cancel());
+  static_cast<void>(ignored);
+}
+
+std::string printable(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    // How many bytes a well-formed UTF-8 character that begins here has; 0 if none does.
+    size_t length = c < 0x80                  ? 1
+                    : (c >= 0xc2 && c < 0xe0) ? 2
+                    : (c >= 0xe0 && c < 0xf0) ? 3
+                    : (c >= 0xf0 && c < 0xf5) ? 4
+                                              : 0;
+    if (c < 0x20 || c == 0x7f || i + length > text.size()) length = 0;
+    for (size_t k = 1; k < length; ++k) {
+      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) length = 0;
+    }
+    if (length == 2 && c == 0xc2 && static_cast<unsigned char>(text[i + 1]) < 0xa0)
+      length = 0;  // C1 controls
+    if (length == 0) {
+      out += fmt::format("\\x{:02x}", c);
+      ++i;
+    } else {
+      out += text.substr(i, length);
+      i += length;
+    }
+  }
+  return out;
+}
+
+std::string shell_quoted(std::string_view word) {
+  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("_-./:@%+=,").find(c) != std::string_view::npos;
+  });
+  if (plain) return std::string(word);
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+}  // namespace snaptool::cli

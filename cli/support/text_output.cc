@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/support/text_output.h"
+
+#include "libsnap/base/units.h"
+
+namespace snaptool::cli {
+
+Result<TextOutput> TextOutput::open(access::Door& door, const std::string& path) {
+  SNAP_ASSIGN(auto output,
+              access::ByteOutput::open(door, path, access::StreamTarget::Content::kText));
+  return TextOutput(std::move(output));
+}
+
+Result<void> TextOutput::write(std::string_view text) {
+  waiting_ += text;
+  return waiting_.size() < 64 * kKiB ? Result<void>() : write_out();
+}
+
+Result<void> TextOutput::write_out() {
+  SNAP_TRY(output_.write(std::as_bytes(std::span(waiting_))));
+  waiting_.clear();
+  return {};
+}
+
+Result<void> TextOutput::commit() {
+  SNAP_TRY(write_out());
+  return output_.commit();
+}
+
+}  // namespace snaptool::cli

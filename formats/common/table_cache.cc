@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "formats/common/table_cache.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "libsnap/base/arithmetic.h"
+#include "libsnap/base/endian.h"
+
+namespace snaptool {
+
+Result<std::shared_ptr<const RawBytes>> TableCache::page(uint64_t start) {
+  const std::lock_guard lock(mutex_);
+  ++clock_;
+  Slot* oldest = slots_.data();
+  for (Slot& slot : slots_) {
+    if (slot.start == start) {
+      slot.used = clock_;
+      return slot.page;
+    }
+    if (slot.used < oldest->used) oldest = &slot;
+  }
+  const auto bytes = std::make_shared<RawBytes>(std::min(kPageBytes, file_.size() - start));
+  SNAP_TRY(file_.read_at(start, *bytes));
+  *oldest = {start, clock_, bytes};
+  return oldest->page;
+}
+
+Result<uint64_t> TableCache::Cursor::number(uint64_t offset) {
+  const uint64_t start = round_down(offset, kPageBytes);
+  if (page_ == nullptr || start_ != start) {
+    if (offset >= cache_.file_.size()) page_ = nullptr;
+    if (offset < cache_.file_.size()) {
+      SNAP_ASSIGN(page_, cache_.page(start));
+    }
+    start_ = start;
+  }
+  if (page_ == nullptr || page_->size() < 8 || offset - start > page_->size() - 8) {
+    page_ = nullptr;
+    return Error(ErrorCode::kCorruption,
+                 fmt::format("a table goes on at byte {}, behind the end of '{}' at {}", offset,
+                             cache_.file_.name(), cache_.file_.size()));
+  }
+  return load_be<uint64_t>(page_->data() + (offset - start));
+}
+
+}  // namespace snaptool

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libsnap/snap/merge/merge.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "libsnap/base/arithmetic.h"
+#include "libsnap/base/check.h"
+#include "libsnap/base/io_bytes.h"
+#include "libsnap/snap/merge/undo_check.h"
+#include "libsnap/snap/store/tail.h"
+
+namespace snaptool {
+namespace {
+
+// Copied before the first flush, at most: how fast the medium is, nobody knows yet.
+constexpr uint64_t kFirstBatch = 64 * kMiB;
+
+}  // namespace
+
+Merge::Merge(File& origin, File& cow, const MergeOptions& options)
+    : origin_(origin),
+      cow_(cow),
+      options_(options),
+      batch_limit_(std::min(options.batch_bytes, kFirstBatch)),
+      throttle_(options.rate, options.now) {
+  const auto seconds = static_cast<uint64_t>(options.batch_time.count());
+  const auto in_time = checked_mul(options.rate.bytes_per_second, seconds);
+  if (in_time && *in_time > 0) batch_limit_ = std::min(batch_limit_, std::max(*in_time, kIoPiece));
+}
+
+Result<std::unique_ptr<Merge>> Merge::begin(File& origin, File& cow, const MergeOptions& options,
+                                            const Job& job) {
+  SNAP_CHECK(&origin != &cow && options.batch_bytes > 0 && options.batch_exceptions > 0);
+  std::unique_ptr<Merge> merge(new Merge(origin, cow, options));
+  if (!options.only_look) SNAP_TRY(trust_only_the_medium(cow, job.cancel));
+  SNAP_ASSIGN(merge->report_, verify_store(cow, origin.size(), job.cancel));
+  if (const auto refusal = refusal_of(merge->report_, cow, "is not merged, nothing was written",
+                                      options.accept_duplicates)) {
+    return *refusal;
+  }
+  if (merge->report_.count(DefectCode::kNoStore) > 0) {
+    merge->phase_ = Phase::kDone;
+    return merge;
+  }
+  merge->origin_view_size_ = round_down(origin.size(), kSectorSize);
+  SNAP_ASSIGN(merge->store_, PersistentStore::open(cow));
+  SNAP_TRY(merge->store_->read_metadata(job.cancel));
+  const uint64_t chunk_bytes = merge->store_->layout().chunk_bytes();
+  merge->copier_.emplace(cow, origin, chunk_bytes);
+  if (merge->report_.count(DefectCode::kLiveBehindTerminator) > 0 && !options.discard_tail) {
+    SNAP_TRY(merge->check_tail_is_merged(job));
+  }
+  merge->planned_end_ = merge->store_->exceptions();
+  merge->bytes_to_copy_ = merge->planned_end_ * chunk_bytes;
+  if (!options.ignore_space) SNAP_TRY(merge->check_space(job));
+  job.progress.set_size(merge->bytes_to_copy_);
+  return merge;
+}
+
+Result<void> Merge::keep_undo(File& journal, const Job& job) {
+  SNAP_CHECK(&journal != &origin_ && &journal != &cow_ && (phase_ == Phase::kSettle || !store_));
+  if (!store_) return {};
+  if (report_.count(DefectCode::kDuplicateOld) > 0) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("an undo file for '{}', which has several exceptions for one chunk",
+                             cow_.name()));
+  }
+  SNAP_ASSIGN(const bool blank, UndoJournal::is_blank(journal));
+  uint64_t needed = bytes_to_copy_;
+  if (blank) {
+    blank_journal_ = &journal;
+  } else {
+    // What is taken for kept must be on the medium.
+    SNAP_TRY(journal.flush());
+    journal.drop_cache(0, journal.size());
+    SNAP_ASSIGN(journal_, UndoJournal::open(journal, job));
+    if (journal_->state() == UndoJournal::State::kFinished) {
+      // Stopped when all was done: there is nothing to resume.
+      SNAP_ASSIGN(const auto ends, UndoJournal::ends_of(origin_));
+      if (planned_end_ == 0 && ends == journal_->ends()) {
+        journal_.reset();
+        return {};
+      }
+      return Error(ErrorCode::kWrongBase,
+                   fmt::format("undo file '{}' is of a merge that is done; name another file",
+                               journal.name()));
+    }
+    if (journal_->state() == UndoJournal::State::kUndoing) {
+      return Error(ErrorCode::kWrongBase,
+                   fmt::format("the merge of undo file '{}' is being undone: finish that, or merge "
+                               "with another undo file",
+                               journal.name()));
+    }
+    SNAP_TRY(check_against_journal(origin_, *store_, *journal_, job));
+    needed = journal_->first_entry() * store_->layout().chunk_bytes();
+  }
+  const auto left = journal.space_left();
+  if (left && *left < needed && !options_.ignore_space) {
+    return Error(
+        ErrorCode::kNoSpace,
+        fmt::format("undo file '{}' will take {}, but its file system has {} left: nothing "
+                    "was written",
+                    journal.name(), format_size(needed), format_size(*left)));
+  }
+  return {};
+}
+
+Result<void> Merge::run(const Job& job) {
+  while (phase_ != Phase::kDone) SNAP_TRY(step(job));
+  return {};
+}
+
+Result<void> Merge::step(const Job& job) {
+  if (failure_) return *failure_;
+  auto done = do_phase(job);
+  if (!done) failure_ = done.error();
+  return done;
+}
+
+Result<void> Merge::do_phase(const Job& job) {
+  const auto in_context = [](Result<void> result, std::string_view what) -> Result<void> {
+    if (!result) return std::move(result).error().with_context(std::string(what));
+    return {};
+  };
+  // A clear once begun is brought to its flush: stopping between them would only cost the next run
+  // its work.
+  if (job.cancel.requested() && phase_ != Phase::kFlushCow) {
+    return Error(ErrorCode::kInterrupted, "interrupted");
+  }
+  switch (phase_) {
+    case Phase::kSettle:
+      SNAP_TRY(in_context(settle(), "before the first batch"));
+      phase_ = Phase::kPlan;
+      return {};
+    case Phase::kPlan:
+      SNAP_TRY(in_context(plan(), "planning a batch"));
+      if (batch_.empty()) {
+        if (journal_ && kept_exceptions() == 0) {
+          SNAP_ASSIGN(const auto ends, UndoJournal::ends_of(origin_));
+          SNAP_TRY(in_context(journal_->finish(ends), "ending the undo file"));
+        }
+        phase_ = Phase::kDone;
+        return {};
+      }
+      phase_ = journal_ ? Phase::kJournal : options_.salvage ? Phase::kProbe : Phase::kCopy;
+      return {};
+    case Phase::kJournal:
+      // What an earlier run journaled may be overwritten already.
+      if (journal_->first_entry() == planned_end_) {
+        const std::vector<Exception> entries(batch_.rbegin(), batch_.rend());
+        SNAP_TRY(in_context(journal_->append(entries, ops_, origin_, job),
+                            "keeping what the next batch changes"));
+      }
+      phase_ = options_.salvage ? Phase::kProbe : Phase::kCopy;
+      return {};
+    case Phase::kProbe:
+      SNAP_TRY(in_context(probe(job), "trying what can be read"));
+      phase_ = Phase::kCopy;
+      return {};
+    case Phase::kCopy:
+      SNAP_TRY(in_context(copy(job), "copying to the origin"));
+      phase_ = Phase::kFlushOrigin;
+      return {};
+    case Phase::kFlushOrigin:
+      SNAP_TRY(in_context(origin_.flush(), "making the copied chunks durable"));
+      phase_ = options_.verify ? Phase::kCompare : Phase::kClear;
+      return {};
+    case Phase::kCompare:
+      SNAP_TRY(in_context(copier_->compare(ops_, job), "verifying the copied chunks"));
+      phase_ = Phase::kClear;
+      return {};
+    case Phase::kClear:
+      SNAP_TRY(in_context(store_->commit_merge(clear_count_), "clearing merged entries"));
+      phase_ = Phase::kFlushCow;
+      return {};
+    case Phase::kFlushCow:
+      SNAP_TRY(in_context(cow_.flush(), "making the cleared entries durable"));
+      merged_ += clear_count_;
+      planned_end_ -= batch_.size();
+      adapt_batch();
+      phase_ = Phase::kPlan;
+      return {};
+    case Phase::kDone:
+      return {};
+  }
+  return {};
+}
+
+Result<void> Merge::check_tail_is_merged(const Job& job) {
+  RawImage origin(origin_, origin_view_size_);
+  auto checked = check_tail(*store_, origin, job.cancel);
+  if (!checked && checked.error().code() == ErrorCode::kIo) {
+    return std::move(checked)
+        .error()
+        .with_note("while looking whether entries behind the end of the list are merged")
+        .with_remedy(Remedy::kDropTail);
+  }
+  SNAP_ASSIGN(const TailCheck tail, std::move(checked));
+  if (!tail.missing) return {};
+  return Error(ErrorCode::kCorruption,
+               fmt::format(
+                   "'{}' is not merged, nothing was written: {} entries lie behind the end of its "
+                   "list, and the origin does not have the data of origin chunk {:#x} (data "
+                   "chunk {:#x}): no interrupted merge left them; did a power cut tear a write to "
+                   "the snapshot, or was the list's beginning wiped? look for a sound copy",
+                   cow_.name(), tail.entries, tail.missing->old_chunk, tail.missing->new_chunk))
+      .with_remedy(Remedy::kDropTail);
+}
+
+Result<void> Merge::settle() {
+  // A torn clear of an earlier run may have left entries behind the terminator; once this run moves
+  // the terminator, they would still be there for a later writer to revive.
+  SNAP_TRY(store_->zero_tail());
+  SNAP_TRY(cow_.flush());
+  SNAP_TRY(origin_.flush());
+  if (blank_journal_ != nullptr && planned_end_ > 0) {
+    SNAP_ASSIGN(journal_,
+                UndoJournal::create(*blank_journal_, {store_->layout().chunk_sectors(),
+                                                      origin_.size(), cow_.size(), planned_end_}));
+  }
+  return {};
+}
+
+Result<uint64_t> Merge::holes_to_fill(const Job& job) {
+  const uint64_t chunk_bytes = store_->layout().chunk_bytes();
+  uint64_t holes = 0;
+  SNAP_TRY(store_->read_metadata(
+      [&](uint64_t, uint64_t, std::span<const Exception> entries) -> Result<void> {
+        for (const Exception& entry : entries) {
+          uint64_t at = entry.old_chunk * chunk_bytes;
+          const uint64_t end = std::min(at + chunk_bytes, origin_view_size_);
+          while (at < end) {
+            SNAP_ASSIGN(const Extent extent, origin_.extent_at(at, end - at));
+            if (extent.zero) holes += extent.length;
+            at += extent.length;
+          }
+        }
+        return {};
+      },
+      job.cancel));
+  return holes;
+}
+
+Result<void> Merge::check_space(const Job& job) {
+  const auto left = origin_.space_left();
+  if (!left || *left >= bytes_to_copy_) return {};
+  SNAP_ASSIGN(const uint64_t holes, holes_to_fill(job));
+  if (*left >= holes) return {};
+  return Error(
+      ErrorCode::kNoSpace,
+      fmt::format(
+          "'{}' has holes, and the merge fills {} of them, but its file system has {} left: "
+          "nothing was written",
+          origin_.name(), format_size(holes), format_size(*left)));
+}
+
+Result<void> Merge::plan() {
+  batch_begun_ = options_.now();
+  const uint64_t chunk_bytes = store_->layout().chunk_bytes();
+  uint64_t limit = std::clamp<uint64_t>(batch_limit_ / chunk_bytes, 1, options_.batch_exceptions);
+  if (journal_ && planned_end_ > journal_->first_entry()) {
+    limit = std::min(limit, planned_end_ - journal_->first_entry());
+  }
+  SNAP_ASSIGN(batch_, store_->prepare_merge(planned_end_, limit));
+  if (report_.count(DefectCode::kDuplicateOld) > 0) {
+    // Of two entries for one chunk the later one must be gone, durably, before the first, which
+    // counts, is copied: a torn clear of both could leave the later one, whose data nobody has.
+    std::unordered_set<uint64_t> seen;
+    const auto second = std::find_if(batch_.begin(), batch_.end(), [&](const Exception& entry) {
+      return !seen.insert(entry.old_chunk).second;
+    });
+    batch_.erase(second, batch_.end());
+  }
+  clear_count_ = unreadable_count_ == 0 ? batch_.size() : 0;
+  plan_copies();
+  return {};
+}
+
+void Merge::plan_copies() {
+  const uint64_t chunk_bytes = store_->layout().chunk_bytes();
+  ops_.clear();
+
+  // The COW's data are read ahead in the order they lie in (the writes below go in the origin's
+  // order).
+  uint64_t ahead_start = 0;
+  uint64_t ahead_end = 0;
+  const auto read_ahead = [&] {
+    if (ahead_end > ahead_start) {
+      cow_.will_need(ahead_start * chunk_bytes, (ahead_end - ahead_start) * chunk_bytes);
+    }
+  };
+  for (auto entry = batch_.rbegin(); entry != batch_.rend(); ++entry) {
+    // Up to two chunks in between (an area, say) are cheaper read than skipped.
+    if (entry->new_chunk < ahead_start || entry->new_chunk > ahead_end + 2) {
+      read_ahead();
+      ahead_start = entry->new_chunk;
+    }
+    ahead_end = entry->new_chunk + 1;
+  }
+  read_ahead();
+
+  // By origin chunk; of several entries for one chunk the first in the list counts. The batch comes
+  // with the list's last entry first, so after a stable sort that is the last of its equals.
+  std::vector<Exception> sorted = batch_;
+  std::stable_sort(sorted.begin(), sorted.end(), [](const Exception& a, const Exception& b) {
+    return a.old_chunk < b.old_chunk;
+  });
+  for (size_t i = 0; i < sorted.size(); ++i) {
+    if (i + 1 < sorted.size() && sorted[i + 1].old_chunk == sorted[i].old_chunk) continue;
+    const uint64_t target = sorted[i].old_chunk * chunk_bytes;
+    SNAP_CHECK(target < origin_view_size_);  // verify_store saw to it
+    const CopyOp op{sorted[i].new_chunk * chunk_bytes, target,
+                    std::min(chunk_bytes, origin_view_size_ - target)};
+    if (!ops_.empty() && ops_.back().target + ops_.back().length == op.target &&
+        ops_.back().source + ops_.back().length == op.source) {
+      ops_.back().length += op.length;
+    } else {
+      ops_.push_back(op);
+    }
+  }
+}
+
+Result<void> Merge::copy(const Job& job) {
+  throttle_.resume();
+  if (options_.rate.none()) return copier_->copy(ops_, job);
+  return copier_->copy(ops_, job, [&](size_t, std::span<const std::byte> bytes) {
+    // Being told to stop is seen before the next piece.
+    (void)throttle_.pause(bytes.size(), job.cancel);
+  });
+}
+
+void Merge::adapt_batch() {
+  const std::chrono::nanoseconds took = options_.now() - batch_begun_;
+  const double bytes = static_cast<double>(batch_.size() * store_->layout().chunk_bytes());
+  // So many would have taken the time allowed.
+  const double fitting =
+      bytes * static_cast<double>(std::chrono::nanoseconds(options_.batch_time).count()) /
+      static_cast<double>(std::max<int64_t>(took.count(), 1));
+  const uint64_t least = std::min(kIoPiece, options_.batch_bytes);
+  const uint64_t most = std::min(options_.batch_bytes, 2 * batch_limit_);
+  batch_limit_ =
+      fitting >= static_cast<double>(most) ? most : std::max(least, static_cast<uint64_t>(fitting));
+}
+
+Result<void> Merge::probe(const Job& job) {
+  const uint64_t chunk_bytes = store_->layout().chunk_bytes();
+  IoBytes buffer(kIoPiece);
+  const auto read_all = [&](uint64_t offset, uint64_t length) -> Result<void> {
+    for (uint64_t done = 0; done < length; done += kIoPiece) {
+      if (job.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+      SNAP_TRY(
+          cow_.read_at(offset + done, std::span(buffer).first(std::min(length - done, kIoPiece))));
+    }
+    return {};
+  };
+  std::vector<CopyOp> readable;
+  std::vector<Exception> bad;
+  for (const CopyOp& op : ops_) {
+    auto whole = read_all(op.source, op.length);
+    if (whole) {
+      readable.push_back(op);
+      continue;
+    }
+    if (whole.error().code() != ErrorCode::kIo) return whole;
+    for (uint64_t done = 0; done < op.length; done += chunk_bytes) {
+      const CopyOp chunk{op.source + done, op.target + done,
+                         std::min(chunk_bytes, op.length - done)};
+      auto read = read_all(chunk.source, chunk.length);
+      if (read) {
+        readable.push_back(chunk);
+        continue;
+      }
+      if (read.error().code() != ErrorCode::kIo) return read;
+      bad.push_back({chunk.target / chunk_bytes, chunk.source / chunk_bytes});
+      ++unreadable_count_;
+      if (unreadable_.size() < kUnreadableKept) {
+        unreadable_.push_back({bad.back(), read.error().describe()});
+      }
+    }
+  }
+  if (bad.empty()) return {};
+  ops_ = std::move(readable);
+  // The list ends at its first cleared entry: only what lies behind the last bad one is cleared.
+  const auto by_chunks = [](const Exception& a, const Exception& b) {
+    return std::pair(a.old_chunk, a.new_chunk) < std::pair(b.old_chunk, b.new_chunk);
+  };
+  std::sort(bad.begin(), bad.end(), by_chunks);
+  const auto last_bad = std::find_if(batch_.begin(), batch_.end(), [&](const Exception& entry) {
+    return std::binary_search(bad.begin(), bad.end(), entry, by_chunks);
+  });
+  clear_count_ = std::min<uint64_t>(clear_count_, static_cast<uint64_t>(last_bad - batch_.begin()));
+  return {};
+}
+
+}  // namespace snaptool
