@@ -11,12 +11,6 @@
 namespace snaptool::cli {
 namespace {
 
-std::string hex_of(std::span<const std::byte> bytes) {
-  std::string hex;
-  for (const std::byte b : bytes) hex += fmt::format("{:02x}", static_cast<unsigned>(b));
-  return hex;
-}
-
 Result<std::vector<std::byte>> bytes_of(Image& image, uint64_t offset, uint64_t length) {
   const uint64_t left = offset < image.size() ? image.size() - offset : 0;
   std::vector<std::byte> bytes(std::min(length, left));

@@ -83,11 +83,7 @@ Result<void> report_changes(const Invocation& invocation, uint64_t target_size,
   return invocation.report(text);
 }
 
-std::string id_text(std::span<const std::byte> id) {
-  std::string text;
-  for (const std::byte b : id) text += fmt::format("{:02x}", static_cast<unsigned>(b));
-  return text;
-}
+std::string id_text(std::span<const std::byte> id) { return hex_of(id); }
 
 Result<Sha256::Digest> parse_id(const std::string& text) {
   Sha256::Digest id{};

@@ -51,6 +51,10 @@ class Files {
   virtual Result<std::shared_ptr<File>> open(const std::string& path,
                                              const OpenOptions& options) const;
   virtual Result<std::shared_ptr<File>> create(const std::string& path) const;
+  // Takes the name away, durably; none is no error. Errors: kIo.
+  virtual Result<void> remove(const std::string& path) const;
+  // Makes the name durable, as File::flush does what is in it. Errors: kIo.
+  virtual Result<void> flush_name(const std::string& path) const;
   // Of this machine.
   static const Files& posix();
 };

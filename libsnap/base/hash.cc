@@ -50,6 +50,12 @@ struct Hash::Context {
   Context& operator=(const Context&) = delete;
 };
 
+std::string hex_of(std::span<const std::byte> bytes) {
+  std::string hex;
+  for (const std::byte b : bytes) hex += fmt::format("{:02x}", static_cast<unsigned>(b));
+  return hex;
+}
+
 Hash::Hash(HashAlgorithm algorithm) : context_(std::make_unique<Context>()) {
   SNAP_CHECK(context_->evp != nullptr);
   SNAP_CHECK(EVP_DigestInit_ex(context_->evp, row_of(algorithm).evp(), nullptr) == 1);
@@ -73,10 +79,7 @@ size_t Hash::finish(std::span<std::byte> out) {
 std::string Hash::finish() {
   std::array<std::byte, EVP_MAX_MD_SIZE> sum{};
   const size_t length = finish(sum);
-  std::string hex;
-  for (size_t i = 0; i < length; ++i)
-    hex += fmt::format("{:02x}", static_cast<unsigned>(sum.at(i)));
-  return hex;
+  return hex_of(std::span(sum).first(length));
 }
 
 }  // namespace snaptool

@@ -19,6 +19,9 @@ std::optional<HashAlgorithm> hash_algorithm(std::string_view name);
 // Digits of a sum in hex.
 size_t hash_digits(HashAlgorithm algorithm);
 
+// Lower-case digits, two a byte.
+std::string hex_of(std::span<const std::byte> bytes);
+
 // A running hash (OpenSSL's).
 class Hash {
  public:

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "libsnap/access/stream.h"
+#include "libsnap/base/hash.h"
 #include "libsnap/base/io_bytes.h"
 #include "libsnap/copy/copy_image.h"
 #include "libsnap/diff/content_hash.h"
@@ -17,18 +18,6 @@ namespace {
 
 using access::Context;
 using access::Phase;
-
-// Removes a file that nobody needs any more. Errors: those of the flush of its folder.
-Result<void> drop_file(const std::string& path) {
-  if (path.empty() || ::unlink(path.c_str()) != 0) return {};
-  return flush_folder_of(path);
-}
-
-std::string hex_of(std::span<const std::byte> bytes) {
-  std::string hex;
-  for (const std::byte b : bytes) hex += fmt::format("{:02x}", static_cast<unsigned>(b));
-  return hex;
-}
 
 Error not_the_base(const std::string& image, const std::string& diff) {
   return {ErrorCode::kWrongBase,
@@ -119,7 +108,8 @@ Result<void> copy_base(const Context& context, access::OpenImage& base, uint64_t
 }  // namespace
 
 Spool::~Spool() {
-  if (!needed_) (void)drop_file(path_);  // left over, it would only be in the way
+  // Left over, it would only be in the way.
+  if (is_used() && !needed_) (void)files_->remove(path_);
 }
 
 // So all of it is checked before anything is written, a line that is cut changes nothing, and what
@@ -146,6 +136,7 @@ Result<void> Spool::receive(access::Door& door, DataSource& stream, const std::s
     phase.job().progress.add(size);
   }
   SNAP_TRY(output->commit());
+  files_ = &door.context().files;
   path_ = path;
   return {};
 }
@@ -169,9 +160,10 @@ Result<void> OpenDiffs::open(access::Door& door, const DiffSet& diffs) {
   return {};
 }
 
-Result<Apply> OpenDiffs::apply(uint64_t image_size, Linking linking) const {
-  SNAP_ASSIGN(Chain chain, Chain::open(access::links_of(files_), image_size, linking));
-  return Apply(std::move(chain));
+Result<Apply> OpenDiffs::apply(uint64_t image_size, const ApplyRequest& request) const {
+  SNAP_ASSIGN(Chain chain,
+              Chain::open(access::links_of(files_), image_size, request.diffs.linking));
+  return Apply(std::move(chain), request.options);
 }
 
 std::vector<std::string> OpenDiffs::paths() const {
@@ -197,10 +189,10 @@ Result<Sha256::Digest> OpenDiffs::fingerprint() const {
   return sum.finish_digest();
 }
 
-Result<void> OpenDiffs::flush() const {
+Result<void> OpenDiffs::flush(const access::Files& files) const {
   for (const auto& changes : files_) {
     SNAP_TRY(changes->file().flush());
-    SNAP_TRY(flush_folder_of(changes->file().name()));
+    SNAP_TRY(files.flush_name(changes->file().name()));
   }
   return {};
 }
@@ -251,7 +243,7 @@ Result<void> ApplyJob::check() {
   File& file = disk_.file();
   // Interrupted, the file may have another size already.
   const uint64_t size = journal_ ? journal_->identity().base_size : file.size();
-  SNAP_ASSIGN(apply_, diffs_.apply(size, request_.diffs.linking));
+  SNAP_ASSIGN(apply_, diffs_.apply(size, request_));
   if (apply_->shape().full) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is a full diff, which would replace '{}'", diffs_.name(0),
@@ -305,11 +297,11 @@ Result<void> ApplyJob::make_journal() {
 
 Result<void> ApplyJob::write() {
   const ApplyTarget target{&disk_.file(), resizable_, false};
-  SNAP_TRY(diffs_.flush());
+  SNAP_TRY(diffs_.flush(context_.files));
   SNAP_TRY(make_journal());
   if (auto grown = apply_->grow(target, checked_, &*journal_); !grown) {
     // It is as it was.
-    if (!resumes_) SNAP_TRY(drop_file(journal_path_));
+    if (!resumes_) SNAP_TRY(context_.files.remove(journal_path_));
     half_done_ = resumes_;
     return grown;
   }
@@ -322,7 +314,7 @@ Result<void> ApplyJob::write() {
 Result<ApplyResult> ApplyJob::run() {
   // What was found to be there may be in the page cache only.
   SNAP_TRY(result_.nothing_to_do ? disk_.file().flush() : write());
-  if (journal_file_ != nullptr) SNAP_TRY(drop_file(journal_path_));
+  if (journal_file_ != nullptr) SNAP_TRY(context_.files.remove(journal_path_));
   diffs_.spool().keep(false);
   half_done_ = false;
   if (request_.verify_base && result_.known == Known::kChanges) {
@@ -353,7 +345,7 @@ Result<ApplyResult> apply_to_new(const Context& context, const ApplyRequest& req
   OpenDiffs diffs;
   SNAP_TRY(diffs.open(door, set));
   Image* const old = image ? &base.image() : nullptr;
-  SNAP_ASSIGN(Apply apply, diffs.apply(old != nullptr ? old->size() : 0, set.linking));
+  SNAP_ASSIGN(Apply apply, diffs.apply(old != nullptr ? old->size() : 0, request));
   if (old == nullptr && !apply.shape().full) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is not a full diff: name the image that it is for, after it",

@@ -48,8 +48,16 @@ class Spool {
   void keep(bool needed) { needed_ = needed; }
 
  private:
+  const access::Files* files_ = nullptr;
   std::string path_;
   bool needed_ = false;
+};
+
+struct ApplyRequest {
+  DiffSet diffs;
+  // All of the image must be the base of the first diff, and become the target of the last.
+  bool verify_base = false;
+  ApplyOptions options;
 };
 
 // What an apply in place and one to a new file have in common: diffs that were opened and checked.
@@ -58,7 +66,7 @@ class OpenDiffs {
   // Errors: those of ChangeFile and Spool.
   Result<void> open(access::Door& door, const DiffSet& diffs);
   // Errors: those of Chain::open.
-  Result<Apply> apply(uint64_t image_size, Linking linking) const;
+  Result<Apply> apply(uint64_t image_size, const ApplyRequest& request) const;
 
   const std::string& name(size_t i) const { return files_[i]->name(); }
   size_t count() const { return files_.size(); }
@@ -67,18 +75,12 @@ class OpenDiffs {
   // Tells diffs apart: their lengths, and both ends (a snapdiff's end has the sums of all of it).
   Result<Sha256::Digest> fingerprint() const;
   // They are what a crash is mended with: they must be as durable as the journal.
-  Result<void> flush() const;
+  Result<void> flush(const access::Files& files) const;
   Spool& spool() { return spool_; }
 
  private:
   Spool spool_;
   std::vector<std::unique_ptr<access::ChangeFile>> files_;
-};
-
-struct ApplyRequest {
-  DiffSet diffs;
-  // All of the image must be the base of the first diff, and become the target of the last.
-  bool verify_base = false;
 };
 
 // Applies diffs to an image in place, so that a crash at any instant can be mended by the same

@@ -97,7 +97,7 @@ Result<uint64_t> make_in_place(const Context& context, const access::Target& tar
   }
   if (size != cow.size()) SNAP_TRY(cow.resize(size));
   SNAP_TRY(create_store(cow, plan.layout));
-  if (target.spec().is_whole_file()) SNAP_TRY(flush_folder_of(path));
+  if (target.spec().is_whole_file()) SNAP_TRY(context.files.flush_name(path));
   return size;
 }
 
@@ -155,7 +155,7 @@ Result<uint64_t> restore_in_place(access::Door& door, DataSource& dump,
   };
   SNAP_ASSIGN(const uint64_t exceptions, restore_from(context, dump, to));
   SNAP_TRY(cow.flush());
-  if (spec.is_whole_file()) SNAP_TRY(flush_folder_of(spec.name()));
+  if (spec.is_whole_file()) SNAP_TRY(context.files.flush_name(spec.name()));
   return exceptions;
 }
 

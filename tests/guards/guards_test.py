@@ -22,12 +22,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "kernel"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from crafted import write_store  # noqa: E402
-from harness import DATA, SNAPTOOL, ScratchTest, main, run, unpack  # noqa: E402
+from harness import DATA, SNAPTOOL, ScratchTest, main, run, unpack, why_no_loop_devices  # noqa: E402
 
 TABLE = Path(__file__).resolve().parent / "table.txt"
 SIZE = 1 << 20
 CHUNK = 8  # sectors
 OPERATIONS = os.environ.get("SNAPTOOL_OPERATIONS", "")
+NO_LOOP = why_no_loop_devices() or (None if shutil.which("losetup") else "not installed: losetup")
 CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
 # Commands that neither write in place nor make a file.
 READERS = {"diff-verify", "info", "status", "verify"}
@@ -55,7 +56,7 @@ PV = "pv.img#vg0/data"
 ROWS = {
     "merge": Row("merge", "merge o c", "oc", volume="merge pv.img#vg0/s1", store="c", small="merge o c --sibling tiny"),
     "merge -o": Row("output", "merge o c -o out", reads="oc", makes="out", store="c"),
-    "undo": Row("undo", "undo u m mc", ["m", "mc", "u"], volume="undo pv.undo pv.img#vg0/s1", small="undo u m mc --sibling tiny"),
+    "undo": Row("undo", "undo u m mc", ["m", "mc", "u"], volume="undo pv.undo pv.img#vg0/s1", store="mc", small="undo u m mc --sibling tiny"),
     "write": Row("write", "write -P 1 --length 64k o c", "c", "o", store="c", small="write -P 1 --length 1M o tiny"),
     "write-origin": Row("write-origin", "write-origin -P 1 --length 64k --snapshot c o", "oc", store="c",
                         volume=f"write-origin -P 1 --length 4k {PV}", small="write-origin -P 1 --length 1M --snapshot tiny o"),
@@ -223,6 +224,24 @@ def in_use(cell):
     return statuses.pop()
 
 
+def attached(cell):
+    row = cell.row
+    if not row.writes:
+        return "place"
+    statuses = set()
+    for name in row.writes:
+        if name == "u":
+            continue
+        done = subprocess.run(["losetup", "-f", "--show", cell.folder / name], capture_output=True, text=True, timeout=20, check=False)
+        cell.test.assertEqual(done.returncode, 0, done.stderr)
+        try:
+            statuses.add(cell.go(row.arguments))
+        finally:
+            subprocess.run(["losetup", "-d", done.stdout.strip()], timeout=20, check=False)
+    cell.test.assertEqual(len(statuses), 1, statuses)
+    return statuses.pop()
+
+
 def second_name(link):
     def trouble(cell):
         row = cell.row
@@ -322,8 +341,8 @@ def other_uuid(cell):
 def corrupt(cell):
     if not cell.row.store:
         return "store"
-    with open(cell.folder / "c", "r+b") as file:
-        file.seek(CHUNK * 512 + 16)
+    with open(cell.folder / cell.row.store, "r+b") as file:
+        file.seek(CHUNK * 512)
         file.write(struct.pack("<QQ", 5, 1))  # data in the area
     return cell.go(cell.row.arguments)
 
@@ -435,6 +454,7 @@ def pending_apply(cell):
 
 COLUMNS = {
     "in use": in_use,
+    "loop": attached,
     "hard link": second_name(os.link),
     "symlink": second_name(lambda source, target: target.symlink_to(source)),
     "stdout": printed_into,
@@ -477,6 +497,9 @@ class Matrix(ScratchTest):
         row = ROWS[name]
         found = {}
         for column, trouble in COLUMNS.items():
+            if trouble is attached and NO_LOOP and row.writes:
+                found[column] = read_table()[name][column]
+                continue
             with self.subTest(row=name, column=column):
                 cell = Cell(self, row)
                 result = trouble(cell)
@@ -485,6 +508,8 @@ class Matrix(ScratchTest):
         return found
 
     def check(self, rows):
+        if NO_LOOP:
+            print(f"SKIPPED: the column 'loop': {NO_LOOP}")
         found = {name: self.cells_of(name) for name in rows}
         if EXTRA:
             return print_table(found)

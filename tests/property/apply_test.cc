@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Diffs against images in vectors: round trips of chains, streams that are cut or damaged, power
 // cuts while a chain is applied in place, and wrong bases.
-#include "libsnap/diff/apply.h"
+#include "libsnap/ops/apply.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <deque>
 
 #include "formats/rbd/rbd_diff.h"
 #include "libsnap/base/endian.h"
@@ -15,6 +17,7 @@
 #include "tests/support/crash.h"
 #include "tests/support/fault_file.h"
 #include "tests/support/seed.h"
+#include "tests/support/test_files.h"
 
 namespace snaptool::test {
 namespace {
@@ -125,27 +128,25 @@ std::vector<ChainLink> links_of(const std::vector<Bytes>& streams,
 
 constexpr uint64_t kSmallBatch = 1;  // a flush after every window
 
-// What the command line does in place.
-Result<void> apply_in_place(const std::vector<ChainLink>& links, File& image, File& journal_file,
+Result<void> apply_in_place(const std::vector<Bytes>& streams, File& image, File& journal,
                             bool resizable = true, uint64_t batch_bytes = kSmallBatch) {
-  Progress progress;
-  const Job job = job_of(progress, 1);
-  SNAP_ASSIGN(auto journal, ApplyJournal::open(journal_file));
-  const uint64_t size = journal ? journal->identity().base_size : image.size();
-  SNAP_ASSIGN(Chain chain, Chain::open(links, size, Linking::kOptional));
-  Apply apply(std::move(chain), {batch_bytes});
-  const ApplyJournal::Identity identity{{}, apply.shape().base_size, apply.shape().final_size()};
-  std::optional<ApplyProgress> done;
-  if (journal) done = journal->progress();
-  RawImage raw(image, image.size());
-  SNAP_ASSIGN(const ChainCheck checked, apply.check(&raw, resizable, done, job));
-  if (checked.is_applied() && (!resizable || image.size() == apply.shape().final_size())) {
-    return journal ? journal->set(ApplyProgress::finished()) : Result<void>();
+  TestContext context;
+  context.files.add("image", image, resizable ? FileKind::kRegular : FileKind::kBlockDevice);
+  context.files.add("journal", journal);
+  std::deque<MemoryFile> diffs;
+  ops::ApplyRequest request;
+  for (const Bytes& stream : streams) {
+    const std::string name = fmt::format("diff{}", diffs.size());
+    diffs.emplace_back(name, stream);
+    context.files.add(name, diffs.back());
+    request.diffs.paths.push_back(name);
   }
-  if (!journal) {
-    SNAP_ASSIGN(journal, ApplyJournal::create(journal_file, identity));
-  }
-  return apply.write({&image, resizable, false}, checked, &*journal, job);
+  request.diffs.linking = Linking::kOptional;
+  request.options.batch_bytes = batch_bytes;
+  SNAP_ASSIGN(const auto job, ops::ApplyJob::prepare(context.get(), request,
+                                                     {raw_file("image"), {}, {}}, "journal"));
+  SNAP_TRY(job->run());
+  return {};
 }
 
 Result<Bytes> apply_to_new(const std::vector<ChainLink>& links, const Bytes* base) {
@@ -191,7 +192,7 @@ TEST(Apply, ChainsOfDiffsLeadToTheirStates) {
     if (full) continue;
     const auto image = file_of("image", states[0]);
     MemoryFile journal("journal");
-    const auto done = apply_in_place(links, *image, journal);
+    const auto done = apply_in_place(streams, *image, journal);
     ASSERT_TRUE(done) << done.error().describe();
     ASSERT_EQ(content_of(*image), states.back());
     // On a device there is junk behind the image, and its size stays.
@@ -200,7 +201,7 @@ TEST(Apply, ChainsOfDiffsLeadToTheirStates) {
     device.insert(device.end(), junk.begin(), junk.end());
     const auto on_device = file_of("device", device);
     MemoryFile other_journal("journal");
-    ASSERT_TRUE(apply_in_place(links, *on_device, other_journal, false));
+    ASSERT_TRUE(apply_in_place(streams, *on_device, other_journal, false));
     Bytes found = content_of(*on_device);
     ASSERT_EQ(found.size(), device.size());
     found.resize(states.back().size());
@@ -350,7 +351,7 @@ TEST(Apply, WhatNoRecordMentionsIsZeroedWhereItMustBe) {
                                    export_to(Format::kSnapdiff, &second, third).stream};
   const auto image = file_of("image", first);
   MemoryFile journal("journal");
-  ASSERT_TRUE(apply_in_place(links_of(streams), *image, journal));
+  ASSERT_TRUE(apply_in_place(streams, *image, journal));
   EXPECT_EQ(content_of(*image), third);
   Bytes device = second;
   const Bytes junk = random_bytes(5 * kMiB, random);
@@ -358,8 +359,7 @@ TEST(Apply, WhatNoRecordMentionsIsZeroedWhereItMustBe) {
   for (const uint64_t batch_bytes : {kSmallBatch, 16 * kMiB}) {
     const auto on_device = file_of("device", device);
     MemoryFile other_journal("journal");
-    ASSERT_TRUE(
-        apply_in_place({link_of(streams[1])}, *on_device, other_journal, false, batch_bytes));
+    ASSERT_TRUE(apply_in_place({streams[1]}, *on_device, other_journal, false, batch_bytes));
     Bytes found = content_of(*on_device);
     found.resize(third.size());
     EXPECT_EQ(found, third);
@@ -468,11 +468,11 @@ TEST(Apply, RangesOfManyWindowsAreTakenTogether) {
     ASSERT_EQ(*made, last);
     const auto image = file_of("image", first);
     MemoryFile journal("journal");
-    const auto done = apply_in_place(links, *image, journal, true, below(random, 9 * kMiB));
+    const auto done = apply_in_place(streams, *image, journal, true, below(random, 9 * kMiB));
     ASSERT_TRUE(done) << done.error().describe();
     ASSERT_EQ(content_of(*image), last);
     MemoryFile other_journal("journal");
-    const auto device_done = apply_in_place(links, *on_device, other_journal, false);
+    const auto device_done = apply_in_place(streams, *on_device, other_journal, false);
     ASSERT_TRUE(device_done) << device_done.error().describe();
     Bytes found = content_of(*on_device);
     found.resize(device.size());
@@ -549,7 +549,7 @@ TEST(Apply, WrongBasesAreRefused) {
   for (const Bytes& wrong : {other, shorter}) {
     const auto image = file_of("image", wrong);
     MemoryFile journal("journal");
-    const auto done = apply_in_place({link_of(diff)}, *image, journal);
+    const auto done = apply_in_place({diff}, *image, journal);
     ASSERT_FALSE(done);
     EXPECT_EQ(done.error().code(), ErrorCode::kWrongBase);
     EXPECT_EQ(content_of(*image), wrong);
@@ -558,7 +558,7 @@ TEST(Apply, WrongBasesAreRefused) {
   // What is there already is no error.
   const auto image = file_of("image", target);
   MemoryFile journal("journal");
-  EXPECT_TRUE(apply_in_place({link_of(diff)}, *image, journal));
+  EXPECT_TRUE(apply_in_place({diff}, *image, journal));
   EXPECT_EQ(content_of(*image), target);
 }
 
@@ -631,10 +631,10 @@ TEST(Apply, AMissingFirstLinkIsNoticedByWhatItWrote) {
   const Bytes three = export_to(Format::kSnapdiff, &second, fourth, options).stream;
   const auto again = file_of("image", fourth);
   MemoryFile unused("journal");
-  EXPECT_TRUE(apply_in_place({link_of(three)}, *again, unused));
+  EXPECT_TRUE(apply_in_place({three}, *again, unused));
   const auto image = file_of("image", third);
   MemoryFile journal("journal");
-  EXPECT_TRUE(apply_in_place({link_of(two)}, *image, journal));
+  EXPECT_TRUE(apply_in_place({two}, *image, journal));
   EXPECT_EQ(content_of(*image), third);
 }
 
@@ -816,13 +816,12 @@ CrashCase rbd_crash_case(std::mt19937_64& random) {
 // not be finished. `swallow`: which file's flushes do nothing (0 the image, 1 the journal).
 size_t count_bad_states(const CrashCase& one, std::mt19937_64& random, std::optional<int> swallow,
                         bool complain) {
-  const auto links = links_of(one.streams, one.format);
   MemoryFile image_file("image", one.first);
   MemoryFile journal_file("journal");
   WriteLog log;
   LoggedFile image(image_file, log, swallow == 0);
   LoggedFile journal(journal_file, log, swallow == 1);
-  const auto whole = apply_in_place(links, image, journal);
+  const auto whole = apply_in_place(one.streams, image, journal);
   EXPECT_TRUE(whole) << whole.error().describe();
   EXPECT_EQ(content_of(image_file), one.last);
   size_t bad = 0;
@@ -839,7 +838,7 @@ size_t count_bad_states(const CrashCase& one, std::mt19937_64& random, std::opti
         ++visited;
         MemoryFile found("image", after[0]);
         MemoryFile found_journal("journal", after[1]);
-        const auto resumed = apply_in_place(links, found, found_journal);
+        const auto resumed = apply_in_place(one.streams, found, found_journal);
         if (resumed && content_of(found) == one.last) return;
         ++bad;
         if (complain) {
@@ -882,12 +881,12 @@ TEST(Apply, WhatOthersChangedMeanwhileIsNoticed) {
     }
     return {};
   });
-  ASSERT_FALSE(apply_in_place({link_of(diff)}, failing, journal));
+  ASSERT_FALSE(apply_in_place({diff}, failing, journal));
   for (const size_t at : {size_t{10}, size_t{2 * kMiB + 10}}) {
     MemoryFile changed("image", content_of(image));
     MemoryFile same_journal("journal", content_of(journal));
     ASSERT_TRUE(changed.write_at(at + 1, std::array{std::byte{1}, std::byte{2}}));
-    const auto resumed = apply_in_place({link_of(diff)}, changed, same_journal);
+    const auto resumed = apply_in_place({diff}, changed, same_journal);
     ASSERT_FALSE(resumed) << at;
     EXPECT_EQ(resumed.error().code(), ErrorCode::kWrongBase);
   }
@@ -895,8 +894,8 @@ TEST(Apply, WhatOthersChangedMeanwhileIsNoticed) {
   MemoryFile restored("image", content_of(image));
   MemoryFile same_journal("journal", content_of(journal));
   ASSERT_TRUE(restored.write_at(0, std::span(base).first(kMiB)));
-  ASSERT_FALSE(apply_in_place({link_of(diff)}, restored, same_journal));
-  ASSERT_TRUE(apply_in_place({link_of(diff)}, image, journal));
+  ASSERT_FALSE(apply_in_place({diff}, restored, same_journal));
+  ASSERT_TRUE(apply_in_place({diff}, image, journal));
   EXPECT_EQ(content_of(image), target);
 }
 

@@ -5,9 +5,10 @@
 #include <algorithm>
 #include <functional>
 
-#include "libsnap/snap/merge/merge.h"
+#include "libsnap/ops/merge.h"
 #include "tests/support/crash.h"
 #include "tests/support/seed.h"
+#include "tests/support/test_files.h"
 
 namespace snaptool::test {
 namespace {
@@ -27,13 +28,15 @@ Cancel g_no_cancel;
 
 // Merges in memory, recording; returns whether it succeeded.
 Result<void> merge_by(unsigned jobs, File& origin, File& cow, uint64_t batch_bytes) {
-  Progress progress;
-  const Job job{progress, g_no_cancel, jobs};
-  MergeOptions options;
-  options.batch_bytes = batch_bytes;
-  options.accept_duplicates = true;
-  SNAP_ASSIGN(const auto merge, Merge::begin(origin, cow, options, job));
-  return merge->run(job);
+  TestContext context;
+  context.files.add("origin", origin);
+  context.files.add("cow", cow);
+  ops::MergeRequest request;
+  request.image = {raw_file("origin"), {raw_file("cow")}, {}};
+  request.options.batch_bytes = batch_bytes;
+  request.options.accept_duplicates = true;
+  SNAP_ASSIGN(const auto job, ops::MergeJob::prepare(context.get(jobs), request));
+  return job->run();
 }
 
 Result<void> merge_files(File& origin, File& cow, uint64_t batch_bytes) {

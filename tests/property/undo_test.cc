@@ -5,16 +5,15 @@
 
 #include <algorithm>
 
-#include "libsnap/snap/merge/merge.h"
-#include "libsnap/snap/merge/undo.h"
+#include "libsnap/ops/merge.h"
+#include "libsnap/ops/undo.h"
 #include "tests/support/crash.h"
 #include "tests/support/fault_file.h"
 #include "tests/support/seed.h"
+#include "tests/support/test_files.h"
 
 namespace snaptool::test {
 namespace {
-
-Cancel g_no_cancel;
 
 struct Sizes {
   uint64_t chunk_bytes;
@@ -35,21 +34,36 @@ NaiveStore store_of(const Sizes& sizes, std::mt19937_64& random) {
                     random);
 }
 
+// Without an undo file nothing is kept.
+Result<void> merge(File& origin, File& cow, File* journal, uint64_t batch_bytes) {
+  TestContext context;
+  context.files.add("origin", origin);
+  context.files.add("cow", cow);
+  ops::MergeRequest request;
+  request.image = {raw_file("origin"), {raw_file("cow")}, {}};
+  request.options.batch_bytes = batch_bytes;
+  if (journal != nullptr) {
+    context.files.add("journal", *journal);
+    request.undo_file = "journal";
+  }
+  SNAP_ASSIGN(const auto job, ops::MergeJob::prepare(context.get(), request));
+  return job->run();
+}
+
 Result<void> merge_keeping_undo(File& origin, File& cow, File& journal, uint64_t batch_bytes) {
-  Progress progress;
-  const Job job{progress, g_no_cancel, 1};
-  MergeOptions options;
-  options.batch_bytes = batch_bytes;
-  SNAP_ASSIGN(const auto merge, Merge::begin(origin, cow, options, job));
-  SNAP_TRY(merge->keep_undo(journal, job));
-  return merge->run(job);
+  return merge(origin, cow, &journal, batch_bytes);
 }
 
 Result<void> undo(File& origin, File& cow, File& journal) {
-  Progress progress;
-  const Job job{progress, g_no_cancel, 1};
-  SNAP_ASSIGN(const auto undo, Undo::begin(origin, cow, journal, job));
-  return undo->run(job);
+  TestContext context;
+  context.files.add("origin", origin);
+  context.files.add("cow", cow);
+  context.files.add("journal", journal);
+  ops::UndoRequest request;
+  request.image = {raw_file("origin"), {raw_file("cow")}, {}};
+  request.undo_file = "journal";
+  SNAP_ASSIGN(const auto job, ops::UndoJob::prepare(context.get(), request));
+  return job->run();
 }
 
 // The files are what they were before the merge.
@@ -166,14 +180,15 @@ size_t count_bad_states_of_undo(const Sizes& sizes, size_t phases, std::mt19937_
   Three files(store);
   {
     Progress progress;
-    const Job job{progress, g_no_cancel, 1};
+    const Cancel cancel;
+    const Job job{progress, cancel, 1};
     MergeOptions options;
     options.batch_bytes = sizes.batch_bytes;
-    auto merge = Merge::begin(files.origin, files.cow, options, job);
-    EXPECT_TRUE(merge);
-    EXPECT_TRUE((*merge)->keep_undo(files.journal, job));
-    for (size_t n = 0; n < phases && (*merge)->phase() != Merge::Phase::kDone; ++n) {
-      EXPECT_TRUE((*merge)->step(job));
+    auto begun = Merge::begin(files.origin, files.cow, options, job);
+    EXPECT_TRUE(begun);
+    EXPECT_TRUE((*begun)->keep_undo(files.journal, job));
+    for (size_t n = 0; n < phases && (*begun)->phase() != Merge::Phase::kDone; ++n) {
+      EXPECT_TRUE((*begun)->step(job));
     }
   }
   WriteLog log;
@@ -196,10 +211,7 @@ size_t count_bad_states_of_undo(const Sizes& sizes, size_t phases, std::mt19937_
               cut, which);
         Three found(after[0], after[1], after[2]);
         if (++states % 2 == 0) {  // merged on instead, or by the kernel: without the undo file
-          Progress progress;
-          const Job job{progress, g_no_cancel, 1};
-          auto merge = Merge::begin(found.origin, found.cow, {}, job);
-          const bool merged = merge && (*merge)->run(job);
+          const bool merged = merge(found.origin, found.cow, nullptr, 256 * kMiB).has_value();
           judge(testing::AssertionResult(merged) << "the merge cannot go on", cut, which);
           if (!merged) return;
           Bytes end = content_of(found.origin);

@@ -11,25 +11,63 @@
 
 namespace snaptool::test {
 
+// A file that is only lent, and is of the kind that a test says.
+class LentFile : public File {
+ public:
+  LentFile(File& inner, FileKind kind) : inner_(inner), kind_(kind) {}
+  const std::string& name() const override { return inner_.name(); }
+  uint64_t size() const override { return inner_.size(); }
+  FileKind kind() const override { return kind_; }
+  std::optional<FileId> id() const override { return inner_.id(); }
+  Result<void> read_at(uint64_t offset, std::span<std::byte> out) override {
+    return inner_.read_at(offset, out);
+  }
+  Result<void> write_at(uint64_t offset, std::span<const std::byte> data) override {
+    return inner_.write_at(offset, data);
+  }
+  Result<void> zero_at(uint64_t offset, uint64_t length, ZeroMode mode) override {
+    return inner_.zero_at(offset, length, mode);
+  }
+  Result<void> resize(uint64_t size) override { return inner_.resize(size); }
+  Result<void> flush() override { return inner_.flush(); }
+  std::optional<uint64_t> space_left() const override { return inner_.space_left(); }
+  Result<Extent> extent_at(uint64_t offset, uint64_t limit) override {
+    return inner_.extent_at(offset, limit);
+  }
+  void start_writeback(uint64_t offset, uint64_t length) override {
+    inner_.start_writeback(offset, length);
+  }
+  void drop_cache(uint64_t offset, uint64_t length) override { inner_.drop_cache(offset, length); }
+
+ private:
+  File& inner_;
+  FileKind kind_;
+};
+
 // Files by their names, as a test has them, in the place of this machine's: so what passes the door
 // is recorded, fails, or loses what is not flushed.
 class TestFiles : public access::Files {
  public:
   // Requires: `file` outlives this.
-  void add(const std::string& name, File& file) { files_[name] = &file; }
+  void add(const std::string& name, File& file, FileKind kind = FileKind::kOther) {
+    files_[name] = std::make_shared<LentFile>(file, kind);
+  }
 
   Result<std::shared_ptr<File>> open(const std::string& path,
                                      const OpenOptions& /*options*/) const override {
     const auto found = files_.find(path);
     if (found == files_.end()) return Error(ErrorCode::kNotFound, "there is no " + path);
-    return std::shared_ptr<File>(found->second, [](File*) {});  // only lent
+    return found->second;
   }
   Result<std::shared_ptr<File>> create(const std::string& path) const override {
     return open(path, {});
   }
+  // A name that is taken away, or made durable, is no matter of what a test looks at.
+  Result<void> remove(const std::string& /*path*/) const override { return {}; }
+  Result<void> flush_name(const std::string& /*path*/) const override { return {}; }
 
  private:
-  std::map<std::string, File*> files_;
+  std::map<std::string, std::shared_ptr<File>> files_;
 };
 
 class TestNotices : public access::Notices {
@@ -48,7 +86,9 @@ struct TestContext {
   access::Policy policy;
   TestNotices notices;
   Cancel cancel;
-  access::Context get() const { return {all_drivers(), policy, notices, cancel, 1, files}; }
+  access::Context get(unsigned jobs = 1) const {
+    return {all_drivers(), policy, notices, cancel, jobs, files};
+  }
 };
 
 // A file of TestFiles, of which nothing is guessed.

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "libsnap/base/endian.h"
+#include "libsnap/base/hash.h"
 #include "libsnap/snap/view/snapshot_image.h"
 
 namespace snaptool {
@@ -62,11 +63,8 @@ Result<std::vector<Identity>> read_identities(Image& image) {
   for (const FixedPlace& place : kFixedPlaces) {
     if (!has_at(bytes, place.magic_offset, place.magic)) continue;
     if (place.uuid_offset + 16 > bytes.size()) continue;
-    std::string uuid;
-    for (uint64_t i = 0; i < 16; ++i) {
-      uuid += fmt::format("{:02x}", static_cast<unsigned>(bytes[place.uuid_offset + i]));
-    }
-    found.push_back({std::string(place.kind), uuid});
+    found.push_back(
+        {std::string(place.kind), hex_of(std::span(bytes).subspan(place.uuid_offset, 16))});
   }
   add_physical_volume(bytes, found);
   return found;
