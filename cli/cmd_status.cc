@@ -10,6 +10,26 @@
 namespace snaptool::cli {
 namespace {
 
+Json status_json(const access::ImageSpec& spec, const File& origin, const File& cow,
+                 const PersistentStore& store, const VerifyReport& report) {
+  const bool valid = store.state() == StoreState::kValid;
+  Json json = {{"format_version", 1},
+               {"origin", spec.base.name()},
+               {"cow", spec.stores.front().name()},
+               {"origin_sectors", origin.size() / kSectorSize},
+               {"valid", valid},
+               {"chunk_size_sectors", store.header().chunk_size},
+               {"total_sectors", cow.size() / kSectorSize}};
+  if (valid) {
+    const Usage usage = store.usage();
+    json["allocated_sectors"] = usage.allocated_sectors;
+    json["metadata_sectors"] = usage.metadata_sectors;
+    json["exceptions"] = store.exceptions();
+    json["runs"] = report.runs;
+  }
+  return json;
+}
+
 Result<int> run(Invocation& invocation) {
   SNAP_ASSIGN(const access::ImageSpec spec, origin_and_cow_operands(invocation));
   if (spec.stores.size() != 1) {
@@ -40,20 +60,7 @@ Result<int> run(Invocation& invocation) {
   }
 
   if (invocation.json()) {
-    Json json = {{"format_version", 1},
-                 {"origin", spec.base.name()},
-                 {"cow", spec.stores.front().name()},
-                 {"origin_sectors", origin_sectors},
-                 {"valid", valid},
-                 {"chunk_size_sectors", store.header().chunk_size},
-                 {"total_sectors", cow->size() / kSectorSize}};
-    if (valid) {
-      const Usage usage = store.usage();
-      json["allocated_sectors"] = usage.allocated_sectors;
-      json["metadata_sectors"] = usage.metadata_sectors;
-      json["exceptions"] = store.exceptions();
-      json["runs"] = report.runs;
-    }
+    const Json json = status_json(spec, *origin, *cow, store, report);
     SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
   }

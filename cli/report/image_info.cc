@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "cli/support/output_options.h"
 #include "cli/support/remedy.h"
@@ -37,27 +38,49 @@ void describe_snapshots(const access::ImageFacts& facts, Json& json, std::string
   }
 }
 
+// A stream without sums at its end is read to there.
+Result<ChangeEnd> end_of(access::ChangeFile& changes, ChangeReader& reader) {
+  if (changes.driver().has_sums) return changes.driver().read_end(changes.file());
+  ChangeRecord record;
+  while (true) {
+    SNAP_ASSIGN(const bool any, reader.next(record));
+    if (!any) return reader.end();
+  }
+}
+
+// What ties a diff to its base, and to the diffs before and after it.
+void add_links(const ChangeHeader& header, const ChangeEnd& end, Json& json,
+               const std::function<void(std::string_view, const std::string&)>& line) {
+  const auto id_or = [](const std::optional<Sha256::Digest>& id, const char* none) {
+    return id ? id_text(*id) : std::string(none);
+  };
+  json["parent_id"] = header.parent_id ? Json(id_text(*header.parent_id)) : Json();
+  json["child_id"] = id_or(end.child_id, "");
+  json["expectations"] = header.expectations.size();
+  if (!header.full) line("parent:", id_or(header.parent_id, "not known"));
+  line("state:", id_or(end.child_id, ""));
+  if (end.base_content) json["base_content_id"] = id_text(*end.base_content);
+  if (end.target_content) json["target_content_id"] = id_text(*end.target_content);
+  line("links by:", end.target_sum       ? "SHA-256 of the whole images"
+                    : end.target_content ? "the content of the whole images"
+                    : header.parent_id   ? "its parent's id"
+                                         : "nothing: it was not exported of whole images, nor "
+                                           "with --parent");
+  if (end.base_sum) json["base_sha256"] = id_text(*end.base_sum);
+  if (end.target_sum) {
+    json["target_sha256"] = id_text(*end.target_sum);
+    line("image SHA-256:", id_text(*end.target_sum));
+  }
+  line("made by:", header.maker);
+}
+
 }  // namespace
 
 // What a diff says of itself; of a snapdiff, header and end are read, of rbd's all.
 Result<std::string> describe_changes(access::ChangeFile& changes, Json& json) {
   SNAP_ASSIGN(const auto reader, changes.reader());
   const ChangeHeader& header = reader->header();
-  const bool snapdiff = changes.driver().has_sums;
-  ChangeEnd end;
-  if (snapdiff) {
-    SNAP_ASSIGN(end, changes.driver().read_end(changes.file()));
-  } else {
-    ChangeRecord record;
-    while (true) {
-      SNAP_ASSIGN(const bool any, reader->next(record));
-      if (!any) break;
-    }
-    end = reader->end();
-  }
-  const auto id_or = [](const std::optional<Sha256::Digest>& id, const char* none) {
-    return id ? id_text(*id) : std::string(none);
-  };
+  SNAP_ASSIGN(const ChangeEnd end, end_of(changes, *reader));
   std::string text;
   const auto line = [&](std::string_view what, const std::string& value) {
     text += fmt::format("{:<16}{}\n", what, printable(value));
@@ -90,25 +113,8 @@ Result<std::string> describe_changes(access::ChangeFile& changes, Json& json) {
          fmt::format("{:.3f} (bytes of the diff for each byte of data)",
                      static_cast<double>(end.length) / static_cast<double>(totals.data_bytes)));
   }
-  if (snapdiff) {
-    json["parent_id"] = header.parent_id ? Json(id_text(*header.parent_id)) : Json();
-    json["child_id"] = id_or(end.child_id, "");
-    json["expectations"] = header.expectations.size();
-    if (!header.full) line("parent:", id_or(header.parent_id, "not known"));
-    line("state:", id_or(end.child_id, ""));
-    if (end.base_content) json["base_content_id"] = id_text(*end.base_content);
-    if (end.target_content) json["target_content_id"] = id_text(*end.target_content);
-    line("links by:", end.target_sum       ? "SHA-256 of the whole images"
-                      : end.target_content ? "the content of the whole images"
-                      : header.parent_id   ? "its parent's id"
-                                           : "nothing: it was not exported of whole images, nor "
-                                             "with --parent");
-    if (end.base_sum) json["base_sha256"] = id_text(*end.base_sum);
-    if (end.target_sum) {
-      json["target_sha256"] = id_text(*end.target_sum);
-      line("image SHA-256:", id_text(*end.target_sum));
-    }
-    line("made by:", header.maker);
+  if (changes.driver().has_sums) {
+    add_links(header, end, json, line);
   } else {
     json["from_snap"] = header.from_name;
     json["to_snap"] = header.to_name;
@@ -166,7 +172,7 @@ std::string describe_known(const access::KnownFormat& known, const File& file,
   json["file_size"] = file.size();
   std::string instead = access::remedy_for(known, path);
   instead = instead.empty()
-                ? remedy_words(known.own, "info")
+                ? std::string(remedy_words(known.own, "info"))
                 : fmt::format("{}; {}", instead, remedy_words(Remedy::kTakeAsRaw, "info"));
   return fmt::format("{:<16}{}, which snaptool does not read\n", "format:", known.label) +
          fmt::format("{:<16}{}\n", "instead:", printable(instead)) +

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "cli/support/command_table.h"
 
@@ -18,94 +19,66 @@ bool has_option(std::string_view command, std::string_view option) {
                      [&](const OptionSpec& one) { return one.long_name == option; });
 }
 
-// For a file that is not read as an image, unless the user says so.
-std::string or_as_raw(std::string_view use, std::string_view command) {
-  const std::string raw = remedy_words(Remedy::kTakeAsRaw, command);
-  return raw.empty() ? std::string(use) : fmt::format("{}; {}", use, raw);
-}
+// `words` are of `option`, which the command must have; else `others`. No option: any command's.
+struct Row {
+  Remedy remedy;
+  std::string_view option;
+  std::string_view words;
+  std::string_view others;
+};
+
+// clang-format off
+constexpr auto kRows = std::to_array<Row>({
+  {Remedy::kForce, "force", "--force does it all the same", ""},
+  {Remedy::kTakeAsRaw, "format", "-f raw takes its bytes as they are", ""},
+  {Remedy::kTakeBaseAsRaw, "", "-F raw takes its bytes", ""},
+  {Remedy::kJoinSplit, "", "-f split reads them as one", ""},
+  {Remedy::kFollowParents, "", "--follow-parents opens it", ""},
+  {Remedy::kNameParent, "", "--parent names it", ""},
+  {Remedy::kIgnoreInvalid, "ignore-invalid", "--ignore-invalid reads what is left of it", "'snaptool read --ignore-invalid' shows what is left of it"},
+  {Remedy::kNameJournal, "", "--journal FILE says it", ""},
+  {Remedy::kNameSpool, "", "--spool FILE says it", ""},
+  {Remedy::kNameOutput, "", "-o NEW writes it to a new file or a device", ""},
+  {Remedy::kNameBase, "", "--base IMAGE0 names it, --full takes all of the image", ""},
+  {Remedy::kNameOrigin, "", "--base names it", ""},
+  {Remedy::kExportWhole, "", "'snaptool export --verify-base' makes one that does", ""},
+  {Remedy::kResizeStore, "", "see 'snaptool resize'", ""},
+  {Remedy::kNameBackup, "", "--vgcfg names one", ""},
+  {Remedy::kAllowInvalid, "", "--allow-invalidate goes on without it", ""},
+  {Remedy::kNameSiblings, "sibling", "--sibling keeps the view of each, --force does it all the same", ""},
+  {Remedy::kNameSiblings, "snapshot", "--snapshot keeps the view of each, --force does it all the same", ""},
+  {Remedy::kNameSiblings, "force", "--force does it all the same", ""},
+  {Remedy::kReplaceFile, "force", "--force replaces it", ""},
+  {Remedy::kOverwrite, "force", "--force writes over it", ""},
+  {Remedy::kDropTail, "force", "--force takes what the list still shows and drops them", ""},
+  {Remedy::kNameChunkSize, "", "--chunk-size says it, and the store is read all the same", ""},
+  {Remedy::kCreateStore, "", "'snaptool create' makes one", ""},
+  {Remedy::kRepairStore, "", "'snaptool repair COW -o NEW' brings the list back", ""},
+  {Remedy::kAcceptDuplicates, "accept-duplicates", "--accept-duplicates takes the first of them, as the kernel does", "'snaptool merge --accept-duplicates' takes the first of them, as the kernel does"},
+  {Remedy::kListDefects, "", "'snaptool verify' lists all that is wrong", ""},
+  {Remedy::kLinkDiffs, "", "'snaptool export' with --parent or --verify-base would; --unlinked takes it for so", ""},
+  {Remedy::kApplyDiff, "format", "'snaptool apply FILE IMAGE' applies it; -f raw takes its bytes as they are", "'snaptool apply FILE IMAGE' applies it"},
+  {Remedy::kUndoMerge, "format", "'snaptool undo FILE ORIGIN COW' takes it back; -f raw takes its bytes as they are", "'snaptool undo FILE ORIGIN COW' takes it back"},
+  {Remedy::kResumeApply, "format", "'snaptool apply --journal FILE' goes on; -f raw takes its bytes as they are", "'snaptool apply --journal FILE' goes on"},
+  {Remedy::kCheckSums, "format", "'snaptool verify --against FILE IMAGE' uses it; -f raw takes its bytes as they are", "'snaptool verify --against FILE IMAGE' uses it"},
+});
+// clang-format on
 
 }  // namespace
 
-std::string remedy_words(Remedy remedy, std::string_view command) {
-  switch (remedy) {
-    case Remedy::kNone:
-      break;
-    case Remedy::kForce:
-      return has_option(command, "force") ? "--force does it all the same" : "";
-    case Remedy::kTakeAsRaw:
-      return has_option(command, "format") ? "-f raw takes its bytes as they are" : "";
-    case Remedy::kTakeBaseAsRaw:
-      return "-F raw takes its bytes";
-    case Remedy::kJoinSplit:
-      return "-f split reads them as one";
-    case Remedy::kFollowParents:
-      return "--follow-parents opens it";
-    case Remedy::kNameParent:
-      return "--parent names it";
-    case Remedy::kIgnoreInvalid:
-      return has_option(command, "ignore-invalid")
-                 ? "--ignore-invalid reads what is left of it"
-                 : "'snaptool read --ignore-invalid' shows what is left of it";
-    case Remedy::kNameJournal:
-      return "--journal FILE says it";
-    case Remedy::kNameSpool:
-      return "--spool FILE says it";
-    case Remedy::kNameOutput:
-      return "-o NEW writes it to a new file or a device";
-    case Remedy::kNameBase:
-      return "--base IMAGE0 names it, --full takes all of the image";
-    case Remedy::kAllowInvalid:
-      return "--allow-invalidate goes on without it";
-    case Remedy::kExportWhole:
-      return "'snaptool export --verify-base' makes one that does";
-    case Remedy::kResizeStore:
-      return "see 'snaptool resize'";
-    case Remedy::kNameBackup:
-      return "--vgcfg names one";
-    case Remedy::kNameSiblings:
-      for (const std::string_view option : {"sibling", "snapshot"}) {
-        if (!has_option(command, option)) continue;
-        return fmt::format("--{} keeps the view of each, --force does it all the same", option);
-      }
-      return remedy_words(Remedy::kForce, command);
-    case Remedy::kReplaceFile:
-      return has_option(command, "force") ? "--force replaces it" : "";
-    case Remedy::kOverwrite:
-      return "--force writes over it";
-    case Remedy::kDropTail:
-      return has_option(command, "force") ? "--force takes what the list still shows and drops them"
-                                          : "";
-    case Remedy::kNameChunkSize:
-      return "--chunk-size says it, and the store is read all the same";
-    case Remedy::kNameOrigin:
-      return "--base names it";
-    case Remedy::kCreateStore:
-      return "'snaptool create' makes one";
-    case Remedy::kRepairStore:
-      return "'snaptool repair COW -o NEW' brings the list back";
-    case Remedy::kAcceptDuplicates:
-      return has_option(command, "accept-duplicates")
-                 ? "--accept-duplicates takes the first of them, as the kernel does"
-                 : "'snaptool merge --accept-duplicates' takes the first of them, as the kernel does";
-    case Remedy::kListDefects:
-      return "'snaptool verify' lists all that is wrong";
-    case Remedy::kLinkDiffs:
-      return "'snaptool export' with --parent or --verify-base would; --unlinked takes it for so";
-    case Remedy::kApplyDiff:
-      return or_as_raw("'snaptool apply FILE IMAGE' applies it", command);
-    case Remedy::kUndoMerge:
-      return or_as_raw("'snaptool undo FILE ORIGIN COW' takes it back", command);
-    case Remedy::kResumeApply:
-      return or_as_raw("'snaptool apply --journal FILE' goes on", command);
-    case Remedy::kCheckSums:
-      return or_as_raw("'snaptool verify --against FILE IMAGE' uses it", command);
+std::string_view remedy_words(Remedy remedy, std::string_view command) {
+  std::string_view words;
+  for (const Row& row : kRows) {
+    if (row.remedy != remedy) continue;
+    if (row.option.empty() || has_option(command, row.option)) return row.words;
+    words = row.others;
   }
-  return {};
+  return words;
 }
 
 std::string remedy_text(Remedy remedy, std::string_view command) {
-  const std::string text = remedy_words(remedy, command);
-  return text.empty() ? text : fmt::format(" ({})", text);
+  const std::string_view text = remedy_words(remedy, command);
+  return text.empty() ? "" : fmt::format(" ({})", text);
 }
 
 }  // namespace snaptool::cli

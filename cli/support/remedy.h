@@ -12,6 +12,6 @@ namespace snaptool::cli {
 // does it all the same)". Empty where there is nothing.
 std::string remedy_text(Remedy remedy, std::string_view command);
 // The same without parentheses.
-std::string remedy_words(Remedy remedy, std::string_view command);
+std::string_view remedy_words(Remedy remedy, std::string_view command);
 
 }  // namespace snaptool::cli

@@ -139,9 +139,8 @@ Result<std::unique_ptr<access::ImageWriter>> create_image(File& file,
 Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file,
                                           const access::ImageOptions& options) {
   if (options.parent == nullptr) return without_origin();
-  const Cancel never;
-  SNAP_ASSIGN(auto view,
-              SnapshotImage::open(*options.parent, *file, SnapshotImage::Damage::kRefuse, never));
+  SNAP_ASSIGN(auto view, SnapshotImage::open(*options.parent, *file, SnapshotImage::Damage::kRefuse,
+                                             options.cancel));
   return std::make_unique<StoreImage>(std::move(file), options.parent, std::move(view));
 }
 

@@ -195,6 +195,34 @@ bool header_crc_is_right(std::span<const std::byte> header) {
 }
 
 // The header in sector `lba`, and its entries. Errors: kCorruption, saying what is wrong.
+void add_gpt_entries(std::span<const std::byte> entries, uint32_t entry_size, uint64_t disk_size,
+                     access::PartitionTable& table) {
+  for (uint32_t i = 0; i < entries.size() / entry_size; ++i) {
+    const auto entry = entries.subspan(uint64_t{i} * entry_size, kGptEntrySize);
+    if (std::all_of(entry.begin(), entry.begin() + 16,
+                    [](std::byte b) { return b == std::byte{0}; })) {
+      continue;
+    }
+    access::Partition partition;
+    partition.number = i + 1;
+    const uint64_t first = load_le<uint64_t>(entry.data() + 32);
+    const uint64_t last = load_le<uint64_t>(entry.data() + 40);
+    const auto end = last < UINT64_MAX ? checked_mul(last + 1, table.sector_size) : std::nullopt;
+    if (first > last || !end || *end > kMaxFileSize) {
+      table.warnings.push_back(fmt::format(
+          "partition {} from sector {} to {} makes no sense: it is left out", i + 1, first, last));
+      continue;
+    }
+    partition.offset = first * table.sector_size;
+    partition.length = *end - partition.offset;
+    partition.type = guid_text(entry.data());
+    partition.uuid = guid_text(entry.data() + 16);
+    partition.name = utf8_of(entry.subspan(56, 72));
+    partition.passes_end = *end > disk_size;
+    table.partitions.push_back(std::move(partition));
+  }
+}
+
 Result<access::PartitionTable> read_gpt_at(File& disk, uint64_t lba, uint64_t sector_size) {
   const auto damaged = [&](std::string_view what) {
     return Error(ErrorCode::kCorruption, std::string(what));
@@ -235,30 +263,7 @@ Result<access::PartitionTable> read_gpt_at(File& disk, uint64_t lba, uint64_t se
   table.kind = access::PartitionTable::Kind::kGpt;
   table.sector_size = sector_size;
   table.id = guid_text(header.data() + 56);
-  for (uint32_t i = 0; i < count; ++i) {
-    const auto entry = std::span(entries).subspan(uint64_t{i} * entry_size, kGptEntrySize);
-    if (std::all_of(entry.begin(), entry.begin() + 16,
-                    [](std::byte b) { return b == std::byte{0}; })) {
-      continue;
-    }
-    access::Partition partition;
-    partition.number = i + 1;
-    const uint64_t first = load_le<uint64_t>(entry.data() + 32);
-    const uint64_t last = load_le<uint64_t>(entry.data() + 40);
-    const auto end = last < UINT64_MAX ? checked_mul(last + 1, sector_size) : std::nullopt;
-    if (first > last || !end || *end > kMaxFileSize) {
-      table.warnings.push_back(fmt::format(
-          "partition {} from sector {} to {} makes no sense: it is left out", i + 1, first, last));
-      continue;
-    }
-    partition.offset = first * sector_size;
-    partition.length = *end - partition.offset;
-    partition.type = guid_text(entry.data());
-    partition.uuid = guid_text(entry.data() + 16);
-    partition.name = utf8_of(entry.subspan(56, 72));
-    partition.passes_end = *end > disk.size();
-    table.partitions.push_back(std::move(partition));
-  }
+  add_gpt_entries(entries, entry_size, disk.size(), table);
   return table;
 }
 

@@ -180,6 +180,7 @@ Result<Chain> Chain::open(std::vector<ChainLink> links, uint64_t image_size, Lin
   ChainShape& shape = chain.shape_;
   for (size_t i = 0; i < chain.links_.size(); ++i) {
     SNAP_ASSIGN(auto reader, chain.links_[i].open());
+    chain.headers_.push_back(reader->header());
     chain.readers_.push_back(std::move(reader));
     const ChangeHeader& header = chain.header(i);
     const std::string& name = chain.name(i);

@@ -131,7 +131,7 @@ class Chain {
   const ChainShape& shape() const { return shape_; }
   const std::string& name(size_t i) const { return links_[i].name; }
   // Of the diff's own header. Requires: read was not called yet.
-  const ChangeHeader& header(size_t i) const { return readers_[i]->header(); }
+  const ChangeHeader& header(size_t i) const { return headers_[i]; }
 
   // Reads from the start. A target that is not `resizable` does not have zeros where it grows.
   Result<ChainReader> read(bool resizable);
@@ -155,6 +155,7 @@ class Chain {
 
   Linking linking_ = Linking::kRequired;
   std::vector<ChainLink> links_;
+  std::vector<ChangeHeader> headers_;
   std::vector<std::unique_ptr<ChangeReader>> readers_;  // of the first read
   ChainShape shape_;
 };

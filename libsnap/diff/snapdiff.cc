@@ -579,26 +579,28 @@ Result<ChangeEnd> read_snapdiff_end(File& file) {
   return end;
 }
 
-Result<std::vector<Expectation>> expectations_of(File& file) {
-  const Error damaged(ErrorCode::kCorruption,
-                      fmt::format("the index of '{}' is damaged", file.name()));
+static Error damaged_index(const File& file) {
+  return {ErrorCode::kCorruption, fmt::format("the index of '{}' is damaged", file.name())};
+}
+
+// Where evenly spread records are, from the last: back through the index.
+static Result<std::vector<uint64_t>> spread_records(File& file) {
   SNAP_ASSIGN(const ChangeEnd end, read_snapdiff_end(file));
   std::vector<std::byte> element(kEndSize);
   SNAP_TRY(file.read_at(file.size() - kEndSize, element));
-  // Back through the index, taking evenly spread records.
   const uint64_t step = std::max<uint64_t>(1, div_round_up(end.totals.records, kMostExpectations));
   std::vector<uint64_t> positions;
   uint64_t number = 0;  // of the record, from the last
   uint64_t at = load_le<uint64_t>(&element[56]);
   while (at != 0) {
     std::vector<std::byte> head(kIndexSize);
-    if (at > file.size() - kIndexSize) return damaged;
+    if (at > file.size() - kIndexSize) return damaged_index(file);
     SNAP_TRY(file.read_at(at, head));
     const auto count = load_le<uint32_t>(&head[12]);
     const auto before = load_le<uint64_t>(&head[16]);
     if (element_kind(head) != Element::kIndex || count == 0 || count > kMostIndexEntries ||
         before >= at || file.size() - at < kIndexSize + kIndexEntrySize * count) {
-      return damaged;
+      return damaged_index(file);
     }
     std::vector<std::byte> entries(kIndexEntrySize * count);
     SNAP_TRY(file.read_at(at + kIndexSize, entries));
@@ -609,37 +611,48 @@ Result<std::vector<Expectation>> expectations_of(File& file) {
     }
     at = before;
   }
+  return positions;
+}
+
+// What the record there expects to find once it is applied.
+static Result<Expectation> expectation_at(File& file, uint64_t position) {
+  std::vector<std::byte> head(kRecordSize);
+  if (position > file.size() - kRecordSize) return damaged_index(file);
+  SNAP_TRY(file.read_at(position, head));
+  const auto count = load_le<uint32_t>(&head[12]);
+  if (element_kind(head) != Element::kRecord || count == 0 || count > kMostExtents) {
+    return damaged_index(file);
+  }
+  Expectation expectation;
+  expectation.window = load_le<uint64_t>(&head[16]);
+  expectation.sum = get_digest(head, 40);
+  std::vector<std::byte> table(kExtentSize * count);
+  SNAP_TRY(file.read_at(position + kRecordSize, table));
+  uint64_t end_of_last = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    const std::byte* const from = &table[size_t{kExtentSize} * i];
+    const ChangeExtent extent{load_le<uint32_t>(from), load_le<uint32_t>(from + 4),
+                              ChangeKind::kData};
+    const uint64_t extent_end = uint64_t{extent.offset} + extent.length;
+    if (extent.length == 0 || extent.offset < end_of_last || extent_end > kWindowBytes) {
+      return damaged_index(file);
+    }
+    end_of_last = extent_end;
+    if (load_le<uint32_t>(from + 8) == static_cast<uint32_t>(ChangeKind::kData)) {
+      expectation.extents.push_back(extent);
+    }
+  }
+  return expectation;
+}
+
+Result<std::vector<Expectation>> expectations_of(File& file) {
+  SNAP_ASSIGN(const auto positions, spread_records(file));
   std::vector<Expectation> expectations;
   for (auto position = positions.rbegin(); position != positions.rend(); ++position) {
-    std::vector<std::byte> head(kRecordSize);
-    if (*position > file.size() - kRecordSize) return damaged;
-    SNAP_TRY(file.read_at(*position, head));
-    const auto count = load_le<uint32_t>(&head[12]);
-    if (element_kind(head) != Element::kRecord || count == 0 || count > kMostExtents) {
-      return damaged;
-    }
-    Expectation expectation;
-    expectation.window = load_le<uint64_t>(&head[16]);
-    expectation.sum = get_digest(head, 40);
-    std::vector<std::byte> table(kExtentSize * count);
-    SNAP_TRY(file.read_at(*position + kRecordSize, table));
-    uint64_t end_of_last = 0;
-    for (uint32_t i = 0; i < count; ++i) {
-      const std::byte* const from = &table[size_t{kExtentSize} * i];
-      const ChangeExtent extent{load_le<uint32_t>(from), load_le<uint32_t>(from + 4),
-                                ChangeKind::kData};
-      const uint64_t extent_end = uint64_t{extent.offset} + extent.length;
-      if (extent.length == 0 || extent.offset < end_of_last || extent_end > kWindowBytes) {
-        return damaged;
-      }
-      end_of_last = extent_end;
-      if (load_le<uint32_t>(from + 8) == static_cast<uint32_t>(ChangeKind::kData)) {
-        expectation.extents.push_back(extent);
-      }
-    }
+    SNAP_ASSIGN(Expectation expectation, expectation_at(file, *position));
     if (expectation.window > kMostImageBytes / kWindowBytes ||
         (!expectations.empty() && expectation.window <= expectations.back().window)) {
-      return damaged;
+      return damaged_index(file);
     }
     if (!expectation.extents.empty()) expectations.push_back(std::move(expectation));
   }

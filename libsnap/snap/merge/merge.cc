@@ -120,11 +120,35 @@ Result<void> Merge::step(const Job& job) {
   return done;
 }
 
-Result<void> Merge::do_phase(const Job& job) {
-  const auto in_context = [](Result<void> result, std::string_view what) -> Result<void> {
-    if (!result) return std::move(result).error().with_context(std::string(what));
+static Result<void> in_context(Result<void> result, std::string_view what) {
+  if (!result) return std::move(result).error().with_context(std::string(what));
+  return {};
+}
+
+// The next batch, or the end of the merge.
+Result<void> Merge::begin_batch() {
+  SNAP_TRY(in_context(plan(), "planning a batch"));
+  if (!batch_.empty()) {
+    phase_ = journal_ ? Phase::kJournal : options_.salvage ? Phase::kProbe : Phase::kCopy;
     return {};
-  };
+  }
+  if (journal_ && kept_exceptions() == 0) {
+    SNAP_ASSIGN(const auto ends, UndoJournal::ends_of(origin_));
+    SNAP_TRY(in_context(journal_->finish(ends), "ending the undo file"));
+  }
+  phase_ = Phase::kDone;
+  return {};
+}
+
+// What an earlier run journaled may be overwritten already.
+Result<void> Merge::journal_batch(const Job& job) {
+  if (journal_->first_entry() != planned_end_) return {};
+  const std::vector<Exception> entries(batch_.rbegin(), batch_.rend());
+  return in_context(journal_->append(entries, ops_, origin_, job),
+                    "keeping what the next batch changes");
+}
+
+Result<void> Merge::do_phase(const Job& job) {
   // A clear once begun is brought to its flush: stopping between them would only cost the next run
   // its work.
   if (job.cancel.requested() && phase_ != Phase::kFlushCow) {
@@ -136,24 +160,9 @@ Result<void> Merge::do_phase(const Job& job) {
       phase_ = Phase::kPlan;
       return {};
     case Phase::kPlan:
-      SNAP_TRY(in_context(plan(), "planning a batch"));
-      if (batch_.empty()) {
-        if (journal_ && kept_exceptions() == 0) {
-          SNAP_ASSIGN(const auto ends, UndoJournal::ends_of(origin_));
-          SNAP_TRY(in_context(journal_->finish(ends), "ending the undo file"));
-        }
-        phase_ = Phase::kDone;
-        return {};
-      }
-      phase_ = journal_ ? Phase::kJournal : options_.salvage ? Phase::kProbe : Phase::kCopy;
-      return {};
+      return begin_batch();
     case Phase::kJournal:
-      // What an earlier run journaled may be overwritten already.
-      if (journal_->first_entry() == planned_end_) {
-        const std::vector<Exception> entries(batch_.rbegin(), batch_.rend());
-        SNAP_TRY(in_context(journal_->append(entries, ops_, origin_, job),
-                            "keeping what the next batch changes"));
-      }
+      SNAP_TRY(journal_batch(job));
       phase_ = options_.salvage ? Phase::kProbe : Phase::kCopy;
       return {};
     case Phase::kProbe:

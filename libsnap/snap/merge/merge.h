@@ -109,6 +109,8 @@ class Merge {
  private:
   Merge(File& origin, File& cow, const MergeOptions& options);
   Result<void> do_phase(const Job& job);
+  Result<void> begin_batch();
+  Result<void> journal_batch(const Job& job);
   Result<void> check_tail_is_merged(const Job& job);
   Result<void> check_space(const Job& job);
   Result<uint64_t> holes_to_fill(const Job& job);
