@@ -54,7 +54,7 @@ Result<int> run(Invocation& invocation) {
     SNAP_ASSIGN(report, verify_store(*cow, origin->size(), invocation.cancel()));
     if (const auto refusal = refusal_of(report, *cow, "has no status", false)) {
       if (!invocation.has("ignore-invalid")) return *refusal;
-      invocation.warn(refusal->describe());
+      invocation.warn(refusal->describe(), refusal->remedy());
     }
     SNAP_TRY(store.read_metadata(invocation.cancel()));
   }

@@ -162,6 +162,10 @@ Result<void> check_output_name(const std::string& path) {
 }
 
 Result<void> check_is_view(const ImageSpec& spec) {
+  if (!spec.view_parts.empty()) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' is a part of a view: it can only be read", name_of(spec)));
+  }
   if (!spec.stores.empty()) return {};
   return Error(ErrorCode::kInvalidArgument,
                fmt::format("'{}' is no snapshot: an origin and its COW are wanted, as ORIGIN@COW",

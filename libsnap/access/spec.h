@@ -69,7 +69,8 @@ struct ImageSpec {
 // nothing. Errors: kNotFound; kInvalidArgument.
 Result<ImageSpec> parse_image_spec(const std::string& text);
 
-// What shows a snapshot: an origin with stores over it. Errors: kInvalidArgument for anything else.
+// What shows a snapshot: an origin with stores over it. Errors: kInvalidArgument for anything else,
+// kUnsupported for a part of a view.
 Result<void> check_is_view(const ImageSpec& spec);
 
 // That a file may be made under that name, where none is: it is not how a part of a file that is

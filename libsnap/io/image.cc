@@ -19,6 +19,7 @@ Error not_writable(const Image& image) {
 // so is all from the first error on.
 template <typename Visit>
 void for_each_place(Image& image, uint64_t offset, uint64_t length, const Visit& visit) {
+  length = offset < image.size() ? std::min(length, image.size() - offset) : 0;
   while (length > 0) {
     const auto extent = image.extent_at(offset, length);
     if (!extent) return;

@@ -27,8 +27,8 @@ class Image {
   virtual Result<Extent> extent_at(uint64_t offset, uint64_t limit) = 0;
   // A hint that the range will be read soon.
   virtual void will_need(uint64_t /*offset*/, uint64_t /*length*/) {}
-  // What File says of the same names, for the files that the range lies in. Requires: the range
-  // lies within size().
+  // What File says of the same names, for the files that the range lies in. What passes size() is
+  // left out.
   void start_writeback(uint64_t offset, uint64_t length);
   void drop_cache(uint64_t offset, uint64_t length);
 

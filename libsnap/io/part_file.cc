@@ -168,6 +168,7 @@ Result<Extent> PartFile::extent_at(uint64_t offset, uint64_t limit) {
 
 template <typename Visit>
 void PartFile::for_each_place(uint64_t offset, uint64_t length, const Visit& visit) const {
+  length = offset < size_ ? std::min(length, size_ - offset) : 0;
   while (length > 0) {
     const Place place = locate(offset, length);
     if (place.file != nullptr) visit(place);

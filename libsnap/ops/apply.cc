@@ -212,6 +212,7 @@ Result<void> ApplyJob::open(const access::ImageSpec& image,
                             const std::optional<std::string>& journal) {
   SnapshotOptions lower;
   lower.kind = StoreKind::kPersistentOverflow;
+  lower.discard_tail = context_.policy.force;
   SNAP_ASSIGN(disk_, door_.open_disk(image, {}, lower));
   const bool is_file = disk_.top.is_file();
   resizable_ = is_file && disk_.snapshot == nullptr;
@@ -300,10 +301,12 @@ Result<void> ApplyJob::write() {
   SNAP_TRY(diffs_.flush(context_.files));
   SNAP_TRY(make_journal());
   if (auto grown = apply_->grow(target, checked_, &*journal_); !grown) {
-    // It is as it was.
-    if (!resumes_) SNAP_TRY(context_.files.remove(journal_path_));
     half_done_ = resumes_;
-    return grown;
+    if (resumes_) return grown;
+    // It is as it was.
+    const auto removed = context_.files.remove(journal_path_);
+    if (removed) return grown;
+    return std::move(grown).error().with_note(removed.error().describe());
   }
   diffs_.spool().keep(true);
   half_done_ = true;
@@ -311,12 +314,27 @@ Result<void> ApplyJob::write() {
   return apply_->write(target, checked_, &*journal_, phase.job());
 }
 
-Result<ApplyResult> ApplyJob::run() {
+Result<void> ApplyJob::settle() {
   // What was found to be there may be in the page cache only.
-  SNAP_TRY(result_.nothing_to_do ? disk_.file().flush() : write());
-  if (journal_file_ != nullptr) SNAP_TRY(context_.files.remove(journal_path_));
-  diffs_.spool().keep(false);
+  SNAP_TRY(disk_.file().flush());
+  return journal_ ? journal_->set(ApplyProgress::finished()) : Result<void>();
+}
+
+// A finished journal is of no use, and in the way of other commands.
+void ApplyJob::remove_journal() {
+  if (journal_file_ == nullptr) return;
+  if (const auto removed = context_.files.remove(journal_path_); !removed) {
+    context_.notices.warn(
+        fmt::format("all changes are there, but the journal of the apply is, too: {}",
+                    removed.error().describe()));
+  }
+}
+
+Result<ApplyResult> ApplyJob::run() {
+  SNAP_TRY(result_.nothing_to_do ? settle() : write());
   half_done_ = false;
+  diffs_.spool().keep(false);
+  remove_journal();
   if (request_.verify_base && result_.known == Known::kChanges) {
     RawImage after(disk_.file(), disk_.file().size());
     SNAP_ASSIGN(result_.known,

@@ -113,6 +113,8 @@ class ApplyJob {
   Result<void> check();
   Result<void> make_journal();
   Result<void> write();
+  Result<void> settle();
+  void remove_journal();
 
   const access::Context context_;
   ApplyRequest request_;

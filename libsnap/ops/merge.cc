@@ -151,8 +151,9 @@ Result<void> MergeJob::keep_undo(const std::string& path, bool dry_run) {
   }
   Progress unseen;
   auto kept = merge_->merge().keep_undo(*undo_, {unseen, context_.cancel, context_.jobs});
-  if (!kept && is_new) std::remove(path.c_str());
-  return kept;
+  if (kept || !is_new) return kept;
+  const auto removed = context_.files.remove(path);
+  return removed ? kept : std::move(kept).error().with_note(removed.error().describe());
 }
 
 Result<std::unique_ptr<MergeJob>> MergeJob::prepare(const Context& context,

@@ -34,6 +34,7 @@ Result<void> UndoJob::open_siblings() {
 Result<std::unique_ptr<UndoJob>> UndoJob::prepare(const access::Context& context,
                                                   const UndoRequest& request) {
   const access::ImageSpec& image = request.image;
+  SNAP_TRY(access::check_is_view(image));
   if (image.stores.size() != 1) {
     return Error(ErrorCode::kUnsupported,
                  "undoing a merge in a stack: name one origin and one COW");

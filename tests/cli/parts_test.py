@@ -12,6 +12,8 @@ import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "kernel"))
+from crafted import write_store  # noqa: E402
 from harness import DATA, SEED, ScratchTest, main, need, run, run_under_strace, scaled, sha256_of_file, unpack  # noqa: E402
 
 LVM = DATA / "lvm"
@@ -187,6 +189,22 @@ class Making(PartsTest):
 
 
 class Merging(PartsTest):
+    def test_a_cow_partition_that_ends_within_a_page(self):
+        """Seven sectors, of chunks of 512 bytes; what lies after it is not the COW's."""
+        data = random.Random(SEED).randbytes(512)
+        write_store(self.scratch / "cow", 1, [3], lambda _: data)
+        cow = (self.scratch / "cow").read_bytes()[:7 * 512].ljust(7 * 512, b"\0")
+        disk = bytearray(64 * 512)
+        for number, (start, size) in enumerate([(8, 16), (32, 7)]):
+            struct.pack_into("<B3xB3xII", disk, 446 + 16 * number, 0, 0x83, start, size)
+        disk[510:512] = b"\x55\xaa"
+        disk[32 * 512:39 * 512] = cow
+        (self.scratch / "disk").write_bytes(disk)
+        done = run("merge", self.scratch / "disk#p1", self.scratch / "disk#p2", timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        disk[11 * 512:12 * 512] = data
+        self.assertEqual((self.scratch / "disk").read_bytes()[:32 * 512], disk[:32 * 512])
+
     def test_into_a_volume_in_place(self):
         others = {name: self.sum_of(f"{self.pv}#vg0/{name}") for name in ("s1",)}
         siblings = self.refused(64, "merge", f"{self.pv}#vg0/s1")

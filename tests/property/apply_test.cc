@@ -899,5 +899,27 @@ TEST(Apply, WhatOthersChangedMeanwhileIsNoticed) {
   EXPECT_EQ(content_of(image), target);
 }
 
+// All is written and durable then: that the journal stays is in the way, no more.
+TEST(Apply, AJournalThatCannotBeRemovedIsNoFailure) {
+  std::mt19937_64 random(run_seed() + 11);
+  const Small small = small_case(random);
+  const auto image = file_of("image", small.base);
+  MemoryFile journal_file("journal");
+  FaultFile journal(journal_file, [&](const FileOperation& operation) -> Result<void> {
+    const bool removes = operation.kind == FileOperation::Kind::kResize && operation.length == 0;
+    if (!removes || journal_file.size() == 0) return {};
+    return Error(ErrorCode::kIo, "the folder says no");
+  });
+  for (int n = 0; n < 2; ++n) {  // the second time all changes are there
+    const auto done = apply_in_place({small.stream}, *image, journal);
+    ASSERT_TRUE(done) << done.error().describe();
+    EXPECT_EQ(content_of(*image), small.target);
+    MemoryFile left("journal", content_of(journal_file));
+    const auto open = ApplyJournal::open(left);
+    ASSERT_TRUE(open);
+    EXPECT_FALSE(*open) << "it is not finished";
+  }
+}
+
 }  // namespace
 }  // namespace snaptool::test

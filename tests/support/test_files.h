@@ -62,8 +62,13 @@ class TestFiles : public access::Files {
   Result<std::shared_ptr<File>> create(const std::string& path) const override {
     return open(path, {});
   }
-  // A name that is taken away, or made durable, is no matter of what a test looks at.
-  Result<void> remove(const std::string& /*path*/) const override { return {}; }
+  // A file without a byte is what one that is not there is to a reader of journals; so the removal
+  // is among what is recorded, or fails.
+  Result<void> remove(const std::string& path) const override {
+    SNAP_ASSIGN(const auto file, open(path, {}));
+    SNAP_TRY(file->resize(0));
+    return file->flush();
+  }
   Result<void> flush_name(const std::string& /*path*/) const override { return {}; }
 
  private:

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "cli/support/command_table.h"
+#include "cli/support/remedy.h"
 
 namespace snaptool::cli {
 namespace {
@@ -76,6 +79,42 @@ TEST(Options, MessagesNameTheOption) {
   EXPECT_EQ(message({"-x"}), "unrecognised option '-x'");
   EXPECT_EQ(message({"--expect"}), "option '--expect' needs a value");
   EXPECT_EQ(message({"--dry-run=yes"}), "option '--dry-run' takes no value");
+}
+
+// The options that a text names, outside of the commands that it quotes.
+std::vector<std::string> options_named(std::string_view text) {
+  std::vector<std::string> named;
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool at_word = i == 0 || text[i - 1] == ' ';
+    if (text[i] == '\'' && (quoted || at_word)) quoted = !quoted;
+    if (quoted || !at_word || text[i] != '-') continue;
+    named.emplace_back(text.substr(i, text.find_first_of(" ;,", i) - i));
+  }
+  return named;
+}
+
+TEST(Remedies, NameOnlyOptionsThatTheCommandHas) {
+  ASSERT_EQ(options_named("-f raw, 'snaptool x --y z' or --force"),
+            (std::vector<std::string>{"-f", "--force"}));
+  size_t checked = 0;
+  for (const CommandSpec& command : command_table()) {
+    for (int i = 0; i <= static_cast<int>(Remedy::kCheckSums); ++i) {
+      const auto words = remedy_words(static_cast<Remedy>(i), command.name);
+      for (const std::string& name : options_named(words)) {
+        const auto options = all_options(command);
+        EXPECT_TRUE(std::any_of(options.begin(), options.end(),
+                                [&](const OptionSpec& one) {
+                                  return name == "--" + std::string(one.long_name) ||
+                                         (one.short_name != 0 &&
+                                          name == std::string("-") + one.short_name);
+                                }))
+            << command.name << ": " << words;
+        ++checked;
+      }
+    }
+  }
+  EXPECT_GT(checked, 50U);
 }
 
 }  // namespace

@@ -211,7 +211,8 @@ Result<void> PersistentStore::forget_cached_metadata(const Cancel& cancel) {
     if (!location || *location >= cow_chunks()) return;
     // Only whole pages are dropped.
     const uint64_t start = round_down(*location * bytes, kPage);
-    const uint64_t end = round_down((*location + 1) * bytes + kPage - 1, kPage);
+    const uint64_t end =
+        std::min(round_down((*location + 1) * bytes + kPage - 1, kPage), cow_->size());
     cow_->drop_cache(start, end - start);
     if (bytes <= kReadAheadArea) cow_->will_need(*location * bytes, bytes);
   };
