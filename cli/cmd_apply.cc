@@ -107,7 +107,7 @@ CommandSpec apply_command() {
     unlinked_option(),
     flag("verify-base", "read all of IMAGE: it must be the whole base of the first diff, and become the whole target of the last"),
     flag("ignore-invalid", "with -o, read what an invalid store still holds"),
-    flag("force", "replace FILE if it exists; write to a volume whose other snapshots this breaks"),
+    flag("force", "replace FILE if it exists; write to a volume whose other snapshots this breaks; drop what a torn write left behind the end of a store's list"),
   };
   // clang-format on
   command.shared = {Shared::kOut,      Shared::kFormat, Shared::kJobs,

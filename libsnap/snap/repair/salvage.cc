@@ -48,14 +48,6 @@ std::optional<Layout> layout_of(uint64_t chunk_sectors) {
   return Layout(chunk_sectors);
 }
 
-Finding header_finding(DefectCode code, std::string message) {
-  Finding finding;
-  finding.code = code;
-  finding.offset = 0;
-  finding.message = std::move(message);
-  return finding;
-}
-
 std::string describe(const std::vector<ChunkSizeGuess>& guesses) {
   std::string text;
   for (const ChunkSizeGuess& guess : guesses) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "libsnap/base/check.h"
 
@@ -112,6 +113,14 @@ Advice advice_for(DefectCode code) {
     default:
       return {"; look for a sound copy", Remedy::kListDefects};
   }
+}
+
+Finding header_finding(DefectCode code, std::string message) {
+  Finding finding;
+  finding.code = code;
+  finding.offset = 0;
+  finding.message = std::move(message);
+  return finding;
 }
 
 std::string_view severity_name(Severity severity) {

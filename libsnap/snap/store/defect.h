@@ -72,6 +72,9 @@ struct Finding {
   std::string message;
 };
 
+// One of the header, at byte 0.
+Finding header_finding(DefectCode code, std::string message);
+
 // Defects that were found. Of each code the first kKept are kept; `counts` has them all.
 struct FindingLog {
   static constexpr size_t kKept = 100;

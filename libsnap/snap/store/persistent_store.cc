@@ -19,14 +19,6 @@ constexpr uint64_t kAreasReadAhead =
     64;  // small areas lie far apart: ask for some before they are needed
 constexpr uint64_t kReadAheadArea = 64 * kKiB;  // larger areas are read sequentially anyway
 
-Finding header_finding(DefectCode code, std::string message) {
-  Finding finding;
-  finding.code = code;
-  finding.offset = 0;
-  finding.message = std::move(message);
-  return finding;
-}
-
 Result<bool> reads_as_zeros(File& file, uint64_t begin, uint64_t end) {
   std::vector<std::byte> bytes;
   end = std::min(end, file.size());
