@@ -95,7 +95,7 @@ CommandSpec verify_command() {
       "Each finding has a stable code, a severity, its place, what it means, what the kernel does with it, and what mends it. Exit status: 0 sound; 3 only harmless findings; 2 corrupt, invalidated, or unsafe (read and merged as it is, but not to be written to by the kernel); 1 could not check.\n\n"
       "With --against, the operand is an image, and what is checked is its content: against the sums that 'snaptool hash' or sha256sum made of it.";
   command.options = {
-    flag("data", "also read every data chunk, to find bad sectors"),
+    flag("data", "also read every data chunk, past the page cache, to find bad sectors"),
     file("against", "MANIFEST", "check the content of IMAGE against the sums in MANIFEST"),
     flag("ignore-invalid", "with --against: read what an invalid store still holds"),
   };

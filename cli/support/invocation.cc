@@ -127,6 +127,7 @@ access::Policy policy_of(const CommandSpec& command, const ParsedOptions& option
   policy.force_share = options.has("force-share");
   policy.ignore_invalid = options.has("ignore-invalid");
   policy.follow_parents = options.has("follow-parents");
+  policy.from_medium = options.has("direct") || (command.name == "verify" && options.has("data"));
   policy.known_parent = options.value("base");
   // To export, --parent is a diff.
   if (command.shares(Shared::kParent)) policy.parent = options.value("parent");

@@ -6,7 +6,7 @@
 
 #include "formats/common/early_writeback.h"
 #include "libsnap/base/arithmetic.h"
-#include "libsnap/copy/buffer_pool.h"
+#include "libsnap/base/buffer_pool.h"
 
 namespace snaptool::raw {
 namespace {

@@ -19,6 +19,7 @@ struct Policy {
   bool force_share = false;     // readers take no locks and respect none
   bool ignore_invalid = false;  // show what an invalid store, or a corrupt image, still has
   bool follow_parents = false;  // open the files that images name as their parents
+  bool from_medium = false;     // whatever is read comes from the medium, not from the page cache
   // A file that may be followed to, where an image names it as its parent.
   std::optional<std::string> known_parent;
   // Of the main image: its parent, instead of the one that it names; and the snapshot within it.

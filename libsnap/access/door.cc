@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "libsnap/access/medium.h"
 #include "libsnap/access/resolve.h"
 #include "libsnap/base/check.h"
 #include "libsnap/io/storage.h"
@@ -83,6 +84,10 @@ Result<void> Door::check_alone(const FileSpec& spec, const std::vector<FileSpec>
 
 Result<Target> Door::open_target(const FileSpec& spec) {
   SNAP_ASSIGN(auto file, opener_.open(spec, options()));
+  if (access_ == Access::kReadWrite) {
+    SNAP_TRY(operation_.rewrites_data ? trust_metadata_on_medium(context_, *file)
+                                      : trust_only_medium(context_, *file));
+  }
   return Target(std::move(file), spec, access_ == Access::kReadWrite);
 }
 
@@ -107,6 +112,9 @@ Result<Disk> Door::open_disk(const ImageSpec& image, const std::vector<FileSpec>
   if (is_view) {
     const ImageSpec below{image.base, {image.stores.begin(), image.stores.end() - 1}, {}};
     SNAP_ASSIGN(disk.below, open_layers(opener_, below));
+    if (access_ == Access::kReadWrite && !operation_.rewrites_data) {
+      for (const auto& file : disk.below.files) SNAP_TRY(trust_only_medium(context_, *file));
+    }
   }
   SNAP_ASSIGN(disk.top, open_target(top));
   for (const FileSpec& cow : cows) {
@@ -174,7 +182,9 @@ Result<std::shared_ptr<File>> Door::find_notes(const std::string& path, std::str
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is a block device: {} must be a file", path, what));
   }
-  return context_.files.open(path, {access_, false});
+  SNAP_ASSIGN(const auto file, context_.files.open(path, {access_, false}));
+  if (access_ == Access::kReadWrite) SNAP_TRY(trust_only_medium(context_, *file));
+  return file;
 }
 
 Result<std::shared_ptr<File>> Door::make_notes(const std::string& path) {

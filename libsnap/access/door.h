@@ -69,6 +69,7 @@ struct Disk {
 // - no other snapshot of it that its volume group knows loses its view;
 // - it shares no bytes with another partition or volume, nor with the group's metadata;
 // - no apply to it was interrupted;
+// - what an earlier run left of it is on the medium, and is read from there (medium.h);
 // - names, permissions and the order of the operands make sense.
 class Door {
  public:

@@ -23,32 +23,48 @@ struct Operation {
   bool makes_file = false;
   // An apply that was interrupted is what this goes on with.
   bool finishes_apply = false;
+  // What it writes, it writes whatever is there, and of what is there it goes by the metadata of
+  // stores only. Of any other, what is there already, or decides anything, is read from the medium.
+  bool rewrites_data = false;
 };
 
 namespace operations {
 
-inline constexpr Operation kMerge{.name = "merge", .writes_disk = true, .writes_store = true};
+inline constexpr Operation kMerge{
+    .name = "merge", .writes_disk = true, .writes_store = true, .rewrites_data = true};
 inline constexpr Operation kUndo{.name = "undo", .writes_disk = true, .writes_store = true};
-inline constexpr Operation kWrite{.name = "write", .writes_store = true};
-inline constexpr Operation kWriteOrigin{
-    .name = "write-origin", .writes_disk = true, .takes_whole_disk = true, .writes_store = true};
-inline constexpr Operation kDiscard{.name = "discard", .writes_store = true};
-inline constexpr Operation kPassDown{
-    .name = "discard passed down", .writes_disk = true, .writes_store = true};
-inline constexpr Operation kSession{
-    .name = "batch", .writes_disk = true, .takes_whole_disk = true, .writes_store = true};
+inline constexpr Operation kWrite{.name = "write", .writes_store = true, .rewrites_data = true};
+inline constexpr Operation kWriteUnequal{.name = "write --skip-equal", .writes_store = true};
+inline constexpr Operation kWriteOrigin{.name = "write-origin",
+                                        .writes_disk = true,
+                                        .takes_whole_disk = true,
+                                        .writes_store = true,
+                                        .rewrites_data = true};
+inline constexpr Operation kDiscard{.name = "discard", .writes_store = true, .rewrites_data = true};
+inline constexpr Operation kPassDown{.name = "discard passed down",
+                                     .writes_disk = true,
+                                     .writes_store = true,
+                                     .rewrites_data = true};
+inline constexpr Operation kSession{.name = "batch",
+                                    .writes_disk = true,
+                                    .takes_whole_disk = true,
+                                    .writes_store = true,
+                                    .rewrites_data = true};
 inline constexpr Operation kApply{
     .name = "apply", .writes_disk = true, .takes_whole_disk = true, .finishes_apply = true};
-inline constexpr Operation kFill{
-    .name = "convert -n", .writes_disk = true, .takes_whole_disk = true, .overwrites = true};
+inline constexpr Operation kFill{.name = "convert -n",
+                                 .writes_disk = true,
+                                 .takes_whole_disk = true,
+                                 .overwrites = true,
+                                 .rewrites_data = true};
 inline constexpr Operation kCreate{.name = "create", .overwrites = true, .makes_file = true};
 inline constexpr Operation kRestore{.name = "restore", .overwrites = true, .makes_file = true};
-inline constexpr Operation kResize{.name = "resize", .writes_store = true};
+inline constexpr Operation kResize{.name = "resize", .writes_store = true, .rewrites_data = true};
 inline constexpr Operation kOutput{.name = "output", .makes_file = true};
 
-inline constexpr std::array kAll = {kMerge,    kUndo,    kWrite, kWriteOrigin, kDiscard,
-                                    kPassDown, kSession, kApply, kFill,        kCreate,
-                                    kRestore,  kResize,  kOutput};
+inline constexpr std::array kAll = {kMerge,   kUndo,     kWrite,   kWriteUnequal, kWriteOrigin,
+                                    kDiscard, kPassDown, kSession, kApply,        kFill,
+                                    kCreate,  kRestore,  kResize,  kOutput};
 
 }  // namespace operations
 }  // namespace snaptool::access

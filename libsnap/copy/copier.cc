@@ -65,13 +65,8 @@ Result<void> Copier::copy(std::span<const CopyOp> ops, const Job& job, const Pie
 }
 
 Result<void> Copier::compare(std::span<const CopyOp> ops, const Job& job) {
-  // All at once first: the kernel drops whole large pages only.
   uint64_t largest = 0;
-  for (const CopyOp& op : ops) {
-    source_.drop_cache(op.source, op.length);
-    target_.drop_cache(op.target, op.length);
-    largest = std::max(largest, op.length);
-  }
+  for (const CopyOp& op : ops) largest = std::max(largest, op.length);
   buffers(largest);
   return parallel_for(ops.size(), job, [&](size_t i) -> Result<void> {
     SNAP_ASSIGN(const auto differs, first_difference(ops[i], job));
@@ -89,8 +84,8 @@ Result<std::optional<uint64_t>> Copier::first_difference(const CopyOp& op, const
     const uint64_t piece = std::min(op.length - done, kIoPiece);
     const auto source = source_lease.bytes().first(piece);
     const auto target = target_lease.bytes().first(piece);
-    SNAP_TRY(source_.read_at(op.source + done, source));
-    SNAP_TRY(target_.read_at(op.target + done, target));
+    SNAP_TRY(source_.read_medium(op.source + done, source));
+    SNAP_TRY(target_.read_medium(op.target + done, target));
     const auto differs = std::mismatch(source.begin(), source.end(), target.begin()).first;
     if (differs != source.end()) {
       return std::optional<uint64_t>(done + static_cast<uint64_t>(differs - source.begin()));

@@ -6,8 +6,8 @@
 #include <optional>
 #include <span>
 
+#include "libsnap/base/buffer_pool.h"
 #include "libsnap/base/progress.h"
-#include "libsnap/copy/buffer_pool.h"
 #include "libsnap/io/file.h"
 
 namespace snaptool {

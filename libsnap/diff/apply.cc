@@ -8,10 +8,10 @@
 #include <mutex>
 
 #include "libsnap/base/arithmetic.h"
+#include "libsnap/base/buffer_pool.h"
 #include "libsnap/base/check.h"
 #include "libsnap/base/parallel.h"
 #include "libsnap/base/zstd.h"
-#include "libsnap/copy/buffer_pool.h"
 
 namespace snaptool {
 namespace {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "libsnap/base/buffer_pool.h"
 #include "libsnap/base/zstd.h"
-#include "libsnap/copy/buffer_pool.h"
 #include "libsnap/diff/change_stream.h"
 
 namespace snaptool {

@@ -6,10 +6,10 @@
 #include <memory>
 
 #include "libsnap/base/arithmetic.h"
+#include "libsnap/base/buffer_pool.h"
 #include "libsnap/base/bytes.h"
 #include "libsnap/base/check.h"
 #include "libsnap/base/parallel.h"
-#include "libsnap/copy/buffer_pool.h"
 #include "libsnap/diff/candidates.h"
 
 namespace snaptool {

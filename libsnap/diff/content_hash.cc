@@ -10,10 +10,10 @@
 #include <optional>
 
 #include "libsnap/base/arithmetic.h"
+#include "libsnap/base/buffer_pool.h"
 #include "libsnap/base/check.h"
 #include "libsnap/base/io_bytes.h"
 #include "libsnap/base/parallel.h"
-#include "libsnap/copy/buffer_pool.h"
 #include "libsnap/copy/copy_image.h"
 
 namespace snaptool {

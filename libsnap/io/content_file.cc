@@ -14,14 +14,23 @@ std::unique_lock<std::mutex> ContentFile::turn() {
   return access_ == Access::kRead ? std::unique_lock<std::mutex>() : std::unique_lock(mutex_);
 }
 
+Result<void> ContentFile::check_within(uint64_t offset, uint64_t length) const {
+  if (offset <= size() && length <= size() - offset) return {};
+  return Error(ErrorCode::kCorruption,
+               fmt::format("'{}' ends at byte {}, but {} bytes at byte {} are needed", name(),
+                           size(), length, offset));
+}
+
 Result<void> ContentFile::read_at(uint64_t offset, std::span<std::byte> out) {
-  if (offset > size() || out.size() > size() - offset) {
-    return Error(ErrorCode::kCorruption,
-                 fmt::format("'{}' ends at byte {}, but {} bytes at byte {} are needed", name(),
-                             size(), out.size(), offset));
-  }
+  SNAP_TRY(check_within(offset, out.size()));
   const auto lock = turn();
   return image_.read_at(offset, out);
+}
+
+Result<void> ContentFile::read_medium(uint64_t offset, std::span<std::byte> out) {
+  SNAP_TRY(check_within(offset, out.size()));
+  const auto lock = turn();
+  return image_.read_medium(offset, out);
 }
 
 Result<void> ContentFile::write_at(uint64_t offset, std::span<const std::byte> data) {
@@ -61,11 +70,6 @@ void ContentFile::will_need(uint64_t offset, uint64_t length) {
 void ContentFile::start_writeback(uint64_t offset, uint64_t length) {
   const auto lock = turn();
   image_.start_writeback(offset, length);
-}
-
-void ContentFile::drop_cache(uint64_t offset, uint64_t length) {
-  const auto lock = turn();
-  image_.drop_cache(offset, length);
 }
 
 }  // namespace snaptool

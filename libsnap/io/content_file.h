@@ -31,9 +31,10 @@ class ContentFile : public File {
   Result<Extent> extent_at(uint64_t offset, uint64_t limit) override;
   void will_need(uint64_t offset, uint64_t length) override;
   void start_writeback(uint64_t offset, uint64_t length) override;
-  void drop_cache(uint64_t offset, uint64_t length) override;
+  Result<void> read_medium(uint64_t offset, std::span<std::byte> out) override;
 
  private:
+  Result<void> check_within(uint64_t offset, uint64_t length) const;
   std::unique_lock<std::mutex> turn();
 
   std::unique_ptr<Image> owned_;

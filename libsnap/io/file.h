@@ -113,9 +113,19 @@ class File {
   // A hint that what was written to the range should be on its way to the medium. It makes nothing
   // durable, and reports no error: that is for flush.
   virtual void start_writeback(uint64_t /*offset*/, uint64_t /*length*/) {}
-  // A request that the next read of the range comes from the medium, not from a cache. Requires: it
-  // was flushed.
-  virtual void drop_cache(uint64_t /*offset*/, uint64_t /*length*/) {}
+
+  // After a flush that failed, a cache shows what was written as if it were there. These two look
+  // past it.
+  //
+  // As read_at, but what the medium has; the cache stays as it is. Where that cannot be had (a file
+  // system that is a cache and nothing else), it is read_at. Requires: the range was flushed.
+  virtual Result<void> read_medium(uint64_t offset, std::span<std::byte> out) {
+    return read_at(offset, out);
+  }
+  // Has the range come from the medium when it is read next; false where the cache may still have
+  // some of it. Of a whole file that the cache holds on to, all reads go past it from now on, where
+  // the file takes such reads: true then. Requires: it was flushed; no other call is under way.
+  virtual bool forget_cache(uint64_t /*offset*/, uint64_t /*length*/) { return false; }
 };
 
 }  // namespace snaptool

@@ -15,22 +15,6 @@ Error not_writable(const Image& image) {
   return Error(ErrorCode::kUnsupported, fmt::format("'{}' cannot be written", image.name()));
 }
 
-// Calls `visit` for each place in a file that the range lies in; what is in none is left out, and
-// so is all from the first error on.
-template <typename Visit>
-void for_each_place(Image& image, uint64_t offset, uint64_t length, const Visit& visit) {
-  length = offset < image.size() ? std::min(length, image.size() - offset) : 0;
-  while (length > 0) {
-    const auto extent = image.extent_at(offset, length);
-    if (!extent) return;
-    if (!extent->zero && extent->file != nullptr && extent->file_offset) {
-      visit(*extent->file, *extent->file_offset, extent->length);
-    }
-    offset += extent->length;
-    length -= extent->length;
-  }
-}
-
 }  // namespace
 
 Result<void> Image::write_at(uint64_t /*offset*/, std::span<const std::byte> /*data*/) {
@@ -44,13 +28,32 @@ Result<void> Image::punch_at(uint64_t /*offset*/, uint64_t /*length*/) {
 Result<void> Image::flush() { return not_writable(*this); }
 
 void Image::start_writeback(uint64_t offset, uint64_t length) {
-  for_each_place(*this, offset, length,
-                 [](File& file, uint64_t at, uint64_t size) { file.start_writeback(at, size); });
+  length = offset < size() ? std::min(length, size() - offset) : 0;
+  while (length > 0) {
+    const auto extent = extent_at(offset, length);
+    if (!extent) return;
+    if (!extent->zero && extent->file != nullptr && extent->file_offset) {
+      extent->file->start_writeback(*extent->file_offset, extent->length);
+    }
+    offset += extent->length;
+    length -= extent->length;
+  }
 }
 
-void Image::drop_cache(uint64_t offset, uint64_t length) {
-  for_each_place(*this, offset, length,
-                 [](File& file, uint64_t at, uint64_t size) { file.drop_cache(at, size); });
+Result<void> Image::read_medium(uint64_t offset, std::span<std::byte> out) {
+  while (!out.empty()) {
+    SNAP_ASSIGN(const Extent extent, extent_at(offset, out.size()));
+    const auto piece = out.first(extent.length);
+    // A hole, too: the cache may have what was to fill it.
+    if (extent.file != nullptr && extent.file_offset) {
+      SNAP_TRY(extent.file->read_medium(*extent.file_offset, piece));
+    } else {
+      SNAP_TRY(read_at(offset, piece));
+    }
+    offset += piece.size();
+    out = out.subspan(piece.size());
+  }
+  return {};
 }
 
 RawImage::RawImage(File& file, uint64_t size) : file_(file), size_(size) {

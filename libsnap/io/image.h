@@ -27,10 +27,11 @@ class Image {
   virtual Result<Extent> extent_at(uint64_t offset, uint64_t limit) = 0;
   // A hint that the range will be read soon.
   virtual void will_need(uint64_t /*offset*/, uint64_t /*length*/) {}
-  // What File says of the same names, for the files that the range lies in. What passes size() is
+  // What File::start_writeback says, for the files that the range lies in. What passes size() is
   // left out.
   void start_writeback(uint64_t offset, uint64_t length);
-  void drop_cache(uint64_t offset, uint64_t length);
+  // As read_at, but what the media of the files have that the range lies in (File::read_medium).
+  Result<void> read_medium(uint64_t offset, std::span<std::byte> out);
 
   // Images that can be written override these; the others return kUnsupported. Nothing is durable
   // before flush. No other call of this Image may run meanwhile, unless its class says so.

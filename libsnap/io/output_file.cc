@@ -173,6 +173,11 @@ Result<std::unique_ptr<OutputFile>> OutputFile::resume(const std::string& path, 
   // One without a byte is what a crash left at once.
   const uint64_t left = output->file_->size();
   output->resumed_ = left > 0;
+  if (output->resumed_) {
+    // What is there may be in the page cache only.
+    SNAP_TRY(output->file_->flush());
+    (void)output->file_->forget_cache(0, left);
+  }
   if (output->resumed_ && left != size && !replace) {
     return refuse(fmt::format("'{}' is there and has {} bytes, not {}: it is of something else",
                               output->temporary_, left, size))

@@ -96,7 +96,9 @@ Result<PartFile::Place> PartFile::locate_for_writing(uint64_t offset, uint64_t l
   return place;
 }
 
-Result<void> PartFile::read_at(uint64_t offset, std::span<std::byte> out) {
+template <typename Read>
+Result<void> PartFile::read_places(uint64_t offset, std::span<std::byte> out,
+                                   const Read& read) const {
   if (offset > size_ || out.size() > size_ - offset) {
     return Error(ErrorCode::kCorruption,
                  fmt::format("'{}' ends at byte {}, but {} bytes at byte {} are needed", name_,
@@ -108,12 +110,24 @@ Result<void> PartFile::read_at(uint64_t offset, std::span<std::byte> out) {
     if (place.file == nullptr) {
       std::memset(piece.data(), 0, piece.size());
     } else {
-      SNAP_TRY(place.file->read_at(place.offset, piece));
+      SNAP_TRY(read(*place.file, place.offset, piece));
     }
     offset += piece.size();
     out = out.subspan(piece.size());
   }
   return {};
+}
+
+Result<void> PartFile::read_at(uint64_t offset, std::span<std::byte> out) {
+  return read_places(offset, out, [](File& file, uint64_t at, std::span<std::byte> piece) {
+    return file.read_at(at, piece);
+  });
+}
+
+Result<void> PartFile::read_medium(uint64_t offset, std::span<std::byte> out) {
+  return read_places(offset, out, [](File& file, uint64_t at, std::span<std::byte> piece) {
+    return file.read_medium(at, piece);
+  });
 }
 
 Result<void> PartFile::write_at(uint64_t offset, std::span<const std::byte> data) {
@@ -188,9 +202,17 @@ void PartFile::start_writeback(uint64_t offset, uint64_t length) {
   });
 }
 
-void PartFile::drop_cache(uint64_t offset, uint64_t length) {
-  for_each_place(offset, length,
-                 [](const Place& place) { place.file->drop_cache(place.offset, place.length); });
+bool PartFile::forget_cache(uint64_t offset, uint64_t length) {
+  if (offset == 0 && length >= size_) {
+    bool all = true;
+    for (File* const file : files_) all = file->forget_cache(0, file->size()) && all;
+    return all;
+  }
+  bool all = true;
+  for_each_place(offset, length, [&](const Place& place) {
+    all = place.file->forget_cache(place.offset, place.length) && all;
+  });
+  return all;
 }
 
 }  // namespace snaptool

@@ -46,7 +46,8 @@ class PartFile : public File {
   Result<Extent> extent_at(uint64_t offset, uint64_t limit) override;
   void will_need(uint64_t offset, uint64_t length) override;
   void start_writeback(uint64_t offset, uint64_t length) override;
-  void drop_cache(uint64_t offset, uint64_t length) override;
+  Result<void> read_medium(uint64_t offset, std::span<std::byte> out) override;
+  bool forget_cache(uint64_t offset, uint64_t length) override;
 
  private:
   // Bytes that lie together; no file: zeros.
@@ -58,6 +59,8 @@ class PartFile : public File {
   // Requires: offset < size().
   Place locate(uint64_t offset, uint64_t limit) const;
   Result<Place> locate_for_writing(uint64_t offset, uint64_t limit) const;
+  template <typename Read>
+  Result<void> read_places(uint64_t offset, std::span<std::byte> out, const Read& read) const;
   template <typename Visit>
   void for_each_place(uint64_t offset, uint64_t length, const Visit& visit) const;
 

@@ -148,12 +148,16 @@ unsigned PosixFile::permissions() const {
   return st.st_mode & (0606U | group);
 }
 
+Result<void> PosixFile::check_within(uint64_t offset, uint64_t length) const {
+  if (within(size(), offset, length)) return {};
+  return Error(ErrorCode::kCorruption,
+               fmt::format("'{}' ends at byte {}, but {} bytes at byte {} are needed", name_,
+                           size(), length, offset));
+}
+
 Result<void> PosixFile::read_at(uint64_t offset, std::span<std::byte> out) {
-  if (!within(size(), offset, out.size())) {
-    return Error(ErrorCode::kCorruption,
-                 fmt::format("'{}' ends at byte {}, but {} bytes at byte {} are needed", name_,
-                             size(), out.size(), offset));
-  }
+  SNAP_TRY(check_within(offset, out.size()));
+  if (reads_directly_) return direct_->read_at(offset, out, name_);
   while (!out.empty()) {
     const size_t piece = std::min<size_t>(out.size(), kIoPiece);
     const ssize_t got = ::pread(fd_, out.data(), piece, static_cast<off_t>(offset));
@@ -251,6 +255,8 @@ Result<void> PosixFile::flush() {
     err = ::fdatasync(fd_) == 0 ? 0
                                 : errno;  // size changes included: they are needed to read the data
   } while (err == EINTR);
+  // There is nothing to flush of what this process cannot write, and nobody else can.
+  if (!writable_ && (err == EROFS || err == EINVAL)) return {};
   if (err != 0) {
     flush_failure_ = Error::from_errno(err, fmt::format("flush '{}'", name_));
     flush_failed_ = true;
@@ -407,8 +413,31 @@ void PosixFile::start_writeback(uint64_t offset, uint64_t length) {
                     SYNC_FILE_RANGE_WRITE);
 }
 
-void PosixFile::drop_cache(uint64_t offset, uint64_t length) {
-  ::posix_fadvise(fd_, static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_DONTNEED);
+DirectReader* PosixFile::direct_reader() {
+  std::call_once(direct_opened_, [this] { direct_ = DirectReader::open(fd_); });
+  return direct_.get();
+}
+
+Result<void> PosixFile::read_medium(uint64_t offset, std::span<std::byte> out) {
+  SNAP_TRY(check_within(offset, out.size()));
+  if (auto* const direct = direct_reader()) return direct->read_at(offset, out, name_);
+  // Large pages are dropped where they are covered wholly.
+  constexpr uint64_t kLargePage = 2 * kMiB;
+  const uint64_t start = round_down(offset, kLargePage);
+  drop_pages(fd_, start, round_down(offset + out.size() - 1, kLargePage) + kLargePage - start);
+  return read_at(offset, out);
+}
+
+bool PosixFile::forget_cache(uint64_t offset, uint64_t length) {
+  const uint64_t size = size_.load();
+  if (offset >= size || length == 0) return true;
+  const bool whole = offset == 0 && length >= size;
+  drop_pages(fd_, offset, whole ? 0 : length);
+  const auto left = cached_pages(fd_, offset, std::min(length, size - offset));
+  if (left && *left == 0) return true;
+  if (!whole || direct_reader() == nullptr) return false;
+  reads_directly_ = true;
+  return true;
 }
 
 Result<void> flush_folder_of(const std::string& path) {

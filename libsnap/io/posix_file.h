@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "libsnap/io/file.h"
+#include "libsnap/io/past_cache.h"
 
 namespace snaptool {
 
@@ -56,7 +57,8 @@ class PosixFile : public File {
   SharedExtent shared_at(uint64_t offset, uint64_t limit) const override;
   void will_need(uint64_t offset, uint64_t length) override;
   void start_writeback(uint64_t offset, uint64_t length) override;
-  void drop_cache(uint64_t offset, uint64_t length) override;
+  Result<void> read_medium(uint64_t offset, std::span<std::byte> out) override;
+  bool forget_cache(uint64_t offset, uint64_t length) override;
 
   bool distrusts_map() const override { return distrusts_map_; }
   int fd() const { return fd_; }
@@ -70,6 +72,9 @@ class PosixFile : public File {
   // Errors: kIo for a block device that takes no writes.
   Result<void> check_not_read_only() const;
   Result<void> check_writable(uint64_t offset, uint64_t length) const;
+  Result<void> check_within(uint64_t offset, uint64_t length) const;
+  // nullptr where the file takes no such reads.
+  DirectReader* direct_reader();
   // From an offset in a hole or in data to where the one or the other ends.
   struct KnownExtent {
     uint64_t start = 0;
@@ -90,6 +95,9 @@ class PosixFile : public File {
   mutable std::mutex flush_mutex_;
   std::optional<Error> flush_failure_;  // guarded by flush_mutex_
   std::atomic<bool> flush_failed_{false};
+  std::once_flag direct_opened_;
+  std::unique_ptr<DirectReader> direct_;
+  bool reads_directly_ = false;  // the cache is not to be trusted
   mutable std::atomic<bool> no_fiemap_{false};
   // What was found last: to ask costs time that grows with the extents of the file. Kept only while
   // nobody writes through here.

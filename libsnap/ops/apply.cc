@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "libsnap/access/medium.h"
 #include "libsnap/access/stream.h"
 #include "libsnap/base/hash.h"
 #include "libsnap/base/io_bytes.h"
@@ -189,10 +190,16 @@ Result<Sha256::Digest> OpenDiffs::fingerprint() const {
   return sum.finish_digest();
 }
 
-Result<void> OpenDiffs::flush(const access::Files& files) const {
+Result<void> OpenDiffs::settle(const access::Context& context) const {
   for (const auto& changes : files_) {
-    SNAP_TRY(changes->file().flush());
-    SNAP_TRY(files.flush_name(changes->file().name()));
+    File& file = changes->file();
+    SNAP_TRY(access::trust_only_medium(context, file));
+    // Not every folder may be read, nor can each be flushed.
+    if (const auto flushed = context.files.flush_name(file.name()); !flushed) {
+      context.notices.say(
+          fmt::format("a power cut may take away the name of '{}', if it is new: {}", file.name(),
+                      flushed.error().describe()));
+    }
   }
   return {};
 }
@@ -228,7 +235,8 @@ Result<void> ApplyJob::open(const access::ImageSpec& image,
   DiffSet diffs = request_.diffs;
   if (diffs.spool.empty() && is_file) diffs.spool = beside + ".snaptool-spool";
   SNAP_TRY(check_spool(diffs));
-  return diffs_.open(door_, diffs);
+  SNAP_TRY(diffs_.open(door_, diffs));
+  return diffs_.settle(context_);
 }
 
 // The journal of an apply that did not finish, or nothing.
@@ -298,7 +306,6 @@ Result<void> ApplyJob::make_journal() {
 
 Result<void> ApplyJob::write() {
   const ApplyTarget target{&disk_.file(), resizable_, false};
-  SNAP_TRY(diffs_.flush(context_.files));
   SNAP_TRY(make_journal());
   if (auto grown = apply_->grow(target, checked_, &*journal_); !grown) {
     half_done_ = resumes_;

@@ -74,8 +74,9 @@ class OpenDiffs {
   std::vector<std::string> paths() const;
   // Tells diffs apart: their lengths, and both ends (a snapdiff's end has the sums of all of it).
   Result<Sha256::Digest> fingerprint() const;
-  // They are what a crash is mended with: they must be as durable as the journal.
-  Result<void> flush(const access::Files& files) const;
+  // They are what a crash is mended with: they must be as durable as the journal, and are read from
+  // the medium from now on. Errors: those of access::trust_only_medium.
+  Result<void> settle(const access::Context& context) const;
   Spool& spool() { return spool_; }
 
  private:

@@ -64,7 +64,6 @@ MergeOptions options_of(const Context& context, const MergeRequest& request) {
   MergeOptions options = request.options;
   options.discard_tail = options.discard_tail || context.policy.force;
   options.ignore_space = options.ignore_space || context.policy.force;
-  options.only_look = options.only_look || request.dry_run;
   return options;
 }
 
@@ -185,7 +184,6 @@ Result<MergedView> prepare_view(access::Door& door, const MergeRequest& request)
   MergedView merged;
   SNAP_ASSIGN(merged.pair, open_pair(door.opener(), request.image));
   MergeOptions options = options_of(context, request);
-  options.only_look = true;
   options.ignore_space = true;  // the origin gets nothing
   File& origin = *merged.pair.origin;
   File& cow = *merged.pair.cow;

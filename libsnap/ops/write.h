@@ -51,7 +51,10 @@ class WriteJob {
 
  private:
   WriteJob(const access::Context& context, const WriteRequest& request)
-      : context_(context), door_(context, access::operations::kWrite), request_(request) {}
+      : context_(context),
+        door_(context,
+              request.skip_equal ? access::operations::kWriteUnequal : access::operations::kWrite),
+        request_(request) {}
   Result<void> check_room();
   Result<uint64_t> write_all();
 

@@ -58,6 +58,8 @@ ROWS = {
     "merge -o": Row("output", "merge o c -o out", reads="oc", makes="out", store="c"),
     "undo": Row("undo", "undo u m mc", ["m", "mc", "u"], volume="undo pv.undo pv.img#vg0/s1", store="mc", small="undo u m mc --sibling tiny"),
     "write": Row("write", "write -P 1 --length 64k o c", "c", "o", store="c", small="write -P 1 --length 1M o tiny"),
+    "write-skip-equal": Row("write --skip-equal", "write --skip-equal -P 1 --length 64k o c", "c", "o", store="c",
+                            small="write --skip-equal -P 1 --length 1M o tiny"),
     "write-origin": Row("write-origin", "write-origin -P 1 --length 64k --snapshot c o", "oc", store="c",
                         volume=f"write-origin -P 1 --length 4k {PV}", small="write-origin -P 1 --length 1M --snapshot tiny o"),
     "discard": Row("discard", "discard --discard-zeroes-cow o c", "c", "o", store="c"),

@@ -37,7 +37,12 @@ class LentFile : public File {
   void start_writeback(uint64_t offset, uint64_t length) override {
     inner_.start_writeback(offset, length);
   }
-  void drop_cache(uint64_t offset, uint64_t length) override { inner_.drop_cache(offset, length); }
+  Result<void> read_medium(uint64_t offset, std::span<std::byte> out) override {
+    return inner_.read_medium(offset, out);
+  }
+  bool forget_cache(uint64_t offset, uint64_t length) override {
+    return inner_.forget_cache(offset, length);
+  }
 
  private:
   File& inner_;

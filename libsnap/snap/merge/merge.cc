@@ -35,7 +35,6 @@ Result<std::unique_ptr<Merge>> Merge::begin(File& origin, File& cow, const Merge
                                             const Job& job) {
   SNAP_CHECK(&origin != &cow && options.batch_bytes > 0 && options.batch_exceptions > 0);
   std::unique_ptr<Merge> merge(new Merge(origin, cow, options));
-  if (!options.only_look) SNAP_TRY(trust_only_the_medium(cow, job.cancel));
   SNAP_ASSIGN(merge->report_, verify_store(cow, origin.size(), job.cancel));
   if (const auto refusal = refusal_of(merge->report_, cow, "is not merged, nothing was written",
                                       options.accept_duplicates)) {
@@ -73,9 +72,6 @@ Result<void> Merge::keep_undo(File& journal, const Job& job) {
   if (blank) {
     blank_journal_ = &journal;
   } else {
-    // What is taken for kept must be on the medium.
-    SNAP_TRY(journal.flush());
-    journal.drop_cache(0, journal.size());
     SNAP_ASSIGN(journal_, UndoJournal::open(journal, job));
     if (journal_->state() == UndoJournal::State::kFinished) {
       // Stopped when all was done: there is nothing to resume.

@@ -24,8 +24,6 @@ struct MergeOptions {
   bool salvage = false;
   // Begin although the origin's file system has less space left than its holes will take.
   bool ignore_space = false;
-  // The merge is only begun, to see whether it could be: nothing is flushed.
-  bool only_look = false;
   // Copied between two flushes, at most; a merge begins with less.
   uint64_t batch_bytes = 256 * kMiB;
   // On a slow medium a batch takes less than batch_bytes, so that it is about so long from one

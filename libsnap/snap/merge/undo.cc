@@ -20,10 +20,6 @@ std::vector<ByteRange> targets_of(const UndoJournal::Tables& tables) {
 
 Result<std::unique_ptr<Undo>> Undo::begin(File& origin, File& cow, File& journal_file,
                                           const Job& job) {
-  // Runs before this one may have failed to flush what they wrote.
-  SNAP_TRY(journal_file.flush());
-  journal_file.drop_cache(0, journal_file.size());
-  SNAP_TRY(trust_only_the_medium(cow, job.cancel));
   SNAP_ASSIGN(auto journal, UndoJournal::open(journal_file, job));
   SNAP_ASSIGN(auto store, PersistentStore::open(cow));
   if (store.state() != StoreState::kValid) {

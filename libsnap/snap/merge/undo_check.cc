@@ -7,9 +7,9 @@
 #include <cstring>
 
 #include "libsnap/base/arithmetic.h"
+#include "libsnap/base/buffer_pool.h"
 #include "libsnap/base/check.h"
 #include "libsnap/base/parallel.h"
-#include "libsnap/copy/buffer_pool.h"
 
 namespace snaptool {
 namespace {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/bytes.h"
@@ -195,31 +196,45 @@ Result<void> PersistentStore::read_metadata(const Cancel& cancel) {
       [](uint64_t, uint64_t, std::span<const Exception>) -> Result<void> { return {}; }, cancel);
 }
 
-Result<void> PersistentStore::forget_cached_metadata(const Cancel& cancel) {
-  // An area that is not full ends the list; whether it is full is asked after it was forgotten.
-  const uint64_t bytes = layout().chunk_bytes();
-  const auto forget = [&](uint64_t area) {
+Result<bool> PersistentStore::is_on_medium(uint64_t offset, uint64_t length) {
+  // The kernel keeps large pages that the range covers in part: these are compared.
+  if (cow_->forget_cache(offset, length)) return true;
+  std::vector<std::byte> cached(std::min(length, kIoPiece));
+  std::vector<std::byte> medium(cached.size());
+  for (uint64_t done = 0; done < length; done += cached.size()) {
+    const uint64_t piece = std::min<uint64_t>(cached.size(), length - done);
+    SNAP_TRY(cow_->read_at(offset + done, std::span(cached).first(piece)));
+    SNAP_TRY(cow_->read_medium(offset + done, std::span(medium).first(piece)));
+    if (std::memcmp(cached.data(), medium.data(), piece) != 0) return false;
+  }
+  return true;
+}
+
+Result<bool> PersistentStore::metadata_is_on_medium(const Cancel& cancel) {
+  const uint64_t bytes = chunk_bytes();
+  const auto is_there = [&](uint64_t area) -> Result<bool> {
     const auto location = layout().area_location(area);
-    if (!location || *location >= cow_chunks()) return;
-    // Only whole pages are dropped.
-    const uint64_t start = round_down(*location * bytes, kPage);
-    const uint64_t end =
-        std::min(round_down((*location + 1) * bytes + kPage - 1, kPage), cow_->size());
-    cow_->drop_cache(start, end - start);
+    if (!location || *location >= cow_chunks()) return true;
+    SNAP_ASSIGN(const bool same, is_on_medium(*location * bytes, bytes));
     if (bytes <= kReadAheadArea) cow_->will_need(*location * bytes, bytes);
+    return same;
   };
+  SNAP_ASSIGN(bool same, is_on_medium(0, kSectorSize));
+  for (uint64_t area = 0; same && area < kAreasReadAhead; ++area) {
+    SNAP_ASSIGN(same, is_there(area));
+  }
   const uint64_t last = layout().exceptions_per_area() - 1;
-  for (uint64_t area = 0; area < kAreasReadAhead; ++area) forget(area);
-  for (uint64_t area = 0;; ++area) {
+  for (uint64_t area = 0; same; ++area) {
     if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
-    forget(area + kAreasReadAhead);
+    SNAP_ASSIGN(same, is_there(area + kAreasReadAhead));
     // The last entry is looked at only: a list that ends before it is read to its end later.
     const auto location = layout().area_location(area);
-    if (!location || *location >= cow_chunks()) return {};
+    if (!location || *location >= cow_chunks()) break;
     Exception entry;
     SNAP_TRY(read_area_piece(area, last, std::span(&entry, 1)));
-    if (entry.new_chunk == 0) return {};
+    if (entry.new_chunk == 0) break;
   }
+  return same;
 }
 
 Usage PersistentStore::usage() const {
@@ -434,11 +449,13 @@ Result<void> PersistentStore::drop_snapshot() {
   return cow_->flush();
 }
 
-Result<void> trust_only_the_medium(File& cow, const Cancel& cancel) {
-  SNAP_TRY(cow.flush());
+Result<bool> trust_metadata_on_medium(File& cow, const Cancel& cancel) {
   SNAP_ASSIGN(auto examined, PersistentStore::examine(cow));
-  if (!examined.store || examined.store->state() == StoreState::kNone) return {};
-  return examined.store->forget_cached_metadata(cancel);
+  if (examined.store && examined.store->state() != StoreState::kNone) {
+    SNAP_ASSIGN(const bool same, examined.store->metadata_is_on_medium(cancel));
+    if (same) return true;
+  }
+  return cow.forget_cache(0, cow.size());
 }
 
 }  // namespace snaptool

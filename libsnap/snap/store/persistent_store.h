@@ -57,10 +57,10 @@ class PersistentStore : public ExceptionStore {
   // The same, only to know where it ends.
   Result<void> read_metadata(const Cancel& cancel);
 
-  // Has the metadata come from the medium when they are read next. After a flush that failed, the
-  // page cache shows what was written as if it were there; a run that begins anew must not trust
-  // it. Requires: the COW was flushed; state() is not kNone. Errors: kIo, kInterrupted.
-  Result<void> forget_cached_metadata(const Cancel& cancel);
+  // Whether header and areas are on the medium what reads give. Those that were in the page cache
+  // are not, mostly, when this returns. Requires: the COW was flushed; state() is not kNone.
+  // Errors: kIo, kInterrupted.
+  Result<bool> metadata_is_on_medium(const Cancel& cancel);
 
   // After a read_metadata that failed for it: the area that is not there.
   std::optional<uint64_t> missing_area() const { return missing_area_; }
@@ -113,6 +113,7 @@ class PersistentStore : public ExceptionStore {
 
  private:
   PersistentStore(File& cow, DiskHeader header) : cow_(&cow), header_(header) {}
+  Result<bool> is_on_medium(uint64_t offset, uint64_t length);
   Result<void> read_area_piece(uint64_t area, uint64_t first, std::span<Exception> out);
   Result<void> zero_entries(uint64_t area, uint64_t begin, uint64_t end);
   void read_ahead(uint64_t area);
@@ -136,8 +137,11 @@ struct PersistentStore::Examined {
   std::vector<Finding> findings;
 };
 
-// Before a run that may resume another: what that wrote to the COW is durable, or is seen not to be
-// there. Errors: kIo, kInterrupted.
-Result<void> trust_only_the_medium(File& cow, const Cancel& cancel);
+// Has the metadata of a store be read as the medium has them: after a flush that failed, the page
+// cache shows what was written as if it were there. Data chunks may come from the cache: those of
+// entries that are on the medium were flushed before these. false: it cannot be told whether reads
+// give what the medium has. Requires: the COW was flushed; no other call is under way. Errors: kIo,
+// kInterrupted.
+Result<bool> trust_metadata_on_medium(File& cow, const Cancel& cancel);
 
 }  // namespace snaptool

@@ -31,7 +31,7 @@ Result<bool> on_origin(PersistentStore& store, Image& origin, const Exception& e
     ours.resize(piece);
     theirs.resize(piece);
     SNAP_TRY(store.cow().read_at(*source + done, ours));
-    SNAP_TRY(origin.read_at(*target + done, theirs));
+    SNAP_TRY(origin.read_medium(*target + done, theirs));
     if (ours != theirs) return false;
   }
   return true;

@@ -7,8 +7,8 @@
 #include <mutex>
 #include <vector>
 
+#include "libsnap/base/buffer_pool.h"
 #include "libsnap/base/parallel.h"
-#include "libsnap/copy/buffer_pool.h"
 #include "libsnap/snap/store/entry_rules.h"
 
 namespace snaptool {
