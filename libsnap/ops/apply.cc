@@ -220,6 +220,10 @@ Result<void> ApplyJob::open(const access::ImageSpec& image,
   SnapshotOptions lower;
   lower.kind = StoreKind::kPersistentOverflow;
   lower.discard_tail = context_.policy.force;
+  lower.tail_keeper = [&](Image&, PersistentStore& store, const Exception& entry) {
+    journal_path_ = journal.value_or(access::apply_journal_of(image.stores.back().path()));
+    return will_write_again(store, entry);
+  };
   SNAP_ASSIGN(disk_, door_.open_disk(image, {}, lower));
   const bool is_file = disk_.top.is_file();
   resizable_ = is_file && disk_.snapshot == nullptr;
@@ -239,8 +243,21 @@ Result<void> ApplyJob::open(const access::ImageSpec& image,
   return diffs_.settle(context_);
 }
 
+// Whether what a commit that was cut left of an entry is of windows that are written again. (What
+// lies before these is durable, and in the list.)
+Result<bool> ApplyJob::will_write_again(PersistentStore& store, const Exception& entry) {
+  if (journal_file_ == nullptr) SNAP_TRY(find_journal());
+  const auto start = store.layout().chunk_offset(entry.old_chunk);
+  if (!journal_ || !start) return false;
+  const ApplyProgress& progress = journal_->progress();
+  const uint64_t first = *start / kWindowBytes;
+  const uint64_t last = (*start + store.chunk_bytes() - 1) / kWindowBytes;
+  return last >= progress.begin && first < progress.end;
+}
+
 // The journal of an apply that did not finish, or nothing.
 Result<void> ApplyJob::find_journal() {
+  if (journal_file_ != nullptr) return {};
   SNAP_ASSIGN(journal_file_, door_.find_notes(journal_path_, "the journal"));
   if (journal_file_ == nullptr) return {};
   SNAP_ASSIGN(journal_, ApplyJournal::open(*journal_file_));

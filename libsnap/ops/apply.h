@@ -111,6 +111,7 @@ class ApplyJob {
       : context_(context), request_(request), door_(context, access::operations::kApply) {}
   Result<void> open(const access::ImageSpec& image, const std::optional<std::string>& journal);
   Result<void> find_journal();
+  Result<bool> will_write_again(PersistentStore& store, const Exception& entry);
   Result<void> check();
   Result<void> make_journal();
   Result<void> write();

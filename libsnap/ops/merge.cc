@@ -3,6 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+#include <cstring>
+
 #include "libsnap/base/check.h"
 #include "libsnap/base/sha256.h"
 #include "libsnap/copy/copy_image.h"
@@ -67,6 +71,35 @@ MergeOptions options_of(const Context& context, const MergeRequest& request) {
   return options;
 }
 
+// What a store and another one over it show.
+struct TwoViews {
+  std::unique_ptr<SnapshotImage> lower;
+  std::unique_ptr<SnapshotImage> upper;
+};
+
+// Whether each sector of the entry's data is in one of the views: then they lose nothing by it.
+Result<bool> either_shows(TwoViews& views, PersistentStore& store, const Exception& entry) {
+  const auto source = store.layout().chunk_offset(entry.new_chunk);
+  const auto target = store.layout().chunk_offset(entry.old_chunk);
+  const uint64_t size = views.lower->size();
+  if (!source || entry.new_chunk >= store.cow_chunks() || !target || *target >= size) return false;
+  const uint64_t length = std::min(store.chunk_bytes(), size - *target);
+  std::array<std::vector<std::byte>, 3> pieces;
+  for (uint64_t done = 0; done < length; done += kIoPiece) {
+    for (auto& piece : pieces) piece.resize(std::min(kIoPiece, length - done));
+    SNAP_TRY(store.cow().read_at(*source + done, pieces[0]));
+    SNAP_TRY(views.lower->read_at(*target + done, pieces[1]));
+    SNAP_TRY(views.upper->read_at(*target + done, pieces[2]));
+    for (uint64_t at = 0; at < pieces[0].size(); at += kSectorSize) {
+      const auto is = [&](const std::vector<std::byte>& other) {
+        return std::memcmp(&pieces[0][at], &other[at], kSectorSize) == 0;
+      };
+      if (!is(pieces[1]) && !is(pieces[2])) return false;
+    }
+  }
+  return true;
+}
+
 // The stores below the one that is merged: what it is merged into.
 access::ImageSpec origin_of(const access::ImageSpec& image) {
   return {image.base, {image.stores.begin(), image.stores.end() - 1}, {}};
@@ -121,6 +154,7 @@ Result<void> MergeJob::open(const MergeRequest& request) {
   snapshot.discard_tail = context_.policy.force;
   SnapshotOptions lower = snapshot;
   lower.kind = StoreKind::kPersistentOverflow;
+  lower.tail_keeper = keeper_of(request.image.stores.back());
   SNAP_ASSIGN(disk_, door_.open_disk(origin_of(request.image), cows, lower));
   origin_.emplace(*disk_.image);
   for (size_t i = 1; i < disk_.cows.size(); ++i) {
@@ -130,6 +164,24 @@ Result<void> MergeJob::open(const MergeRequest& request) {
     siblings_.push_back(std::move(sibling));
   }
   return {};
+}
+
+// What an interrupted merge wrote to the store below, it has itself until that is durable.
+TailKeeper MergeJob::keeper_of(const access::FileSpec& upper) {
+  return
+      [this, upper, views = std::make_shared<TwoViews>(), cow = std::shared_ptr<File>()](
+          Image& origin, PersistentStore& store, const Exception& entry) mutable -> Result<bool> {
+        constexpr auto kChecked = SnapshotImage::Damage::kChecked;
+        if (views->upper == nullptr) {
+          SNAP_ASSIGN(cow, door_.opener().open(upper, {Access::kReadWrite}));
+          SNAP_ASSIGN(views->lower,
+                      SnapshotImage::open(origin, store.cow(), kChecked, context_.cancel));
+          SNAP_ASSIGN(views->upper,
+                      SnapshotImage::open(*views->lower, *cow, SnapshotImage::Damage::kRefuse,
+                                          context_.cancel));
+        }
+        return either_shows(*views, store, entry);
+      };
 }
 
 Result<void> MergeJob::check_expected(const std::string& expected) {

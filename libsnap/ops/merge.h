@@ -82,6 +82,7 @@ class MergeJob {
  private:
   MergeJob(const access::Context& context, Access access);
   Result<void> open(const MergeRequest& request);
+  TailKeeper keeper_of(const access::FileSpec& upper);
   Result<void> check_expected(const std::string& expected);
   Result<void> keep_undo(const std::string& path, bool dry_run);
 

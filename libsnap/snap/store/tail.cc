@@ -39,7 +39,8 @@ Result<bool> on_origin(PersistentStore& store, Image& origin, const Exception& e
 
 }  // namespace
 
-Result<TailCheck> check_tail(PersistentStore& store, Image& origin, const Cancel& cancel) {
+Result<TailCheck> check_tail(PersistentStore& store, Image& origin, const Cancel& cancel,
+                             const TailKeeper& keeper) {
   std::vector<Exception> tail;
   SNAP_TRY(store.visit_tail([&](uint64_t, Exception entry) {
     if (entry.new_chunk != 0) tail.push_back(entry);
@@ -48,7 +49,10 @@ Result<TailCheck> check_tail(PersistentStore& store, Image& origin, const Cancel
             [](const Exception& a, const Exception& b) { return a.old_chunk < b.old_chunk; });
   TailCheck check{tail.size(), std::nullopt};
   for (const Exception& entry : tail) {
-    SNAP_ASSIGN(const bool there, on_origin(store, origin, entry, cancel));
+    SNAP_ASSIGN(bool there, on_origin(store, origin, entry, cancel));
+    if (!there && keeper) {
+      SNAP_ASSIGN(there, keeper(origin, store, entry));
+    }
     if (there) continue;
     check.missing = entry;
     break;

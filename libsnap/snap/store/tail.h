@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "libsnap/base/progress.h"
@@ -16,11 +17,17 @@ struct TailCheck {
   std::optional<Exception> missing;
 };
 
+// Whether what an entry behind the end of the list adds to `origin` is kept elsewhere, by whoever
+// wrote it: a command that a power cut stopped within a commit, and that runs again.
+using TailKeeper =
+    std::function<Result<bool>(Image& origin, PersistentStore& store, const Exception& entry)>;
+
 // Looks whether what lies behind the end of the list may be cleared. An interrupted merge leaves
 // entries there whose data the origin has already; a list whose beginning was wiped, or a commit
-// that a power cut tore, leaves such that are somebody's only copy.
-// Requires: read_metadata succeeded. Errors: kIo, kInterrupted.
-Result<TailCheck> check_tail(PersistentStore& store, Image& origin, const Cancel& cancel);
+// that a power cut tore, leaves such that are somebody's only copy, unless `keeper` has them.
+// Requires: read_metadata succeeded. Errors: kIo, kInterrupted; those of `keeper`.
+Result<TailCheck> check_tail(PersistentStore& store, Image& origin, const Cancel& cancel,
+                             const TailKeeper& keeper = {});
 
 // The same as a sentence, of a store with entries behind its end; nothing where they may be
 // cleared. Errors: as check_tail.

@@ -28,7 +28,7 @@ Result<PersistentStore> open_to_append(Image& origin, File& cow, const SnapshotO
   SNAP_ASSIGN(PersistentStore store, PersistentStore::open(cow));
   SNAP_TRY(store.read_metadata(cancel));
   if (report.count(DefectCode::kLiveBehindTerminator) > 0 && !options.discard_tail) {
-    SNAP_ASSIGN(const TailCheck tail, check_tail(store, origin, cancel));
+    SNAP_ASSIGN(const TailCheck tail, check_tail(store, origin, cancel, options.tail_keeper));
     if (tail.missing) {
       return Error(
                  ErrorCode::kCorruption,

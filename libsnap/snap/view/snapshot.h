@@ -11,6 +11,7 @@
 #include "libsnap/io/image.h"
 #include "libsnap/snap/store/exception_store.h"
 #include "libsnap/snap/store/exception_table.h"
+#include "libsnap/snap/store/tail.h"
 
 namespace snaptool {
 
@@ -21,6 +22,8 @@ struct SnapshotOptions {
   bool discard_tail = false;
   // Data written between two commits, at most, in bytes.
   uint64_t in_flight = 64 * kMiB;
+  // Who else may have what such entries add, so that they can be dropped all the same.
+  TailKeeper tail_keeper = {};
 };
 
 // What discard does; the kernel's features of the same names.
