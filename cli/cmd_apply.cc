@@ -24,8 +24,10 @@ Result<bool> is_full(const Invocation& invocation) {
 
 // -o: the base stays as it is.
 Result<int> apply_to_new(const Invocation& invocation, ops::ApplyRequest request) {
-  if (invocation.has("journal")) {
-    return Error(ErrorCode::kInvalidArgument, "--journal is for an apply in place, not for -o");
+  for (const char* const option : {"journal", "resume-without-journal"}) {
+    if (!invocation.has(option)) continue;
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("--{} is for an apply in place, not for -o", option));
   }
   const std::string out = *invocation.value("out");
   auto& paths = request.diffs.paths;
@@ -76,6 +78,7 @@ Result<int> run(Invocation& invocation) {
   request.diffs.spool = invocation.value("spool").value_or("");
   request.diffs.linking = linking_of(invocation);
   request.verify_base = invocation.has("verify-base");
+  request.without_journal = invocation.has("resume-without-journal");
   std::optional<DataSource> stream;
   for (const std::string& path : request.diffs.paths) {
     if (path != "-" || stream) continue;
@@ -106,6 +109,7 @@ CommandSpec apply_command() {
     file("spool", "FILE", "keep standard input there until it is applied (default: IMAGE.snaptool-spool)"),
     unlinked_option(),
     flag("verify-base", "read all of IMAGE: it must be the whole base of the first diff, and become the whole target of the last"),
+    flag("resume-without-journal", "go on with an apply that was interrupted and whose journal is lost: the changes are written whatever IMAGE has there"),
     flag("ignore-invalid", "with -o, read what an invalid store still holds"),
     flag("force", "replace FILE if it exists; write to a volume whose other snapshots this breaks; drop what a torn write left behind the end of a store's list"),
   };

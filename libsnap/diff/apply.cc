@@ -9,7 +9,9 @@
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/buffer_pool.h"
+#include "libsnap/base/bytes.h"
 #include "libsnap/base/check.h"
+#include "libsnap/base/io_bytes.h"
 #include "libsnap/base/parallel.h"
 #include "libsnap/base/zstd.h"
 
@@ -22,13 +24,16 @@ constexpr size_t kSlotsPerThread = 3;
 class Checker {
  public:
   Checker(const Chain& chain, Image* base, bool resizable,
-          const std::optional<ApplyProgress>& progress, const Apply::RangeVisitor& visit,
-          uint64_t batch_limit, ChainReader& reader, const Job& job)
+          const std::optional<ApplyProgress>& progress, bool size_may_differ,
+          const Apply::RangeVisitor& visit, uint64_t batch_limit, ChainReader& reader,
+          const Job& job)
       : chain_(chain),
         shape_(chain.shape()),
         base_(base),
         resizable_(resizable),
         progress_(progress),
+        sizes_right_(progress || base == nullptr || base->size() == chain.shape().base_size ||
+                     size_may_differ),
         visit_(visit),
         batch_limit_(batch_limit),
         reader_(reader),
@@ -81,8 +86,7 @@ class Checker {
     const uint64_t number = slot.change.window;
     const bool was_written = progress_ && number < progress_->begin;
     const bool may_be_torn = progress_ && number >= progress_->begin && number < progress_->end;
-    const bool sizes_right = progress_ || base_->size() == shape_.base_size || !resizable_;
-    if (!replayed.unexpected && sizes_right && !was_written) return {};
+    if (!replayed.unexpected && sizes_right_ && !was_written) return {};
     SNAP_ASSIGN(slot.done, has_new_content(slot.change, replayed.extents, window));
     if (slot.done || may_be_torn) return {};
     const size_t which = replayed.unexpected.value_or(0);
@@ -165,6 +169,7 @@ class Checker {
   Image* base_;
   bool resizable_;
   const std::optional<ApplyProgress>& progress_;
+  const bool sizes_right_;
   const Apply::RangeVisitor& visit_;
   uint64_t batch_limit_;
   ChainReader& reader_;
@@ -290,17 +295,44 @@ Result<WholeSums> Apply::whole_sums(Image* base, bool resizable, bool with_sums,
   return WholeReader(chain_, base, resizable, with_sums, reader, job).run();
 }
 
-Result<ChainCheck> Apply::check(Image* base, bool resizable,
+namespace {
+
+// Whether an image was made larger, by a run that was stopped right then.
+Result<bool> was_grown(const ChainShape& shape, Image& image) {
+  if (shape.base_size >= shape.final_size() || image.size() != shape.final_size()) return false;
+  IoBytes bytes;
+  for (uint64_t at = shape.base_size; at < image.size();) {
+    SNAP_ASSIGN(const Extent extent, image.extent_at(at, image.size() - at));
+    if (extent.zero) {
+      at += extent.length;
+      continue;
+    }
+    bytes.resize(std::min(extent.length, kIoPiece));
+    SNAP_TRY(image.read_at(at, bytes));
+    if (!is_all_zero(bytes)) return false;
+    at += bytes.size();
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<ChainCheck> Apply::check(Image* base, BaseSize size, bool resizable,
                                 const std::optional<ApplyProgress>& progress, const Job& job,
                                 const RangeVisitor& visit) {
-  if (base != nullptr && !progress) {
-    const bool fits =
-        resizable ? base->size() == shape().base_size || base->size() == shape().final_size()
-                  : base->size() >= std::max(shape().base_size, shape().final_size());
+  bool size_may_differ = size == BaseSize::kAtLeast;
+  if (base != nullptr) {
+    const uint64_t larger = std::max(shape().base_size, shape().final_size());
+    const bool fits = size == BaseSize::kExact ? base->size() == shape().base_size ||
+                                                     base->size() == shape().final_size()
+                                               : base->size() >= larger;
     if (!fits) {
       return Error(ErrorCode::kWrongBase,
                    fmt::format("'{}' has {} bytes; '{}' is for an image of {}", base->name(),
                                base->size(), chain_.name(0), shape().base_size));
+    }
+    if (!progress && !size_may_differ && resizable) {
+      SNAP_ASSIGN(size_may_differ, was_grown(shape(), *base));
     }
   }
   SNAP_ASSIGN(ChainReader reader, chain_.read(resizable));
@@ -317,7 +349,8 @@ Result<ChainCheck> Apply::check(Image* base, bool resizable,
     }
     return visit ? visit(offset, length, kind) : Result<void>();
   };
-  Checker checker(chain_, base, resizable, progress, look, options_.batch_bytes, reader, job);
+  Checker checker(chain_, base, resizable, progress, size_may_differ, look, options_.batch_bytes,
+                  reader, job);
   SNAP_ASSIGN(ChainCheck checked, checker.run());
   SNAP_ASSIGN(checked.ends, chain_.ends(reader));
   const auto& target = checked.ends.back().target_content;
@@ -395,20 +428,16 @@ Result<void> Apply::write_batch(ChainReader& reader, uint64_t end, const ApplyTa
   return parallel_ordered(slots.size(), job, {take, work, commit, {}});
 }
 
-Result<void> Apply::grow(const ApplyTarget& target, const ChainCheck& checked,
-                         ApplyJournal* journal) {
+Result<void> Apply::grow(const ApplyTarget& target) {
   File& file = *target.file;
   if (target.fresh || !target.resizable || file.size() >= shape().final_size()) return {};
-  if (journal != nullptr && journal->progress().end == 0) {
-    SNAP_TRY(journal->set({0, checked.batches.empty() ? UINT64_MAX : checked.batches.front()}));
-  }
   return file.resize(shape().final_size());
 }
 
 Result<void> Apply::write(const ApplyTarget& target, const ChainCheck& checked,
                           ApplyJournal* journal, const Job& job) {
   File& file = *target.file;
-  SNAP_TRY(grow(target, checked, journal));
+  SNAP_TRY(grow(target));
   SNAP_ASSIGN(ChainReader reader, chain_.read(target.resizable));
   const uint64_t done = journal == nullptr ? 0 : journal->progress().begin;
   std::vector<uint64_t> ends = checked.batches;

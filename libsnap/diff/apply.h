@@ -62,12 +62,17 @@ class Apply {
   // Reads all diffs and what they change of the base, and writes nothing. With `progress` of an
   // earlier, unfinished run, what that may have left is right, too. Without a base, only the diffs
   // are checked. Progress counts the bytes of the changes. Requires: called once.
-  // `visit` gets what would be written, in bytes, lowest first, and how.
+  // `size`: how large the base may be. `visit` gets what would be written, in bytes, lowest first,
+  // and how.
   // Errors: kCorruption for a damaged diff; kWrongBase, with the place, when the image is not what
   // the first diff expects, or the ids say that one does not follow; those of Image; kInterrupted.
   using RangeVisitor =
       std::function<Result<void>(uint64_t offset, uint64_t length, ChangeKind kind)>;
-  Result<ChainCheck> check(Image* base, bool resizable,
+  enum class BaseSize {
+    kExact,    // as the first diff says, or as the chain leaves it
+    kAtLeast,  // a device: an image, before or after, is its beginning
+  };
+  Result<ChainCheck> check(Image* base, BaseSize size, bool resizable,
                            const std::optional<ApplyProgress>& progress, const Job& job,
                            const RangeVisitor& visit = {});
 
@@ -77,9 +82,9 @@ class Apply {
   Result<WholeSums> whole_sums(Image* base, bool resizable, bool with_sums, const Job& job);
 
   // The first step of write, which may be called before: an image that can be resized gets the
-  // size that it will need. Errors: those of ApplyJournal::set and File::resize; after one of the
-  // latter the image is as it was.
-  Result<void> grow(const ApplyTarget& target, const ChainCheck& checked, ApplyJournal* journal);
+  // size that it will need. Errors: those of File::resize; the image is as it was. Crash: it is as
+  // it was, or has zeros behind that, and check takes it so.
+  Result<void> grow(const ApplyTarget& target);
 
   // Writes the changes. Requires: check succeeded, and nobody wrote to any of the files since.
   // With a journal, resumed from where that stands: after a crash the same call, check included,

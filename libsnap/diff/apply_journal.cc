@@ -16,9 +16,10 @@ namespace {
 
 // Two slots, written in turn, each in sectors of its own: a torn write spoils only the new one.
 constexpr uint64_t kSlotDistance = 4096;
-constexpr size_t kSlotSize = 128;
+constexpr size_t kSlotSize = 256;
+constexpr size_t kSummed = kSlotSize - sizeof(Sha256::Digest);
 constexpr uint64_t kFileSize = 2 * kSlotDistance;
-constexpr std::string_view kMagic = "snapply1";
+constexpr std::string_view kMagic = "snapply2";
 
 using Slot = std::array<std::byte, kSlotSize>;
 
@@ -49,9 +50,9 @@ Result<std::optional<ApplyJournal>> ApplyJournal::open(File& file) {
                                "apply with that",
                                file.name()));
     }
-    const auto sum = Sha256::of(std::span(slot).first(96));
+    const auto sum = Sha256::of(std::span(slot).first(kSummed));
     if (std::memcmp(slot.data(), kMagic.data(), kMagic.size()) != 0 ||
-        !std::equal(sum.begin(), sum.end(), slot.begin() + 96)) {
+        !std::equal(sum.begin(), sum.end(), slot.begin() + kSummed)) {
       continue;
     }
     const auto sequence = load_le<uint64_t>(&slot[8]);
@@ -60,6 +61,8 @@ Result<std::optional<ApplyJournal>> ApplyJournal::open(File& file) {
     std::copy_n(slot.begin() + 16, identity.chain.size(), identity.chain.begin());
     identity.base_size = load_le<uint64_t>(&slot[48]);
     identity.final_size = load_le<uint64_t>(&slot[56]);
+    std::copy_n(slot.begin() + 80, identity.untouched.size(), identity.untouched.begin());
+    identity.file = {load_le<uint64_t>(&slot[112]), load_le<uint64_t>(&slot[120])};
     found = ApplyJournal(file, identity);
     found->progress_ = {load_le<uint64_t>(&slot[64]), load_le<uint64_t>(&slot[72])};
     found->sequence_ = sequence;
@@ -78,8 +81,11 @@ Result<void> ApplyJournal::set(const ApplyProgress& progress) {
   store_le(&slot[56], identity_.final_size);
   store_le(&slot[64], progress.begin);
   store_le(&slot[72], progress.end);
-  const auto sum = Sha256::of(std::span(slot).first(96));
-  std::copy(sum.begin(), sum.end(), slot.begin() + 96);
+  std::copy(identity_.untouched.begin(), identity_.untouched.end(), slot.begin() + 80);
+  store_le(&slot[112], identity_.file.device);
+  store_le(&slot[120], identity_.file.inode);
+  const auto sum = Sha256::of(std::span(slot).first(kSummed));
+  std::copy(sum.begin(), sum.end(), slot.begin() + kSummed);
   SNAP_TRY(file_->write_at((sequence_ % 2) * kSlotDistance, slot));
   SNAP_TRY(file_->flush());
   progress_ = progress;

@@ -21,12 +21,16 @@ struct ApplyProgress {
 // is in the diff, which the command line makes durable first. libsnap/diff/APPLY.md has its bytes.
 class ApplyJournal {
  public:
-  // Which apply it belongs to.
+  // Which apply it belongs to, and to what.
   struct Identity {
     Sha256::Digest chain{};  // of the diffs
     uint64_t base_size = 0;  // bytes
     uint64_t final_size = 0;
-    bool operator==(const Identity&) const = default;
+    Sha256::Digest untouched{};  // of the image, where the diffs do not change it
+    FileId file;                 // it; zeros where that has none (a view, a part)
+    bool same_diffs(const Identity& other) const {
+      return chain == other.chain && base_size == other.base_size && final_size == other.final_size;
+    }
   };
 
   // Begins one; what `file` had before is dropped. Requires: it outlives this. Nothing is durable

@@ -67,6 +67,19 @@ bool overlap(const Storage& a, const Storage& b) {
   return a.id == b.id && a.offset < b.offset + b.size && b.offset < a.offset + a.size;
 }
 
+bool on_one_file_system(const File& a, const File& b) {
+  const auto others = b.storages();
+  for (const Storage& one : a.storages()) {
+    // A block device has none of its own.
+    if (one.id.device == 0) continue;
+    if (std::any_of(others.begin(), others.end(),
+                    [&](const Storage& other) { return other.id.device == one.id.device; })) {
+      return true;
+    }
+  }
+  return false;
+}
+
 bool share_storage(const File& a, const File& b) {
   if (a.id() && a.id() == b.id()) return true;
   const auto in_the_end = [](const File& file) {

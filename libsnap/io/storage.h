@@ -12,6 +12,9 @@ Storage storage_of(const Storage& storage);
 
 bool overlap(const Storage& a, const Storage& b);
 
+// Whether both take space of one file system when they grow.
+bool on_one_file_system(const File& a, const File& b);
+
 // Whether a write to one of them may change the other. What has no id shares nothing.
 bool share_storage(const File& a, const File& b);
 

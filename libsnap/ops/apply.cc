@@ -12,6 +12,7 @@
 #include "libsnap/base/io_bytes.h"
 #include "libsnap/copy/copy_image.h"
 #include "libsnap/diff/content_hash.h"
+#include "libsnap/diff/untouched.h"
 #include "libsnap/ops/room.h"
 
 namespace snaptool::ops {
@@ -173,18 +174,29 @@ std::vector<std::string> OpenDiffs::paths() const {
   return paths;
 }
 
-Result<Sha256::Digest> OpenDiffs::fingerprint() const {
+Result<Sha256::Digest> OpenDiffs::fingerprint(const Cancel& cancel) const {
   constexpr uint64_t kEnds = 4096;
   Sha256 sum;
+  IoBytes bytes;
   for (const auto& changes : files_) {
     File& file = changes->file();
     const uint64_t size = file.size();
-    std::vector<std::byte> bytes(std::min(size, kEnds));
     const std::string text = fmt::format("{}\n", size);
     sum.update(std::as_bytes(std::span(text)));
-    for (const uint64_t at : {uint64_t{0}, size - bytes.size()}) {
+    const auto add = [&](uint64_t at, uint64_t length) -> Result<void> {
+      bytes.resize(length);
       SNAP_TRY(file.read_at(at, bytes));
       sum.update(bytes);
+      return {};
+    };
+    if (changes->driver().has_sums) {
+      SNAP_TRY(add(0, std::min(size, kEnds)));
+      SNAP_TRY(add(size - std::min(size, kEnds), std::min(size, kEnds)));
+      continue;
+    }
+    for (uint64_t at = 0; at < size; at += kIoPiece) {
+      if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+      SNAP_TRY(add(at, std::min(kIoPiece, size - at)));
     }
   }
   return sum.finish_digest();
@@ -262,6 +274,10 @@ Result<void> ApplyJob::find_journal() {
   if (journal_file_ == nullptr) return {};
   SNAP_ASSIGN(journal_, ApplyJournal::open(*journal_file_));
   resumes_ = journal_.has_value();
+  if (resumes_ && request_.without_journal) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("there is a journal, '{}': the apply goes on by it", journal_path_));
+  }
   return {};
 }
 
@@ -277,38 +293,67 @@ Result<void> ApplyJob::check() {
         .with_remedy(Remedy::kNameOutput);
   }
   warn_of_unchecked(context_, *apply_, diffs_);
-  SNAP_ASSIGN(identity_.chain, diffs_.fingerprint());
+  SNAP_ASSIGN(identity_.chain, diffs_.fingerprint(context_.cancel));
   identity_.base_size = apply_->shape().base_size;
   identity_.final_size = apply_->shape().final_size();
-  if (journal_ && !(journal_->identity() == identity_)) {
+  if (journal_ && !journal_->identity().same_diffs(identity_)) {
     return Error(ErrorCode::kWrongBase,
                  fmt::format("'{}' is the journal of another apply, which was interrupted: finish "
                              "that one first, with its diffs",
                              journal_path_));
   }
   std::optional<ApplyProgress> done;
+  if (request_.without_journal) done = ApplyProgress{0, UINT64_MAX};
   if (journal_) done = journal_->progress();
   // Threads take turns with a view.
   RawImage image(file, file.size());
   RoomCounter room(disk_.snapshot, file);
+  UntouchedBlocks untouched(std::min({file.size(), identity_.base_size, identity_.final_size}));
   {
     const Phase phase(context_, "checking");
     const auto count = [&](uint64_t offset, uint64_t length, ChangeKind kind) {
+      untouched.touch(offset, length);
       const bool takes_none = disk_.snapshot == nullptr && kind != ChangeKind::kData;
       return takes_none ? Result<void>() : room.add(offset, length);
     };
-    SNAP_ASSIGN(checked_, apply_->check(&image, resizable_, done, phase.job(), count));
+    const auto rule = resizable_ ? Apply::BaseSize::kExact : Apply::BaseSize::kAtLeast;
+    SNAP_ASSIGN(checked_, apply_->check(&image, rule, resizable_, done, phase.job(), count));
   }
+  SNAP_ASSIGN(identity_.untouched, untouched.sum(image));
+  identity_.file = file.id().value_or(FileId{});
+  SNAP_TRY(check_same_image());
   result_.bytes = checked_.bytes;
   result_.child_id = checked_.ends.back().child_id;
   result_.nothing_to_do =
       checked_.is_applied() && (!resizable_ || file.size() == apply_->shape().final_size());
   if (result_.nothing_to_do) return {};
-  if (request_.verify_base && !resumes_) {
+  if (request_.verify_base && !resumes_ && !request_.without_journal) {
     SNAP_ASSIGN(result_.known,
                 verify_whole(context_, *apply_, &image, resizable_, checked_, diffs_));
   }
   return room.check("the diff", context_.policy.force);
+}
+
+// What the journal belongs to is a file, not a name.
+Result<void> ApplyJob::check_same_image() {
+  if (!journal_) return {};
+  const ApplyJournal::Identity& begun = journal_->identity();
+  const std::string name = disk_.file().name();
+  if (begun.untouched != identity_.untouched) {
+    return Error(ErrorCode::kWrongBase,
+                 fmt::format("'{}' is not the image that the interrupted apply of '{}' was writing "
+                             "to: it differs where the diffs change nothing (if it was put there "
+                             "instead, remove the journal)",
+                             name, journal_path_));
+  }
+  // Device numbers change from one boot to the next.
+  if (begun.file.inode != identity_.file.inode) {
+    context_.notices.warn(fmt::format(
+        "'{}' is another file than the one to which the apply of '{}' was interrupted: it is taken "
+        "for a copy of that",
+        name, journal_path_));
+  }
+  return {};
 }
 
 // Only an image that is really to be written to gets one.
@@ -323,15 +368,10 @@ Result<void> ApplyJob::make_journal() {
 
 Result<void> ApplyJob::write() {
   const ApplyTarget target{&disk_.file(), resizable_, false};
+  // Before the journal promises anything: where there is no room for it, nothing was begun.
+  half_done_ = resumes_;
+  SNAP_TRY(apply_->grow(target));
   SNAP_TRY(make_journal());
-  if (auto grown = apply_->grow(target, checked_, &*journal_); !grown) {
-    half_done_ = resumes_;
-    if (resumes_) return grown;
-    // It is as it was.
-    const auto removed = context_.files.remove(journal_path_);
-    if (removed) return grown;
-    return std::move(grown).error().with_note(removed.error().describe());
-  }
   diffs_.spool().keep(true);
   half_done_ = true;
   const Phase phase(context_, "applying", checked_.bytes);
@@ -359,7 +399,7 @@ Result<ApplyResult> ApplyJob::run() {
   half_done_ = false;
   diffs_.spool().keep(false);
   remove_journal();
-  if (request_.verify_base && result_.known == Known::kChanges) {
+  if ((request_.verify_base || request_.without_journal) && result_.known == Known::kChanges) {
     RawImage after(disk_.file(), disk_.file().size());
     SNAP_ASSIGN(result_.known,
                 verify_result(context_, after, apply_->shape().final_size(), checked_, diffs_));
@@ -403,7 +443,8 @@ Result<ApplyResult> apply_to_new(const Context& context, const ApplyRequest& req
   ChainCheck checked;
   {
     const Phase phase(context, "checking");
-    SNAP_ASSIGN(checked, apply.check(old, fresh, std::nullopt, phase.job()));
+    SNAP_ASSIGN(checked,
+                apply.check(old, Apply::BaseSize::kExact, fresh, std::nullopt, phase.job()));
   }
   ApplyResult result{checked.bytes, false, checked.ends.back().child_id,
                      apply.shape().full ? Known::kAll : Known::kChanges};

@@ -57,6 +57,9 @@ struct ApplyRequest {
   DiffSet diffs;
   // All of the image must be the base of the first diff, and become the target of the last.
   bool verify_base = false;
+  // The image may be half done by these diffs, whose journal was lost: what it has where they write
+  // is not checked. What becomes of it is, where the last diff says what that is.
+  bool without_journal = false;
   ApplyOptions options;
 };
 
@@ -72,8 +75,9 @@ class OpenDiffs {
   size_t count() const { return files_.size(); }
   // Where they are, also what came through a pipe.
   std::vector<std::string> paths() const;
-  // Tells diffs apart: their lengths, and both ends (a snapdiff's end has the sums of all of it).
-  Result<Sha256::Digest> fingerprint() const;
+  // Tells diffs apart: their lengths and both ends, where the end has the sums of all of it; else
+  // all of their bytes. Errors: those of File; kInterrupted.
+  Result<Sha256::Digest> fingerprint(const Cancel& cancel) const;
   // They are what a crash is mended with: they must be as durable as the journal, and are read from
   // the medium from now on. Errors: those of access::trust_only_medium.
   Result<void> settle(const access::Context& context) const;
@@ -113,6 +117,7 @@ class ApplyJob {
   Result<void> find_journal();
   Result<bool> will_write_again(PersistentStore& store, const Exception& entry);
   Result<void> check();
+  Result<void> check_same_image();
   Result<void> make_journal();
   Result<void> write();
   Result<void> settle();

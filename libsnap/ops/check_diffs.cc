@@ -21,7 +21,9 @@ Result<CheckedDiffs> check_diffs(const access::Context& context,
                                               image->files.front()->kind() == FileKind::kRegular);
   const access::Phase phase(context, "checking");
   CheckedDiffs checked;
-  SNAP_ASSIGN(checked.chain, apply.check(content, resizable, std::nullopt, phase.job()));
+  SNAP_ASSIGN(checked.chain,
+              apply.check(content, resizable ? Apply::BaseSize::kExact : Apply::BaseSize::kAtLeast,
+                          resizable, std::nullopt, phase.job()));
   checked.applied = content != nullptr && checked.chain.is_applied() &&
                     (!resizable || content->size() == apply.shape().final_size()) &&
                     checked.chain.windows > 0;

@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "libsnap/base/arithmetic.h"
+#include "libsnap/base/bytes.h"
 #include "libsnap/snap/store/create.h"
 #include "libsnap/snap/store/persistent_store.h"
 #include "libsnap/snap/store/restore.h"
@@ -20,15 +22,59 @@ constexpr std::string_view kLiteral = "file:";
 
 bool is_literal(const std::string& name) { return name.rfind(kLiteral, 0) == 0; }
 
-// What a file that is there holds must not be somebody's content.
-Result<void> check_has_no_content(const Context& context, File& cow) {
+// The first bytes of a file that is written to; the rest is dropped.
+class HeadFile : public File {
+ public:
+  explicit HeadFile(uint64_t size) : head_(std::min(size, kMiB)), size_(size) {}
+  const std::string& name() const override { return name_; }
+  uint64_t size() const override { return size_; }
+  Result<void> read_at(uint64_t /*offset*/, std::span<std::byte> /*out*/) override {
+    return Error(ErrorCode::kUnsupported, "it is only written to");
+  }
+  Result<void> write_at(uint64_t offset, std::span<const std::byte> data) override {
+    if (offset >= head_.size()) return {};
+    const size_t size = std::min<uint64_t>(data.size(), head_.size() - offset);
+    std::copy_n(data.begin(), size, head_.begin() + static_cast<ptrdiff_t>(offset));
+    return {};
+  }
+  Result<void> zero_at(uint64_t offset, uint64_t length, ZeroMode /*mode*/) override {
+    if (offset >= head_.size()) return {};
+    std::fill_n(head_.begin() + static_cast<ptrdiff_t>(offset),
+                std::min(length, head_.size() - offset), std::byte{0});
+    return {};
+  }
+  Result<void> resize(uint64_t size) override {
+    size_ = size;
+    return {};
+  }
+  Result<void> flush() override { return {}; }
+  Result<Extent> extent_at(uint64_t offset, uint64_t limit) override {
+    return Extent{std::min(limit, size_ - offset), false, 0, nullptr, {}};
+  }
+  std::span<const std::byte> head() const { return head_; }
+
+ private:
+  std::string name_ = "the new store";
+  std::vector<std::byte> head_;
+  uint64_t size_;
+};
+
+// What a file that is there holds must not be somebody's content: it is zeros, or what a run that
+// was stopped left of `made`.
+Result<void> check_has_no_content(const Context& context, File& cow, const HeadFile& made) {
   if (context.policy.force) return {};
   SNAP_ASSIGN(const bool is_store, access::looks_like_store(cow));
   std::vector<std::byte> head(std::min(cow.size(), kMiB));
   SNAP_TRY(cow.read_at(0, head));
-  const bool is_empty =
-      std::all_of(head.begin(), head.end(), [](std::byte byte) { return byte == std::byte{0}; });
-  if (is_empty) return {};
+  bool is_ours = true;
+  for (size_t at = 0; at < head.size() && is_ours; at += kSectorSize) {
+    const auto sector =
+        std::span(head).subspan(at, std::min<size_t>(kSectorSize, head.size() - at));
+    is_ours =
+        is_all_zero(sector) || (at + sector.size() <= made.head().size() &&
+                                std::memcmp(sector.data(), &made.head()[at], sector.size()) == 0);
+  }
+  if (is_ours) return {};
   return Error(ErrorCode::kInvalidArgument,
                fmt::format("'{}' {}: is it the right file?", cow.name(),
                            is_store ? "is a dm-snapshot store already" : "has content"))
@@ -75,7 +121,6 @@ Result<uint64_t> make_in_place(const Context& context, const access::Target& tar
                                const Plan& plan) {
   File& cow = target.file();
   const std::string path = target.spec().name();
-  SNAP_TRY(check_has_no_content(context, cow));
   uint64_t size = cow.size();
   if (cow.kind() != FileKind::kRegular) {
     if (plan.size && *plan.size != size) {
@@ -95,6 +140,9 @@ Result<uint64_t> make_in_place(const Context& context, const access::Target& tar
                     "invalidates the snapshot when it gets there, although it fitted",
                     path));
   }
+  HeadFile made(size);
+  SNAP_TRY(create_store(made, plan.layout));
+  SNAP_TRY(check_has_no_content(context, cow, made));
   if (size != cow.size()) SNAP_TRY(cow.resize(size));
   SNAP_TRY(create_store(cow, plan.layout));
   if (target.spec().is_whole_file()) SNAP_TRY(context.files.flush_name(path));
@@ -116,17 +164,16 @@ Result<uint64_t> restore_from(const Context& context, DataSource& dump,
                        dump.name(), to, context.cancel);
 }
 
-// That all of it is a dump.
-Result<void> check_dump(const Context& context, DataSource& dump) {
-  DumpVisitor nothing;
-  nothing.begin = [](const DumpHeader&) -> Result<void> { return {}; };
-  nothing.run = [&](const DumpRun&) -> Result<void> {
-    if (context.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
-    return {};
+// Reads all of a dump, to see that it is one; returns how the store of it will begin.
+Result<std::unique_ptr<HeadFile>> try_restore(const Context& context, DataSource& dump) {
+  std::unique_ptr<HeadFile> made;
+  const auto to = [&](const DumpHeader& header) -> Result<RestoreTarget> {
+    made = std::make_unique<HeadFile>(header.cow_size);
+    return RestoreTarget{made.get(), true};
   };
-  SNAP_TRY(read_dump([&](std::span<std::byte> out) -> Result<size_t> { return dump.read(out); },
-                     dump.name(), nothing));
-  return dump.rewind();
+  SNAP_TRY(restore_from(context, dump, to));
+  SNAP_TRY(dump.rewind());
+  return made;
 }
 
 // Into a file that is there, once all of the dump was found to be one.
@@ -139,7 +186,7 @@ Result<uint64_t> restore_in_place(access::Door& door, DataSource& dump,
                              "read once before anything is written",
                              spec.name()));
   }
-  SNAP_TRY(check_dump(context, dump));
+  SNAP_ASSIGN(const auto made, try_restore(context, dump));
   SNAP_ASSIGN(const access::Target target, door.open_file(spec, {}, {}));
   File& cow = target.file();
   for (const Storage& storage : cow.storages()) {
@@ -147,7 +194,7 @@ Result<uint64_t> restore_in_place(access::Door& door, DataSource& dump,
       return Error(ErrorCode::kInvalidArgument, "the dump and the COW are one file");
     }
   }
-  SNAP_TRY(check_has_no_content(context, cow));
+  SNAP_TRY(check_has_no_content(context, cow, *made));
   const auto to = [&](const DumpHeader& header) -> Result<RestoreTarget> {
     const bool can_grow = cow.kind() == FileKind::kRegular;
     if (cow.size() < header.cow_size && can_grow) SNAP_TRY(cow.resize(header.cow_size));

@@ -31,6 +31,26 @@ Result<void> UndoJob::open_siblings() {
   return {};
 }
 
+// The origin may have holes again where the merge had filled them: a copy of it may.
+Result<void> UndoJob::check_space() {
+  File& origin = disk_.top.look();
+  const auto left = origin.space_left();
+  if (!left || *left >= undo_->bytes()) return {};
+  uint64_t holes = 0;
+  SNAP_TRY(undo_->visit_ranges([&](std::span<const ByteRange> ranges) -> Result<void> {
+    RoomCounter room(nullptr, origin);
+    for (const ByteRange& range : ranges) SNAP_TRY(room.add(range.offset, range.length));
+    holes += room.needed();
+    return {};
+  }));
+  if (*left >= holes) return {};
+  return Error(
+      ErrorCode::kNoSpace,
+      fmt::format("the undoing fills {} of holes of '{}', but its file system has {} left: "
+                  "nothing was written",
+                  format_size(holes), origin.name(), format_size(*left)));
+}
+
 Result<std::unique_ptr<UndoJob>> UndoJob::prepare(const access::Context& context,
                                                   const UndoRequest& request) {
   const access::ImageSpec& image = request.image;
@@ -59,6 +79,7 @@ Result<std::unique_ptr<UndoJob>> UndoJob::prepare(const access::Context& context
   }
   job->undo_ = *std::move(undo);
   SNAP_TRY(job->open_siblings());
+  SNAP_TRY(job->check_space());
   return job;
 }
 

@@ -36,6 +36,7 @@ class UndoJob {
       : context_(context), door_(context, access::operations::kUndo, access) {}
 
   Result<void> open_siblings();
+  Result<void> check_space();
 
   const access::Context context_;
   access::Door door_;

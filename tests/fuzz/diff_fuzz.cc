@@ -111,7 +111,7 @@ void try_stream(const Bytes& stream) {
   if (!chain) return;
   Apply apply(std::move(*chain));
   Image* const base = apply.shape().full ? nullptr : &raw;
-  const auto checked = apply.check(base, true, std::nullopt, job);
+  const auto checked = apply.check(base, Apply::BaseSize::kExact, true, std::nullopt, job);
   if (!checked || apply.shape().final_size() > kMostTarget) return;
   const bool full = base == nullptr;
   require(image.resize(full ? apply.shape().final_size() : kImageBytes).has_value());

@@ -27,6 +27,7 @@ MODULES = ("block/loop", "md/dm-mod", "md/dm-bufio", "md/dm-snapshot", "md/dm-de
 LOOP_SET_FD, LOOP_CLR_FD, LOOP_SET_STATUS64, LOOP_CTL_GET_FREE = 0x4C00, 0x4C01, 0x4C04, 0x4C82
 BLKGETSIZE64 = 0x80081272
 BLKDISCARD = 0x1277
+FIBMAP, BLOCK = 1, 4096
 # Device-mapper's ioctls by their numbers; sizes of struct dm_ioctl and struct dm_target_spec.
 DM_COMMANDS = ("version", "remove_all", "list", "create", "remove", "rename", "suspend", "dev_status", "wait", "load", "clear", "deps",
                "status")
@@ -43,8 +44,8 @@ def check(result, what):
         raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
 
 
-def mount(kind, target, data=""):
-    check(LIBC.mount(b"none", target.encode(), kind.encode(), 0, data.encode()), f"mount {target}")
+def mount(kind, target, data="", source="none"):
+    check(LIBC.mount(source.encode(), target.encode(), kind.encode(), 0, data.encode()), f"mount {target}")
 
 
 def load_module(name):
@@ -77,11 +78,14 @@ def dm_ioctl(command, name, flags=0, targets=b"", target_count=0):
     return number, found
 
 
-def load_table(name, line):
-    first, sectors, kind, parameters = line.split(" ", 3)
-    text = parameters.encode() + b"\0"
-    text += bytes(-len(text) % 8)
-    dm_ioctl("load", name, 0, struct.pack("=QQiI16s", int(first), int(sectors), 0, DM_TARGET + len(text), kind.encode()) + text, 1)
+def load_table(name, *lines):
+    targets = b""
+    for line in lines:
+        first, sectors, kind, parameters = line.split(" ", 3)
+        text = parameters.encode() + b"\0"
+        text += bytes(-len(text) % 8)
+        targets += struct.pack("=QQiI16s", int(first), int(sectors), 0, DM_TARGET + len(text), kind.encode()) + text
+    dm_ioctl("load", name, 0, targets, len(lines))
 
 
 def dmsetup(verb, name, *arguments):
@@ -430,6 +434,53 @@ def do_logged(step):
     return {"status": done.returncode, "stderr": done.stderr}
 
 
+def first_block(path, offset):
+    """Where the byte of a file lies on its file system's device, in sectors."""
+    fd = os.open(path, os.O_RDONLY)
+    block = bytearray(struct.pack("=i", offset // BLOCK))
+    fcntl.ioctl(fd, FIBMAP, block)
+    os.close(fd)
+    number = struct.unpack("=i", block)[0]
+    assert number > 0, f"byte {offset} of {path} lies nowhere"
+    return number * BLOCK // 512
+
+
+def do_retry(step):
+    """Runs a program twice on files of an ext4 file system; in the first run one block fails, once all was read.
+
+    The program gets its input when the block is bad already. Afterwards the files are what the medium has.
+    """
+    folder = "/run/ext4"
+    os.makedirs(folder, exist_ok=True)
+    results = []
+    with contextlib.ExitStack() as stack:
+        disk = stack.enter_context(loop_device(step["disk"]))
+        size = sectors_of(disk)
+        sound = [f"0 {size} linear {disk} 0"]
+        device = stack.enter_context(mapped("disk", sound[0]))
+        mount("ext4", folder, source=device)
+        bad = first_block(f"{folder}/{step['bad'][0]}", step["bad"][1])
+        broken = [f"0 {bad} linear {disk} 0", f"{bad} 8 error ", f"{bad + 8} {size - bad - 8} linear {disk} {bad + 8}"]
+        for tables in (broken, sound):
+            run = subprocess.Popen(step["command"], cwd=folder, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=False)
+            time.sleep(step["open_seconds"])
+            load_table("disk", *tables)
+            dmsetup("suspend", "disk")
+            dmsetup("resume", "disk")
+            with open(f"{SHARED}/{step['input']}", "rb") as data:
+                _, stderr = run.communicate(data.read())
+            load_table("disk", *sound)
+            dmsetup("suspend", "disk")
+            dmsetup("resume", "disk")
+            results.append({"status": run.returncode, "stderr": stderr.decode(errors="replace")})
+        check(LIBC.umount(folder.encode()), f"umount {folder}")
+        mount("ext4", folder, source=device)
+        for name in step["files"]:
+            shutil.copyfile(f"{folder}/{name}", f"{SHARED}/{name}")
+        check(LIBC.umount(folder.encode()), f"umount {folder}")
+    return {"runs": results}
+
+
 # Without retries, since nobody but a test holds a device open: a merge that is put off would wait for five seconds.
 LVM_CONF = """
 activation { udev_sync = 0 udev_rules = 0 monitoring = 0 retry_deactivation = 0 }
@@ -532,6 +583,8 @@ def do_step(step):
         return do_copy(step)
     if step["do"] == "logged":
         return do_logged(step)
+    if step["do"] == "retry":
+        return do_retry(step)
     if step["do"] == "session":
         return do_session(step)
     verbs = {"look": do_look, "view": do_view, "write": do_write, "merge": do_merge}

@@ -158,7 +158,8 @@ Result<Bytes> apply_to_new(const std::vector<ChainLink>& links, const Bytes* bas
   const auto base_file = file_of("base", base == nullptr ? Bytes() : *base);
   RawImage raw(*base_file, base_file->size());
   SNAP_ASSIGN(const ChainCheck checked,
-              apply.check(base == nullptr ? nullptr : &raw, true, std::nullopt, job));
+              apply.check(base == nullptr ? nullptr : &raw, Apply::BaseSize::kExact, true,
+                          std::nullopt, job));
   Bytes start = base == nullptr ? Bytes() : *base;
   start.resize(apply.shape().kept_size());
   start.resize(apply.shape().final_size());
@@ -672,7 +673,7 @@ Result<void> check(const Bytes& stream, Image& base, Format format = Format::kSn
   Progress progress;
   SNAP_ASSIGN(Chain chain, Chain::open({link_of(stream, format)}, base.size()));
   Apply apply(std::move(chain));
-  SNAP_TRY(apply.check(&base, true, std::nullopt, job_of(progress, 1)));
+  SNAP_TRY(apply.check(&base, Apply::BaseSize::kExact, true, std::nullopt, job_of(progress, 1)));
   return {};
 }
 

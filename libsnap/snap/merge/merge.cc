@@ -9,6 +9,7 @@
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
 #include "libsnap/base/io_bytes.h"
+#include "libsnap/io/storage.h"
 #include "libsnap/snap/merge/undo_check.h"
 #include "libsnap/snap/store/tail.h"
 
@@ -93,15 +94,25 @@ Result<void> Merge::keep_undo(File& journal, const Job& job) {
     SNAP_TRY(check_against_journal(origin_, *store_, *journal_, job));
     needed = journal_->first_entry() * store_->layout().chunk_bytes();
   }
+  return check_space_for_undo(journal, needed, job);
+}
+
+// For the undo file, and the origin's holes, where both are on one file system.
+Result<void> Merge::check_space_for_undo(const File& journal, uint64_t needed, const Job& job) {
   const auto left = journal.space_left();
-  if (left && *left < needed && !options_.ignore_space) {
-    return Error(
-        ErrorCode::kNoSpace,
-        fmt::format("undo file '{}' will take {}, but its file system has {} left: nothing "
-                    "was written",
-                    journal.name(), format_size(needed), format_size(*left)));
+  if (!left || options_.ignore_space) return {};
+  uint64_t holes = 0;
+  if (*left < needed + bytes_to_copy_ && on_one_file_system(journal, origin_)) {
+    SNAP_ASSIGN(holes, holes_to_fill(job));
   }
-  return {};
+  if (*left >= needed + holes) return {};
+  const std::string more = holes == 0 ? ""
+                                      : fmt::format(", and the merge fills {} of holes of '{}'",
+                                                    format_size(holes), origin_.name());
+  return Error(ErrorCode::kNoSpace,
+               fmt::format("undo file '{}' will take {}{}, but the file system has {} left: "
+                           "nothing was written",
+                           journal.name(), format_size(needed), more, format_size(*left)));
 }
 
 Result<void> Merge::run(const Job& job) {

@@ -111,6 +111,7 @@ class Merge {
   Result<void> journal_batch(const Job& job);
   Result<void> check_tail_is_merged(const Job& job);
   Result<void> check_space(const Job& job);
+  Result<void> check_space_for_undo(const File& journal, uint64_t needed, const Job& job);
   Result<uint64_t> holes_to_fill(const Job& job);
   Result<void> settle();
   Result<void> plan();
