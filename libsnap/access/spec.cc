@@ -224,7 +224,7 @@ Result<ImageSpec> parse_origin_and_cow(const std::vector<std::string>& operands)
 
 std::string name_of(const ImageSpec& spec) {
   std::string name = spec.base.name();
-  for (const FileSpec& store : spec.stores) name += "@" + store.name();
+  for (const FileSpec& store : spec.stores) name += fmt::format("@{}", store.name());
   return name + parts_text(spec.view_parts);
 }
 

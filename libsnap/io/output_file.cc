@@ -42,9 +42,7 @@ Result<std::string> resolve_links(const std::string& path) {
 // A file without a name that can be given one; -1: the file system has none such.
 int open_unnamed(const std::string& path) {
   if (::access("/proc/self/fd", X_OK) != 0) return -1;  // it is named by that
-  std::string folder = fs::path(path).parent_path().string();
-  if (folder.empty()) folder = ".";
-  return ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  return ::open(folder_of(path).c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 }
 
 // A name beside the path that nobody has. The file that it names is there, for its owner only.

@@ -440,9 +440,13 @@ bool PosixFile::forget_cache(uint64_t offset, uint64_t length) {
   return true;
 }
 
+std::string folder_of(const std::string& path) {
+  const auto folder = std::filesystem::path(path).parent_path();
+  return folder.empty() ? std::string(".") : folder.string();
+}
+
 Result<void> flush_folder_of(const std::string& path) {
-  std::string folder = std::filesystem::path(path).parent_path().string();
-  if (folder.empty()) folder = ".";
+  const std::string folder = folder_of(path);
   const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return Error::from_errno(errno, fmt::format("cannot open folder '{}'", folder));
   const int err = ::fsync(fd) == 0 ? 0 : errno;

@@ -35,7 +35,7 @@ class FailedWrites(ScratchTest):
         old = self.rng.sample(range(CHUNKS), 10)
         write_store(files / "cow", CHUNK, old, lambda _: self.rng.randbytes(CHUNK * 512))
         with open(files / "cow", "ab") as cow:
-            cow.write(bytes(70 * CHUNK * 512))
+            cow.write(self.rng.randbytes(70 * CHUNK * 512))
         before = naive_view(origin, (files / "cow").read_bytes(), CHUNK)
         data = self.rng.randbytes(40 * 4096)
         (self.scratch / "data").write_bytes(data)
@@ -64,4 +64,4 @@ class FailedWrites(ScratchTest):
 
 
 if __name__ == "__main__":
-    main()
+    main("retries after a block failed, under ext4")
