@@ -90,6 +90,9 @@ class File {
   // A file may grow while others write to it. Errors: kIo, kNoSpace; kUnsupported on a block
   // device.
   virtual Result<void> resize(uint64_t size) = 0;
+  // Has the file system keep blocks for these bytes, past the end, too; the size stays. Nothing
+  // happens where it does not offer that. Fails where they do not fit.
+  virtual Result<void> reserve(uint64_t /*offset*/, uint64_t /*length*/) { return {}; }
   // Makes everything written to THIS file durable, its size too. Says nothing about other files.
   // Errors: kIo, kNoSpace. A failed flush stays failed: the page cache may have dropped what could
   // not be written, so no later flush or write of this File succeeds.

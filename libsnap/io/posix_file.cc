@@ -247,6 +247,19 @@ Result<void> PosixFile::resize(uint64_t size) {
   return {};
 }
 
+Result<void> PosixFile::reserve(uint64_t offset, uint64_t length) {
+  SNAP_TRY(check_writable(0, 0));
+  int err = 0;
+  do {
+    err = ::fallocate(fd_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                      static_cast<off_t>(length)) == 0
+              ? 0
+              : errno;
+  } while (err == EINTR);
+  if (err != ENOSPC && err != EDQUOT && err != EFBIG) return {};
+  return Error::from_errno(err, fmt::format("keep {} bytes for '{}'", length, name_));
+}
+
 Result<void> PosixFile::flush() {
   const std::lock_guard lock(flush_mutex_);
   if (flush_failure_) return *flush_failure_;

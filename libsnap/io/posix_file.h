@@ -51,6 +51,7 @@ class PosixFile : public File {
   Result<void> write_at(uint64_t offset, std::span<const std::byte> data) override;
   Result<void> zero_at(uint64_t offset, uint64_t length, ZeroMode mode) override;
   Result<void> resize(uint64_t size) override;
+  Result<void> reserve(uint64_t offset, uint64_t length) override;
   Result<void> flush() override;
   std::optional<uint64_t> space_left() const override;
   Result<Extent> extent_at(uint64_t offset, uint64_t limit) override;

@@ -60,8 +60,9 @@ class HeadFile : public File {
 };
 
 // What a file that is there holds must not be somebody's content: it is zeros, or what a run that
-// was stopped left of `made`.
-Result<void> check_has_no_content(const Context& context, File& cow, const HeadFile& made) {
+// was stopped left of `made`, how the store will begin.
+Result<void> check_has_no_content(const Context& context, File& cow,
+                                  std::span<const std::byte> made) {
   if (context.policy.force) return {};
   SNAP_ASSIGN(const bool is_store, access::looks_like_store(cow));
   std::vector<std::byte> head(std::min(cow.size(), kMiB));
@@ -70,9 +71,8 @@ Result<void> check_has_no_content(const Context& context, File& cow, const HeadF
   for (size_t at = 0; at < head.size() && is_ours; at += kSectorSize) {
     const auto sector =
         std::span(head).subspan(at, std::min<size_t>(kSectorSize, head.size() - at));
-    is_ours =
-        is_all_zero(sector) || (at + sector.size() <= made.head().size() &&
-                                std::memcmp(sector.data(), &made.head()[at], sector.size()) == 0);
+    is_ours = is_all_zero(sector) || (at + sector.size() <= made.size() &&
+                                      std::memcmp(sector.data(), &made[at], sector.size()) == 0);
   }
   if (is_ours) return {};
   return Error(ErrorCode::kInvalidArgument,
@@ -121,6 +121,7 @@ Result<uint64_t> make_in_place(const Context& context, const access::Target& tar
                                const Plan& plan) {
   File& cow = target.file();
   const std::string path = target.spec().name();
+  SNAP_TRY(check_has_no_content(context, cow, {}));
   uint64_t size = cow.size();
   if (cow.kind() != FileKind::kRegular) {
     if (plan.size && *plan.size != size) {
@@ -140,9 +141,6 @@ Result<uint64_t> make_in_place(const Context& context, const access::Target& tar
                     "invalidates the snapshot when it gets there, although it fitted",
                     path));
   }
-  HeadFile made(size);
-  SNAP_TRY(create_store(made, plan.layout));
-  SNAP_TRY(check_has_no_content(context, cow, made));
   if (size != cow.size()) SNAP_TRY(cow.resize(size));
   SNAP_TRY(create_store(cow, plan.layout));
   if (target.spec().is_whole_file()) SNAP_TRY(context.files.flush_name(path));
@@ -194,7 +192,7 @@ Result<uint64_t> restore_in_place(access::Door& door, DataSource& dump,
       return Error(ErrorCode::kInvalidArgument, "the dump and the COW are one file");
     }
   }
-  SNAP_TRY(check_has_no_content(context, cow, *made));
+  SNAP_TRY(check_has_no_content(context, cow, made->head()));
   const auto to = [&](const DumpHeader& header) -> Result<RestoreTarget> {
     const bool can_grow = cow.kind() == FileKind::kRegular;
     if (cow.size() < header.cow_size && can_grow) SNAP_TRY(cow.resize(header.cow_size));

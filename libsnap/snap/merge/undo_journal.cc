@@ -20,8 +20,8 @@ constexpr std::string_view kFileMagic = "SNAPUNDO";
 constexpr std::string_view kRecordMagic = "UNDO-REC";
 constexpr uint32_t kVersion = 1;
 constexpr uint64_t kAlign = 4096;  // of all parts
-// Blocks behind the last record that are allocated already, for the two marks that may come: what
-// ends a merge, and what begins its undoing, must find room on a full file system, too.
+// Kept past the last record for the two marks that may come: what ends a merge, and what begins its
+// undoing, must find room on a full file system, too.
 constexpr uint64_t kReserve = 2 * kAlign;
 constexpr uint64_t kHeaderBytes = 40;
 constexpr uint64_t kPreambleBytes = 88;
@@ -131,7 +131,7 @@ uint64_t UndoJournal::Batch::data_position() const {
 uint64_t UndoJournal::Batch::end() const { return data_position() + align_up(data_bytes); }
 
 Result<bool> UndoJournal::is_blank(File& file) {
-  if (file.size() > kAlign + kReserve) return false;
+  if (file.size() > kAlign) return false;
   std::vector<std::byte> bytes(file.size());
   SNAP_TRY(file.read_at(0, bytes));
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
@@ -148,8 +148,8 @@ Result<UndoJournal> UndoJournal::create(File& file, const Shape& shape) {
   store_le(&header[24], shape.cow_size);
   store_le(&header[32], shape.exceptions);
   seal(header, kHeaderBytes);
-  SNAP_TRY(file.resize(kAlign + kReserve));
-  SNAP_TRY(file.zero_at(kAlign, kReserve, ZeroMode::kKeep));
+  SNAP_TRY(file.resize(kAlign));
+  SNAP_TRY(file.reserve(kAlign, kReserve));
   SNAP_TRY(file.write_at(0, header));
   SNAP_TRY(file.flush());
   journal.end_ = kAlign;
@@ -277,8 +277,8 @@ Result<void> UndoJournal::append(std::span<const Exception> entries, std::span<c
 
   // Twice: what an earlier, torn record left there must not be taken for this one's.
   SNAP_TRY(file_->resize(end_));
-  SNAP_TRY(file_->resize(batch.end() + kReserve));
-  SNAP_TRY(file_->zero_at(batch.end(), kReserve, ZeroMode::kKeep));
+  SNAP_TRY(file_->resize(batch.end()));
+  SNAP_TRY(file_->reserve(batch.end(), kReserve));
   std::vector<CopyOp> ops;
   ops.reserve(ranges.size());
   uint64_t at = batch.data_position();
@@ -307,10 +307,10 @@ Result<void> UndoJournal::append(std::span<const Exception> entries, std::span<c
 }
 
 Result<void> UndoJournal::append_mark(Kind kind, const Sha256::Digest& digest) {
-  // Its block stays allocated; what a torn record left behind it goes.
-  const uint64_t more = kind == Kind::kFinished ? kAlign : 0;
-  SNAP_TRY(file_->resize(end_ + kAlign + more));
-  SNAP_TRY(file_->zero_at(end_ + kAlign, more, ZeroMode::kKeep));
+  // Its block is kept already, unless a torn record must go first.
+  if (file_->size() > end_) SNAP_TRY(file_->resize(end_));
+  SNAP_TRY(file_->resize(end_ + kAlign));
+  if (kind == Kind::kFinished) SNAP_TRY(file_->reserve(end_ + kAlign, kAlign));
   Preamble preamble;
   preamble.kind = kind;
   preamble.sequence = records_;
