@@ -101,6 +101,64 @@ class Direct(Medium):
             self.assertIn(hashlib.sha256(image.read_bytes()).hexdigest(), done.stdout)
 
 
+class Full(Medium):
+    """On a file system that has no more room."""
+
+    def setUp(self):
+        super().setUp()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8M", "none", self.scratch], capture_output=True, check=False)
+        if done.returncode != 0:
+            self.skipTest(f"cannot mount: {done.stderr.decode().strip()}")
+        self.addCleanup(subprocess.run, ["umount", self.scratch], check=True)
+
+    def fill(self):
+        left = os.statvfs(self.scratch)
+        with open(self.scratch / "filler", "wb") as file:
+            file.write(bytes(left.f_bavail * left.f_frsize))
+        self.assertEqual(os.statvfs(self.scratch).f_bavail, 0)
+
+    def test_undo_ends(self):
+        self.make_pair(300, 100)
+        undo, before = self.scratch / "undo", self.origin.read_bytes()
+        self.assertEqual(run("merge", "-q", "--undo", undo, self.origin, self.cow).returncode, 0)
+        self.fill()
+        done = run("undo", "-q", undo, self.origin, self.cow)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.origin.read_bytes(), before)
+
+    def test_merge_ends(self):
+        """Killed when only the undo file's last mark is missing."""
+        need(self, "strace")
+        self.make_pair(300, 100)
+        kept = self.scratch / "kept"
+        kept.mkdir()
+        for path in (self.origin, self.cow):
+            shutil.copyfile(path, kept / path.name)
+        undo, trace = self.scratch / "undo", self.scratch / "trace"
+        command = ["merge", "-q", "-j", "1", "--undo", undo, self.origin, self.cow]
+        run_under_strace(["-P", undo, "-e", "trace=pwrite64", "-o", trace], *command)
+        writes = len(trace.read_text().splitlines())
+        for path in (self.origin, self.cow):
+            shutil.copyfile(kept / path.name, path)
+        undo.unlink()
+        run_under_strace(["-P", undo, "-e", "trace=pwrite64", "-e", f"inject=pwrite64:signal=KILL:when={writes}",
+                          "-o", trace], *command)
+        self.fill()
+        done = run(*command)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_what_the_undo_file_and_the_holes_take_is_one_sum(self):
+        self.make_pair(1000, 900)
+        os.truncate(self.origin, 0)
+        os.truncate(self.origin, 1000 * CHUNK)
+        before = self.cow.read_bytes()
+        undo = self.scratch / "undo"
+        done = run("merge", "-q", "--undo", undo, self.origin, self.cow)
+        self.assertEqual(done.returncode, 73, done.stderr)
+        self.assertIn("nothing was written", done.stderr)
+        self.assertEqual((self.cow.read_bytes(), self.origin.stat().st_blocks), (before, 0))
+
+
 class Killed(Medium):
     def kill_at_each_flush(self, files, command, check, done_already=None):
         """Runs it on copies of `files`, killed at flush 1, 2, ..., and then again, which must finish.

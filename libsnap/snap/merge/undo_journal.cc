@@ -307,10 +307,9 @@ Result<void> UndoJournal::append(std::span<const Exception> entries, std::span<c
 }
 
 Result<void> UndoJournal::append_mark(Kind kind, const Sha256::Digest& digest) {
-  // Its block is kept already, unless a torn record must go first.
-  if (file_->size() > end_) SNAP_TRY(file_->resize(end_));
+  // Its block is kept already; a torn record that is there instead goes.
+  if (file_->size() > end_ + kAlign) SNAP_TRY(file_->resize(end_));
   SNAP_TRY(file_->resize(end_ + kAlign));
-  if (kind == Kind::kFinished) SNAP_TRY(file_->reserve(end_ + kAlign, kAlign));
   Preamble preamble;
   preamble.kind = kind;
   preamble.sequence = records_;

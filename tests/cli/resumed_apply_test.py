@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""apply, stopped half way: what its journal belongs to, what is done without it; devices, and folders that cannot be read."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from harness import main, need, need_loop_devices, run, run_under_strace  # noqa: E402
+from snapdiff_test import MIB, SnapdiffTest  # noqa: E402
+
+
+class Half(SnapdiffTest):
+    def setUp(self):
+        super().setUp()
+        need(self, "strace")
+        self.journal = self.scratch / "image.snaptool-journal"
+
+    def half_apply(self, diff):
+        """An image between two states, and the journal that says so."""
+        image = self.file("image", self.base)
+        run_under_strace(["-o", "/dev/null", "-e", "inject=pwrite64:signal=KILL:when=4"], "apply", "-q", "-j", "1", diff, image)
+        self.assertTrue(self.journal.exists())
+        self.assertNotIn(image.read_bytes(), (self.base, self.child))
+        return image
+
+
+class OfAnImage(Half):
+    def test_another_image_in_its_place(self):
+        diff = self.export("diff", self.b, "--base", self.a)
+        image = self.half_apply(diff)
+        torn = image.read_bytes()
+        other = self.rng.randbytes(len(torn))
+        image.write_bytes(other)
+        self.refused(66, "apply", diff, image, words=["not the image"])
+        self.assertEqual(image.read_bytes(), other)
+        copy = self.file("copy", torn)
+        os.replace(copy, image)
+        done = self.good("apply", diff, image)
+        self.assertIn("another file", done.stderr)
+        self.assertEqual(image.read_bytes(), self.child)
+
+    def test_by_another_name(self):
+        diff = self.export("diff", self.b, "--base", self.a)
+        image = self.half_apply(diff)
+        folder = self.scratch / "folder"
+        folder.mkdir()
+        (folder / "link").symlink_to(image)
+        self.good("apply", diff, folder / "link")
+        self.assertEqual(image.read_bytes(), self.child)
+        self.assertFalse(self.journal.exists())
+
+    def test_the_journal_is_lost(self):
+        diff = self.export("diff", self.b, "--base", self.a, "--verify-base")
+        image = self.half_apply(diff)
+        self.refused(64, "apply", "--resume-without-journal", diff, image, words=["journal"])
+        self.journal.unlink()
+        image.write_bytes(self.child[:1500] + self.base[1500:])  # in the middle of a window
+        self.refused(66, "apply", diff, image)
+        self.good("apply", "--resume-without-journal", diff, image)
+        self.assertEqual(image.read_bytes(), self.child)
+        other = self.file("other", self.rng.randbytes(len(self.base)))
+        self.refused(66, "apply", "--resume-without-journal", diff, other, words=["not the image"])
+
+    def test_rbd_diffs_of_one_length(self):
+        """They have no sums: all of their bytes say which they are."""
+        diff = self.export("diff", self.b, "--base", self.a, "-O", "rbd", "--from-snap", "one")
+        image = self.half_apply(diff)
+        torn = image.read_bytes()
+        content = bytearray(diff.read_bytes())
+        content[len(content) // 2] ^= 1
+        done = run("apply", self.file("other", content), image)
+        self.assertEqual(done.returncode, 66, done.stderr)
+        self.assertIn("journal of another", done.stderr)
+        self.assertEqual(image.read_bytes(), torn)
+
+
+class Places(SnapdiffTest):
+    def test_a_folder_that_cannot_be_read(self):
+        need(self, "strace")
+        folder = self.scratch / "diffs"
+        folder.mkdir()
+        diff = self.export("diffs/diff", self.b, "--base", self.a)
+        trace = ["-o", "/dev/null", "-P", folder, "-e", "inject=openat:error=EACCES"]
+        done = run_under_strace(trace, "apply", "-q", diff, self.a)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.a.read_bytes(), self.child)
+
+    def loop_device(self, size):
+        need_loop_devices(self)
+        path = self.file("device", bytes(size))
+        device = subprocess.run(["losetup", "-f", "--show", path], capture_output=True, text=True, check=True).stdout.strip()
+        self.addCleanup(subprocess.run, ["losetup", "-d", device], check=False)
+        return path, device
+
+    def test_onto_a_device(self):
+        diff = self.export("diff", self.b, "--base", self.a)
+        path, device = self.loop_device(6 * MIB)
+        self.good("apply", diff, self.a, "-o", device, "--force")
+        self.assertEqual(path.read_bytes()[:len(self.child)], self.child)
+        long = self.file("long", self.base + bytes(4096))
+        before = path.read_bytes()
+        self.refused(66, "apply", diff, long, "-o", device, "--force", words=["bytes"])
+        self.assertEqual(path.read_bytes(), before)
+
+    def test_too_small_a_device(self):
+        diff = self.export("diff", self.b, "--base", self.a)
+        path, device = self.loop_device(5 * MIB)
+        self.refused(73, "apply", diff, self.a, "-o", device, "--force")
+        self.assertEqual(path.read_bytes(), bytes(5 * MIB))
+
+
+if __name__ == "__main__":
+    main("resumed apply")
