@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "libsnap/access/medium.h"
+#include "libsnap/access/pending_apply.h"
 #include "libsnap/access/resolve.h"
 #include "libsnap/base/check.h"
 #include "libsnap/io/storage.h"
@@ -66,12 +67,12 @@ Result<void> Door::look_at(const ImageSpec& image, const std::vector<FileSpec>& 
 Result<void> Door::check_no_apply(const FileSpec& spec) const {
   if (operation_.finishes_apply) return {};
   for (const FileSpec::Source& source : spec.sources) {
-    const std::string journal = apply_journal_of(source.path);
-    if (::access(journal.c_str(), F_OK) != 0) continue;
+    const auto journal = pending_apply_of(source.path);
+    if (!journal) continue;
     return Error(ErrorCode::kBusy,
                  fmt::format("an apply to '{}' is half done: finish it first, with its diffs, or "
                              "remove its journal '{}' to give it up",
-                             source.path, journal));
+                             source.path, *journal));
   }
   return {};
 }

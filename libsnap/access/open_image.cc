@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "libsnap/access/pending_apply.h"
 #include "libsnap/access/resolve.h"
 #include "libsnap/io/content_file.h"
 #include "libsnap/io/part_file.h"
@@ -101,7 +102,7 @@ Result<OpenImage> open_image(Opener& opener, const ImageSpec& spec, Tail tail) {
 
 static void warn_of_apply(const Context& context, const FileSpec& spec) {
   for (const FileSpec::Source& source : spec.sources) {
-    if (!id_of(apply_journal_of(source.path))) continue;
+    if (!pending_apply_of(source.path)) continue;
     context.notices.warn(
         fmt::format("an apply to '{}' is half done, and it is between two states", source.path));
   }

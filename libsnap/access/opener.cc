@@ -91,16 +91,6 @@ std::vector<std::shared_ptr<File>> Opener::files() const {
   return files;
 }
 
-// Where the journal of an apply to a file is.
-std::string apply_journal_of(const std::string& path) {
-  // Beside the file itself, whatever link names it.
-  std::error_code failed;
-  const bool is_link = std::filesystem::is_symlink(path, failed);
-  std::filesystem::path real = path;
-  if (is_link) real = std::filesystem::canonical(path, failed);
-  return (failed ? path : real.string()) + ".snaptool-journal";
-}
-
 Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const FileSpec& spec,
                                                   const OpenOptions& options, Followed followed) {
   if (spec.format == "split") return open_split(path, options);

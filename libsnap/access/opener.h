@@ -79,8 +79,6 @@ inline constexpr OpenOptions kLook{Access::kRead, true};
 Result<void> check_not_printed_to(const Context& context, const File& file);
 // Which file or device a path names; nothing where there is none.
 std::optional<FileId> id_of(const std::string& path);
-// Where the journal of an apply to a file is.
-std::string apply_journal_of(const std::string& path);
 // What a volume's part names. Errors: kNotFound.
 Result<VolumeName> resolve_part(const VolumeGroup& group, const Part& part);
 // The backup that Policy::group_backup names. Errors: those of PosixFile; kInvalidArgument.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "libsnap/base/parallel.h"
+#include "libsnap/copy/medium_sums.h"
 
 namespace snaptool {
 namespace {
@@ -65,33 +66,32 @@ Result<void> Copier::copy(std::span<const CopyOp> ops, const Job& job, const Pie
 }
 
 Result<void> Copier::compare(std::span<const CopyOp> ops, const Job& job) {
-  uint64_t largest = 0;
-  for (const CopyOp& op : ops) largest = std::max(largest, op.length);
-  buffers(largest);
-  return parallel_for(ops.size(), job, [&](size_t i) -> Result<void> {
-    SNAP_ASSIGN(const auto differs, first_difference(ops[i], job));
-    if (!differs) return {};
-    return Error(ErrorCode::kIo, fmt::format("'{}' does not read back what was written at byte {}",
-                                             target_.name(), ops[i].target + *differs));
-  });
-}
-
-Result<std::optional<uint64_t>> Copier::first_difference(const CopyOp& op, const Job& job) {
-  BufferPool::Lease source_lease(*buffers_);
-  BufferPool::Lease target_lease(*buffers_);
-  for (uint64_t done = 0; done < op.length; done += kIoPiece) {
-    if (job.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
-    const uint64_t piece = std::min(op.length - done, kIoPiece);
-    const auto source = source_lease.bytes().first(piece);
-    const auto target = target_lease.bytes().first(piece);
-    SNAP_TRY(source_.read_medium(op.source + done, source));
-    SNAP_TRY(target_.read_medium(op.target + done, target));
-    const auto differs = std::mismatch(source.begin(), source.end(), target.begin()).first;
-    if (differs != source.end()) {
-      return std::optional<uint64_t>(done + static_cast<uint64_t>(differs - source.begin()));
+  constexpr size_t kPlaces = 32768;  // at a time: some 5 MiB of sums
+  std::vector<ByteRange> sources;
+  std::vector<ByteRange> targets;
+  const auto compare_gathered = [&]() -> Result<void> {
+    SNAP_ASSIGN(const auto expected, medium_sums(source_, sources, job));
+    SNAP_ASSIGN(const auto found, medium_sums(target_, targets, job));
+    const auto differs = std::mismatch(found.begin(), found.end(), expected.begin()).first;
+    if (differs != found.end()) {
+      const auto place = static_cast<size_t>(differs - found.begin());
+      return Error(ErrorCode::kIo, fmt::format("'{}' does not read back what was written at byte "
+                                               "{}",
+                                               target_.name(), targets[place].offset));
+    }
+    sources.clear();
+    targets.clear();
+    return {};
+  };
+  for (const CopyOp& op : ops) {
+    for (uint64_t done = 0; done < op.length; done += kIoPiece) {
+      const uint64_t piece = std::min(op.length - done, kIoPiece);
+      sources.push_back({op.source + done, piece});
+      targets.push_back({op.target + done, piece});
+      if (targets.size() == kPlaces) SNAP_TRY(compare_gathered());
     }
   }
-  return std::optional<uint64_t>();
+  return compare_gathered();
 }
 
 Result<void> Copier::in_place(Result<void> done, const File& file, uint64_t offset,

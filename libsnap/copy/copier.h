@@ -38,13 +38,11 @@ class Copier {
 
   // Reads the same ranges of both files again, past the page cache, and compares them.
   // Requires: both files were flushed since they were written.
-  // Errors: kIo, with the place, where the target is not what the source is; those of File;
+  // Errors: kIo, with the piece, where the target is not what the source is; those of File;
   // kInterrupted.
   Result<void> compare(std::span<const CopyOp> ops, const Job& job);
 
  private:
-  // Where in the op the two differ first, nothing if they do not.
-  Result<std::optional<uint64_t>> first_difference(const CopyOp& op, const Job& job);
   // The error of a failed read or write, with the place in units before it.
   Result<void> in_place(Result<void> done, const File& file, uint64_t offset,
                         uint64_t length) const;

@@ -7,6 +7,8 @@
 #include <algorithm>
 
 #include "libsnap/access/medium.h"
+#include "libsnap/access/opener.h"
+#include "libsnap/access/pending_apply.h"
 #include "libsnap/access/stream.h"
 #include "libsnap/base/hash.h"
 #include "libsnap/base/io_bytes.h"
@@ -232,27 +234,39 @@ Result<void> ApplyJob::open(const access::ImageSpec& image,
   SnapshotOptions lower;
   lower.kind = StoreKind::kPersistentOverflow;
   lower.discard_tail = context_.policy.force;
-  lower.tail_keeper = [&](Image&, PersistentStore& store, const Exception& entry) {
-    journal_path_ = journal.value_or(access::apply_journal_of(image.stores.back().path()));
+  lower.tail_keeper = [&](Image&, PersistentStore& store, const Exception& entry) -> Result<bool> {
+    SNAP_TRY(find_place(image.stores.back().path(), journal));
     return will_write_again(store, entry);
   };
   SNAP_ASSIGN(disk_, door_.open_disk(image, {}, lower));
   const bool is_file = disk_.top.is_file();
   resizable_ = is_file && disk_.snapshot == nullptr;
   const std::string beside = is_file ? disk_.top.spec().path() : "";
-  journal_path_ = journal.value_or(is_file ? access::apply_journal_of(beside) : "");
-  if (journal_path_.empty()) {
+  if (!is_file && !journal) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is no whole file: where is the journal to be kept while the "
                              "diff is applied?",
                              access::name_of(image)))
         .with_remedy(Remedy::kNameJournal);
   }
+  SNAP_TRY(find_place(beside, journal));
   DiffSet diffs = request_.diffs;
   if (diffs.spool.empty() && is_file) diffs.spool = beside + ".snaptool-spool";
   SNAP_TRY(check_spool(diffs));
   SNAP_TRY(diffs_.open(door_, diffs));
   return diffs_.settle(context_);
+}
+
+// Of the journal. `file` is empty where it is no whole file.
+Result<void> ApplyJob::find_place(const std::string& file,
+                                  const std::optional<std::string>& journal) {
+  const auto pending = file.empty() ? std::nullopt : access::pending_apply_of(file);
+  marked_ = file;
+  journal_path_ = journal.value_or(pending.value_or(access::apply_journal_of(file)));
+  if (!pending || access::id_of(*pending) == access::id_of(journal_path_)) return {};
+  return Error(ErrorCode::kBusy,
+               fmt::format("an apply to '{}' is half done: finish it first, by its journal '{}'",
+                           file, *pending));
 }
 
 // Whether what a commit that was cut left of an entry is of windows that are written again. (What
@@ -362,6 +376,7 @@ Result<void> ApplyJob::make_journal() {
   if (journal_file_ == nullptr) {
     SNAP_ASSIGN(journal_file_, door_.make_notes(journal_path_));
   }
+  if (!marked_.empty()) access::mark_pending_apply(marked_, journal_path_);
   SNAP_ASSIGN(journal_, ApplyJournal::create(*journal_file_, identity_));
   return {};
 }
@@ -387,6 +402,7 @@ Result<void> ApplyJob::settle() {
 // A finished journal is of no use, and in the way of other commands.
 void ApplyJob::remove_journal() {
   if (journal_file_ == nullptr) return;
+  if (!marked_.empty()) access::unmark_pending_apply(marked_);
   if (const auto removed = context_.files.remove(journal_path_); !removed) {
     context_.notices.warn(
         fmt::format("all changes are there, but the journal of the apply is, too: {}",

@@ -114,6 +114,7 @@ class ApplyJob {
   ApplyJob(const access::Context& context, const ApplyRequest& request)
       : context_(context), request_(request), door_(context, access::operations::kApply) {}
   Result<void> open(const access::ImageSpec& image, const std::optional<std::string>& journal);
+  Result<void> find_place(const std::string& file, const std::optional<std::string>& journal);
   Result<void> find_journal();
   Result<bool> will_write_again(PersistentStore& store, const Exception& entry);
   Result<void> check();
@@ -132,6 +133,7 @@ class ApplyJob {
   bool resizable_ = false;
 
   std::string journal_path_;
+  std::string marked_;  // the file that gets a mark of it
   std::shared_ptr<File> journal_file_;
   std::optional<ApplyJournal> journal_;
   ApplyJournal::Identity identity_;

@@ -52,6 +52,41 @@ class OfAnImage(Half):
         self.assertEqual(image.read_bytes(), self.child)
         self.assertFalse(self.journal.exists())
 
+    def need_marks(self):
+        probe = self.file("probe", b"")
+        try:
+            os.setxattr(probe, "user.snaptool.apply", b"x")
+        except OSError as error:
+            self.skipTest(f"no extended attributes here: {error.strerror}")
+
+    def test_the_image_is_renamed(self):
+        """A mark of the image leads to its journal."""
+        self.need_marks()
+        diff = self.export("diff", self.b, "--base", self.a)
+        image, moved = self.half_apply(diff), self.scratch / "moved"
+        image.rename(moved)
+        cow = self.scratch / "cow"
+        self.good("create", moved, cow)
+        self.refused(75, "write-origin", "--snapshot", cow, "-P", "1", "--length", "4k", moved, words=["half done", str(self.journal)])
+        self.assertIn("half done", self.good("hash", moved).stderr)
+        self.refused(75, "apply", "--journal", self.scratch / "other", diff, moved, words=["half done", str(self.journal)])
+        self.good("apply", diff, moved)
+        self.assertEqual((moved.read_bytes(), os.listxattr(moved)), (self.child, []))
+        self.assertFalse(self.journal.exists())
+        self.assertEqual(self.good("hash", moved).stderr, "")
+
+    def test_a_mark_without_its_journal(self):
+        """It was given up, or the mark came with a copy: it says nothing."""
+        self.need_marks()
+        diff = self.export("diff", self.b, "--base", self.a)
+        image, moved = self.half_apply(diff), self.scratch / "moved"
+        image.rename(moved)
+        copy = self.file("copy", moved.read_bytes())
+        os.setxattr(copy, "user.snaptool.apply", os.fsencode(self.journal))
+        self.assertEqual(self.good("hash", copy).stderr, "")
+        self.journal.unlink()
+        self.assertEqual(self.good("hash", moved).stderr, "")
+
     def test_the_journal_is_lost(self):
         diff = self.export("diff", self.b, "--base", self.a, "--verify-base")
         image = self.half_apply(diff)

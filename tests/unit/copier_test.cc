@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 
 #include "libsnap/io/memory_file.h"
 #include "tests/support/fault_file.h"
@@ -41,7 +42,34 @@ TEST(Copier, RandomOpsCopyWhatTheyName) {
     ASSERT_TRUE(copier.copy(ops, Job{progress, cancel, 1 + static_cast<unsigned>(random() % 4)}));
     ASSERT_EQ(content_of(target), model);
     EXPECT_EQ(progress.transferred(), total);
+    const Job job{progress, cancel, 2};
+    EXPECT_TRUE(copier.compare(ops, job));
+    const CopyOp& op = ops[random() % ops.size()];
+    const uint64_t at = op.target + random() % op.length;
+    const std::array<std::byte, 1> other{~model[at]};
+    ASSERT_TRUE(target.write_at(at, other));
+    const auto compared = copier.compare(ops, job);
+    ASSERT_FALSE(compared);
+    EXPECT_NE(compared.error().describe().find("does not read back"), std::string::npos);
+    EXPECT_TRUE(copier.compare(std::span(ops).first(static_cast<size_t>(&op - ops.data())), job));
   }
+}
+
+TEST(Copier, WhatLiesBetweenTheComparedMayBeUnreadable) {
+  const Cancel cancel;
+  Progress progress;
+  MemoryFile source("source", kMiB);
+  MemoryFile target_data("target", kMiB);
+  uint64_t bad = 0;
+  FaultFile target(target_data, [&](const FileOperation& operation) -> Result<void> {
+    const bool hit = operation.offset <= bad && bad < operation.offset + operation.length;
+    return hit ? Result<void>(Error(ErrorCode::kIo, "a bad sector")) : Result<void>();
+  });
+  const std::vector<CopyOp> ops{{0, 0, 4096}, {4096, 12288, 4096}};
+  bad = 9000;
+  EXPECT_TRUE(Copier(source, target).compare(ops, Job{progress, cancel, 1}));
+  bad = 13000;
+  EXPECT_FALSE(Copier(source, target).compare(ops, Job{progress, cancel, 1}));
 }
 
 TEST(Copier, PiecesAreAtMostOneMebibyteAndNeighboursGoTogether) {

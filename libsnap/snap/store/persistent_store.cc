@@ -60,6 +60,21 @@ Result<Finding> finding_of_no_magic(File& cow) {
                         "its magic is 0, and so is all where a list would be: it is a new store");
 }
 
+// Whether reads give what the medium has; they do from then on, mostly.
+Result<bool> is_on_medium(File& cow, uint64_t offset, uint64_t length) {
+  // The kernel keeps large pages that the range covers in part: these are compared.
+  if (cow.forget_cache(offset, length)) return true;
+  std::vector<std::byte> cached(std::min(length, kIoPiece));
+  std::vector<std::byte> medium(cached.size());
+  for (uint64_t done = 0; done < length; done += cached.size()) {
+    const uint64_t piece = std::min<uint64_t>(cached.size(), length - done);
+    SNAP_TRY(cow.read_at(offset + done, std::span(cached).first(piece)));
+    SNAP_TRY(cow.read_medium(offset + done, std::span(medium).first(piece)));
+    if (std::memcmp(cached.data(), medium.data(), piece) != 0) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 Result<PersistentStore> PersistentStore::open(File& cow) {
@@ -196,30 +211,16 @@ Result<void> PersistentStore::read_metadata(const Cancel& cancel) {
       [](uint64_t, uint64_t, std::span<const Exception>) -> Result<void> { return {}; }, cancel);
 }
 
-Result<bool> PersistentStore::is_on_medium(uint64_t offset, uint64_t length) {
-  // The kernel keeps large pages that the range covers in part: these are compared.
-  if (cow_->forget_cache(offset, length)) return true;
-  std::vector<std::byte> cached(std::min(length, kIoPiece));
-  std::vector<std::byte> medium(cached.size());
-  for (uint64_t done = 0; done < length; done += cached.size()) {
-    const uint64_t piece = std::min<uint64_t>(cached.size(), length - done);
-    SNAP_TRY(cow_->read_at(offset + done, std::span(cached).first(piece)));
-    SNAP_TRY(cow_->read_medium(offset + done, std::span(medium).first(piece)));
-    if (std::memcmp(cached.data(), medium.data(), piece) != 0) return false;
-  }
-  return true;
-}
-
 Result<bool> PersistentStore::metadata_is_on_medium(const Cancel& cancel) {
   const uint64_t bytes = chunk_bytes();
   const auto is_there = [&](uint64_t area) -> Result<bool> {
     const auto location = layout().area_location(area);
     if (!location || *location >= cow_chunks()) return true;
-    SNAP_ASSIGN(const bool same, is_on_medium(*location * bytes, bytes));
+    SNAP_ASSIGN(const bool same, is_on_medium(*cow_, *location * bytes, bytes));
     if (bytes <= kReadAheadArea) cow_->will_need(*location * bytes, bytes);
     return same;
   };
-  SNAP_ASSIGN(bool same, is_on_medium(0, kSectorSize));
+  SNAP_ASSIGN(bool same, is_on_medium(*cow_, 0, kSectorSize));
   for (uint64_t area = 0; same && area < kAreasReadAhead; ++area) {
     SNAP_ASSIGN(same, is_there(area));
   }
@@ -451,11 +452,13 @@ Result<void> PersistentStore::drop_snapshot() {
 
 Result<bool> trust_metadata_on_medium(File& cow, const Cancel& cancel) {
   SNAP_ASSIGN(auto examined, PersistentStore::examine(cow));
+  bool same = false;
   if (examined.store && examined.store->state() != StoreState::kNone) {
-    SNAP_ASSIGN(const bool same, examined.store->metadata_is_on_medium(cancel));
-    if (same) return true;
+    SNAP_ASSIGN(same, examined.store->metadata_is_on_medium(cancel));
+  } else {
+    SNAP_ASSIGN(same, is_on_medium(cow, 0, std::min(kSectorSize, cow.size())));
   }
-  return cow.forget_cache(0, cow.size());
+  return same || cow.forget_cache(0, cow.size());
 }
 
 }  // namespace snaptool

@@ -113,7 +113,6 @@ class PersistentStore : public ExceptionStore {
 
  private:
   PersistentStore(File& cow, DiskHeader header) : cow_(&cow), header_(header) {}
-  Result<bool> is_on_medium(uint64_t offset, uint64_t length);
   Result<void> read_area_piece(uint64_t area, uint64_t first, std::span<Exception> out);
   Result<void> zero_entries(uint64_t area, uint64_t begin, uint64_t end);
   void read_ahead(uint64_t area);
