@@ -28,9 +28,9 @@ Result<int> run(Invocation& invocation) {
                      {"data_bytes", converted.result.data_bytes},
                      {"zero_bytes", converted.result.zero_bytes},
                      {"unreadable_bytes", lost}};
-  const std::string text = fmt::format(
-      "{}: {} of data{}\n", printable(request.path), format_size(converted.result.data_bytes),
-      lost > 0 ? fmt::format(", and {} that could not be read", format_size(lost)) : "");
+  const std::string text =
+      text_line("{}: {} of data{}", request.path, format_size(converted.result.data_bytes),
+                lost > 0 ? fmt::format(", and {} that could not be read", format_size(lost)) : "");
   SNAP_TRY(invocation.report(invocation.json() ? json.text() : text));
   return status;
 }

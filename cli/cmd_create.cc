@@ -7,6 +7,7 @@
 #include "cli/support/exit_status.h"
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
+#include "cli/support/stdio.h"
 #include "cli/support/writing.h"
 #include "libsnap/ops/store.h"
 
@@ -38,7 +39,7 @@ Result<int> print_measure(const Invocation& invocation, const access::ImageSpec&
   SNAP_TRY(invocation.report(
       invocation.json()
           ? Json{{"format_version", 1}, {"chunk_size", chunk}, {"size", enough}}.text()
-          : fmt::format("{}\n", enough)));
+          : text_line("{}", enough)));
   return kExitDone;
 }
 
@@ -67,8 +68,8 @@ Result<int> run(Invocation& invocation) {
     return kExitDone;
   }
   const bool all = created.room_chunks == created.origin_chunks;
-  SNAP_TRY(invocation.report(fmt::format(
-      "made '{}': chunks of {}, room for {} of the origin's {} chunks\n", path, format_size(chunk),
+  SNAP_TRY(invocation.report(text_line(
+      "made '{}': chunks of {}, room for {} of the origin's {} chunks", path, format_size(chunk),
       all ? "all" : fmt::format("{}", created.room_chunks), created.origin_chunks)));
   return kExitDone;
 }

@@ -105,8 +105,8 @@ Result<int> run(Invocation& invocation) {
       status.error().sys_errno() == EPIPE) {
     return status;
   }
-  print_error(fmt::format("snaptool diff: {}{}\n", printable(status.error().describe()),
-                          remedy_text(status.error().remedy(), "diff")));
+  print_error(text_line("snaptool diff: {}{}", status.error().describe(),
+                        remedy_text(status.error().remedy(), "diff")));
   return kExitCorrupt;
 }
 

@@ -6,6 +6,7 @@
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
 #include "cli/support/output_options.h"
+#include "cli/support/stdio.h"
 #include "libsnap/ops/check_diffs.h"
 
 namespace snaptool::cli {
@@ -67,17 +68,17 @@ Result<int> run(Invocation& invocation) {
     return kExitDone;
   }
   std::string text = diffs.size() == 1
-                         ? fmt::format("'{}' is whole: {} of changes\n", diffs.front()->name(),
-                                       format_size(checked.totals.bytes()))
-                         : fmt::format(
+                         ? text_line("'{}' is whole: {} of changes", diffs.front()->name(),
+                                     format_size(checked.totals.bytes()))
+                         : text_line(
                                "the {} diffs are whole, and each follows the one before: {} "
-                               "of changes\n",
+                               "of changes",
                                diffs.size(), format_size(checked.totals.bytes()));
   if (!id) text += "it has no sums: its bytes may have changed all the same\n";
   if (result.applied) {
-    text += fmt::format("'{}' has them already\n", image_name);
+    text += text_line("'{}' has them already", image_name);
   } else if (operands.image && id) {
-    text += fmt::format("'{}' has what it expects\n", image_name);
+    text += text_line("'{}' has what it expects", image_name);
   }
   SNAP_TRY(invocation.report(text));
   return kExitDone;

@@ -5,6 +5,7 @@
 #include "cli/support/exit_status.h"
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
+#include "cli/support/stdio.h"
 #include "libsnap/ops/write.h"
 
 namespace snaptool::cli {
@@ -36,7 +37,7 @@ Result<int> run(Invocation& invocation) {
   SNAP_TRY(invocation.report(
       invocation.json()
           ? Json{{"format_version", 1}, {"offset", request.offset}, {"bytes", bytes}}.text()
-          : fmt::format("discarded {} bytes at byte {} of the snapshot\n", bytes, request.offset)));
+          : text_line("discarded {} bytes at byte {} of the snapshot", bytes, request.offset)));
   return kExitDone;
 }
 

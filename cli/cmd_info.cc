@@ -38,8 +38,8 @@ Result<std::string> describe_raw(const Invocation& invocation, const access::Ima
   const std::string plain = format == "split" ? "split" : "raw";
   json["format"] = is_store ? "dm-snapshot" : plain;
   json["file_size"] = file.size();
-  std::string text = fmt::format(
-      "{:<16}{}\n",
+  std::string text = text_line(
+      "{:<16}{}",
       "format:", is_store ? "dm-snapshot (a copy-on-write store; the image is ORIGIN@it)" : plain);
   text += size_text("file size:", file.size());
   if (is_store) {
@@ -97,14 +97,14 @@ Result<std::string> describe_view(const Invocation& invocation, const access::Im
   json["format"] = "dm-snapshot";
   json["virtual_size"] = open.image().size();
   json["origin"] = spec.base.name();
-  std::string text = fmt::format("{:<16}view of a dm-snapshot\n", "format:") +
+  std::string text = text_line("{:<16}view of a dm-snapshot", "format:") +
                      size_text("virtual size:", open.image().size()) +
-                     fmt::format("{:<16}{}\n", "origin:", spec.base.name());
+                     text_line("{:<16}{}", "origin:", spec.base.name());
   json["layers"] = Json::array();
   for (size_t i = 1; i < open.files.size(); ++i) {
     const std::string name = spec.stores[i - 1].name();
     SNAP_ASSIGN(const auto store, access::store_facts(*open.files[i], invocation.cancel()));
-    text += fmt::format("{:<16}{}\n", "store:", name) + store_text(store, name);
+    text += text_line("{:<16}{}", "store:", name) + store_text(store, name);
     Json layer = store_json(store);
     layer["filename"] = name;
     json["layers"].push_back(std::move(layer));
@@ -121,7 +121,7 @@ Result<int> run(Invocation& invocation) {
   const bool is_file = spec.stores.empty() && spec.view_parts.empty();
   SNAP_ASSIGN(const std::string about, is_file ? describe_file(invocation, spec, json)
                                                : describe_view(invocation, spec, json));
-  const std::string text = fmt::format("{:<16}{}\n", "image:", printable(operand)) + about;
+  const std::string text = text_line("{:<16}{}", "image:", operand) + about;
   SNAP_TRY(invocation.report(invocation.json() ? json.text() : text));
   return kExitDone;
 }

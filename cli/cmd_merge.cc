@@ -5,6 +5,7 @@
 #include "cli/support/command_table.h"
 #include "cli/support/exit_status.h"
 #include "cli/support/merge_options.h"
+#include "cli/support/stdio.h"
 #include "libsnap/access/stream.h"
 #include "libsnap/ops/merge.h"
 
@@ -41,7 +42,7 @@ Result<int> merge_into_new_file(const Invocation& invocation, const ops::MergeRe
   SNAP_TRY(ops::write_view(door, view, request, path));
   SNAP_TRY(invocation.report(invocation.json()
                                  ? std::string("{\"format_version\": 1, \"dry_run\": false}\n")
-                                 : fmt::format("wrote the view to '{}'\n", path)));
+                                 : text_line("wrote the view to '{}'", path)));
   return kExitDone;
 }
 

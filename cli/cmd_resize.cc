@@ -5,6 +5,7 @@
 #include "cli/support/exit_status.h"
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
+#include "cli/support/stdio.h"
 #include "libsnap/ops/store.h"
 
 namespace snaptool::cli {
@@ -14,7 +15,7 @@ Result<int> print_minimum(const Invocation& invocation, const access::FileSpec& 
   SNAP_ASSIGN(const uint64_t minimum, ops::minimum_size(invocation.access(), spec));
   SNAP_TRY(invocation.report(invocation.json()
                                  ? Json{{"format_version", 1}, {"minimum", minimum}}.text()
-                                 : fmt::format("{}\n", minimum)));
+                                 : text_line("{}", minimum)));
   return kExitDone;
 }
 
@@ -38,7 +39,7 @@ Result<int> run(Invocation& invocation) {
     return kExitDone;
   }
   SNAP_TRY(invocation.report(
-      fmt::format("'{}' has {} bytes ({} before)\n", spec.name(), resized.size, resized.before)));
+      text_line("'{}' has {} bytes ({} before)", spec.name(), resized.size, resized.before)));
   return kExitDone;
 }
 

@@ -6,6 +6,7 @@
 #include "cli/support/exit_status.h"
 #include "cli/support/invocation.h"
 #include "cli/support/json.h"
+#include "cli/support/stdio.h"
 #include "libsnap/ops/store.h"
 
 namespace snaptool::cli {
@@ -23,7 +24,7 @@ Result<int> run(Invocation& invocation) {
     SNAP_TRY(invocation.report(json.text()));
   } else {
     SNAP_TRY(invocation.report(
-        fmt::format("'{}' has {} exception{}\n", path, exceptions, exceptions == 1 ? "" : "s")));
+        text_line("'{}' has {} exception{}", path, exceptions, exceptions == 1 ? "" : "s")));
   }
   return kExitDone;
 }

@@ -5,6 +5,7 @@
 #include "cli/support/exit_status.h"
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
+#include "cli/support/stdio.h"
 #include "libsnap/snap/store/verify.h"
 
 namespace snaptool::cli {
@@ -66,20 +67,20 @@ Result<int> run(Invocation& invocation) {
   }
   if (invocation.has("table")) {
     SNAP_TRY(invocation.report(
-        fmt::format("0 {} snapshot {} {} P {}\n", origin_sectors,
-                    invocation.value("origin-dev").value_or(spec.base.name()),
-                    invocation.value("cow-dev").value_or(spec.stores.front().name()),
-                    store.header().chunk_size)));
+        text_line("0 {} snapshot {} {} P {}", origin_sectors,
+                  invocation.value("origin-dev").value_or(spec.base.name()),
+                  invocation.value("cow-dev").value_or(spec.stores.front().name()),
+                  store.header().chunk_size)));
     return kExitDone;
   }
   if (!valid) {
-    SNAP_TRY(invocation.report(fmt::format("0 {} snapshot Invalid\n", origin_sectors)));
+    SNAP_TRY(invocation.report(text_line("0 {} snapshot Invalid", origin_sectors)));
     return kExitDone;
   }
   const Usage usage = store.usage();
-  SNAP_TRY(invocation.report(fmt::format("0 {} snapshot {}/{} {}\n", origin_sectors,
-                                         usage.allocated_sectors, usage.total_sectors,
-                                         usage.metadata_sectors)));
+  SNAP_TRY(
+      invocation.report(text_line("0 {} snapshot {}/{} {}", origin_sectors, usage.allocated_sectors,
+                                  usage.total_sectors, usage.metadata_sectors)));
   return kExitDone;
 }
 

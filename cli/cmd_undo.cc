@@ -24,12 +24,12 @@ Result<void> report_undo(const Invocation& invocation, const access::ImageSpec& 
     return invocation.report(json.text());
   }
   if (undo.nothing_to_do()) {
-    return invocation.report(fmt::format(
-        "there is nothing to give back: '{}' and '{}' are as they were before the merge\n",
-        spec.base.name(), spec.stores.front().name()));
+    return invocation.report(
+        text_line("there is nothing to give back: '{}' and '{}' are as they were before the merge",
+                  spec.base.name(), spec.stores.front().name()));
   }
-  return invocation.report(fmt::format(
-      "{} {} exceptions to '{}', and {} to '{}'\n", dry_run ? "would give back" : "gave back",
+  return invocation.report(text_line(
+      "{} {} exceptions to '{}', and {} to '{}'", dry_run ? "would give back" : "gave back",
       undo.exceptions(), spec.stores.front().name(), format_size(undo.bytes()), spec.base.name()));
 }
 

@@ -7,6 +7,7 @@
 #include "cli/support/exit_status.h"
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
+#include "cli/support/stdio.h"
 #include "libsnap/ops/verify.h"
 
 namespace snaptool::cli {
@@ -18,16 +19,16 @@ std::string_view result_name(Severity worst) {
 
 std::string human(const VerifyReport& report, const std::string& cow) {
   if (report.count(DefectCode::kTooSmall) > 0) {
-    return findings_text(report) + fmt::format("{}: no store\n", cow);
+    return findings_text(report) + text_line("{}: no store", cow);
   }
   if (report.count(DefectCode::kNoStore) > 0) {
-    return findings_text(report) + fmt::format("{}: a new store\n", cow);
+    return findings_text(report) + text_line("{}: a new store", cow);
   }
   const std::string_view result =
       report.result() == Severity::kUnsafe ? "unsafe to write to" : result_name(report.result());
-  return findings_text(report) + fmt::format("{}: {} ({} exception{} in {} area{})\n", cow, result,
-                                             report.exceptions, report.exceptions == 1 ? "" : "s",
-                                             report.areas, report.areas == 1 ? "" : "s");
+  return findings_text(report) + text_line("{}: {} ({} exception{} in {} area{})", cow, result,
+                                           report.exceptions, report.exceptions == 1 ? "" : "s",
+                                           report.areas, report.areas == 1 ? "" : "s");
 }
 
 Result<int> run(Invocation& invocation) {

@@ -5,6 +5,7 @@
 #include "cli/support/exit_status.h"
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
+#include "cli/support/stdio.h"
 #include "cli/support/writing.h"
 #include "libsnap/ops/write.h"
 
@@ -34,10 +35,10 @@ Result<int> run(Invocation& invocation) {
     return kExitDone;
   }
   SNAP_TRY(invocation.report(
-      fmt::format("wrote {} bytes at byte {} of the snapshot{}: {} new exceptions\n",
-                  job->written() - job->skipped(), request.data.offset,
-                  request.skip_equal ? fmt::format(" ({} were equal)", job->skipped()) : "",
-                  job->exceptions_added())));
+      text_line("wrote {} bytes at byte {} of the snapshot{}: {} new exceptions",
+                job->written() - job->skipped(), request.data.offset,
+                request.skip_equal ? fmt::format(" ({} were equal)", job->skipped()) : "",
+                job->exceptions_added())));
   return kExitDone;
 }
 

@@ -5,6 +5,7 @@
 #include "cli/support/exit_status.h"
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
+#include "cli/support/stdio.h"
 #include "cli/support/writing.h"
 #include "libsnap/ops/write.h"
 
@@ -37,8 +38,8 @@ Result<int> run(Invocation& invocation) {
     SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
   }
-  SNAP_TRY(invocation.report(fmt::format("wrote {} bytes at byte {} of '{}'\n", job->written(),
-                                         request.data.offset, job->image().name())));
+  SNAP_TRY(invocation.report(text_line("wrote {} bytes at byte {} of '{}'", job->written(),
+                                       request.data.offset, job->image().name())));
   return kExitDone;
 }
 

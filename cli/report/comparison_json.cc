@@ -10,6 +10,7 @@
 #include "cli/support/json.h"
 #include "cli/support/stdio.h"
 #include "cli/support/version.h"
+#include "libsnap/base/printable.h"
 
 namespace snaptool::cli {
 namespace {

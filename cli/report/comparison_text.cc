@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/report/comparison.h"
+#include "cli/support/stdio.h"
 
 #include <fmt/format.h>
 
@@ -20,7 +21,7 @@ std::string hex_rows(char mark, uint64_t offset, const std::string& hex) {
       const char c = static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
       letters += c >= ' ' && c <= '~' ? c : '.';
     }
-    text += fmt::format("  {} {:08x}  {:<49} |{}|\n", mark, offset + at / 2, bytes, letters);
+    text += text_line("  {} {:08x}  {:<49} |{}|", mark, offset + at / 2, bytes, letters);
   }
   return text;
 }
@@ -38,12 +39,12 @@ class TextReport : public ReportWriter {
   Result<void> add(const ReportRange& range) override {
     const Difference& difference = range.difference;
     std::string text;
-    if (!any_) text = fmt::format("{:<16} {:<16} {}\n", "Offset", "Length", "Changed bytes");
+    if (!any_) text = text_line("{:<16} {:<16} {}", "Offset", "Length", "Changed bytes");
     any_ = true;
-    text += fmt::format("{:<16} {:<16} {}\n", fmt::format("{:#x}", difference.offset),
-                        fmt::format("{:#x}", difference.length),
-                        difference.changed_bytes > 0 ? fmt::to_string(difference.changed_bytes)
-                                                     : "0 (a hole in one of them)");
+    text += text_line("{:<16} {:<16} {}", fmt::format("{:#x}", difference.offset),
+                      fmt::format("{:#x}", difference.length),
+                      difference.changed_bytes > 0 ? fmt::to_string(difference.changed_bytes)
+                                                   : "0 (a hole in one of them)");
     if (hashes_) {
       text += hash_row('-', range.before) + hash_row('+', range.after);
     }
@@ -56,25 +57,24 @@ class TextReport : public ReportWriter {
     const CompareSummary& summary = tail.summary;
     std::string text;
     if (summary.ranges > 0) {
-      text = fmt::format("{} bytes differ, in {} range{} ({} bytes)\n", summary.changed_bytes,
-                         summary.ranges, summary.ranges == 1 ? "" : "s", summary.range_bytes);
+      text = text_line("{} bytes differ, in {} range{} ({} bytes)", summary.changed_bytes,
+                       summary.ranges, summary.ranges == 1 ? "" : "s", summary.range_bytes);
     }
     if (tail.chunk_size) {
-      text += fmt::format("chunks of {} bytes were compared: {} bytes in them\n", *tail.chunk_size,
-                          summary.compared_bytes);
+      text += text_line("chunks of {} bytes were compared: {} bytes in them", *tail.chunk_size,
+                        summary.compared_bytes);
     }
     if (summary.sizes_differ) {
-      text +=
-          fmt::format("the sizes differ: {} and {} bytes{}\n", head_.before.size, head_.after.size,
-                      head_.strict ? "" : " (what one has more is compared with zeros)");
+      text += text_line("the sizes differ: {} and {} bytes{}", head_.before.size, head_.after.size,
+                        head_.strict ? "" : " (what one has more is compared with zeros)");
     }
     return out_.write(text + (tail.equal ? "the images are equal\n" : "the images differ\n"));
   }
 
  private:
   static std::string hash_row(char mark, const ReportRange::Side& side) {
-    if (!side.there) return fmt::format("  {} behind the end\n", mark);
-    return fmt::format("  {} sha256 {}  entropy {:.2f}\n", mark, side.sha256, side.entropy);
+    if (!side.there) return text_line("  {} behind the end", mark);
+    return text_line("  {} sha256 {}  entropy {:.2f}", mark, side.sha256, side.entropy);
   }
 
   TextOutput& out_;

@@ -86,9 +86,7 @@ class Lines {
   std::string take() { return std::move(text_); }
 
  private:
-  void add(int depth, std::string_view text) {
-    text_ += fmt::format("{:{}}{}\n", "", 2 * depth, printable(text));
-  }
+  void add(int depth, std::string_view text) { text_ += text_line("{:{}}{}", "", 2 * depth, text); }
 
   void add_table(const access::TableFacts& table, int depth) {
     add(depth,
@@ -207,7 +205,7 @@ Json store_json(const access::StoreFacts& facts) {
 std::string store_text(const access::StoreFacts& facts, const std::string& name) {
   std::string text;
   const auto row = [&](std::string_view key, const std::string& value) {
-    text += fmt::format("{:<16}{}\n", fmt::format("{}:", key), value);
+    text += text_line("{:<16}{}", fmt::format("{}:", key), value);
   };
   const uint64_t chunk = facts.header ? facts.header->chunk_sectors * kSectorSize : 0;
   if (facts.header) {
@@ -225,7 +223,7 @@ std::string store_text(const access::StoreFacts& facts, const std::string& name)
     row("state", "a new store, all zeros: the view is the origin, and the kernel makes it a store");
   } else if (!facts.problem.empty()) {
     row("problem", facts.problem);
-    text += fmt::format("'snaptool verify {}' says more\n", name);
+    text += text_line("'snaptool verify {}' says more", name);
   } else {
     text +=
         "A store does not name its origin, nor whether it holds new data (written to the\n"

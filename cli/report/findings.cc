@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "cli/report/mending.h"
+#include "cli/support/stdio.h"
 
 namespace snaptool::cli {
 namespace {
@@ -39,10 +40,12 @@ std::string to_text(const Finding& finding) {
   if (finding.area) where += fmt::format(" area {}", *finding.area);
   if (finding.index) where += fmt::format(" entry {}", *finding.index);
   if (finding.offset) where += fmt::format(" (byte {})", *finding.offset);
-  return fmt::format("{}: {}:{}{} {}\n  it means: {}\n  the kernel {}\n  mended by: {}\n",
-                     severity_name(severity_of(finding.code)), defect_code_name(finding.code),
-                     where, where.empty() ? "" : ":", finding.message, meaning_of(finding.code),
-                     kernel_view_of(finding.code), mending_of(finding.code));
+  return text_line("{}: {}:{}{} {}", severity_name(severity_of(finding.code)),
+                   defect_code_name(finding.code), where, where.empty() ? "" : ":",
+                   finding.message) +
+         text_line("  it means: {}", meaning_of(finding.code)) +
+         text_line("  the kernel {}", kernel_view_of(finding.code)) +
+         text_line("  mended by: {}", mending_of(finding.code));
 }
 
 }  // namespace
@@ -62,8 +65,8 @@ std::string findings_text(const FindingLog& log) {
   for (const Finding& finding : log.findings) text += to_text(finding);
   for (size_t i = 0; i < log.counts.size(); ++i) {
     if (log.counts[i] <= FindingLog::kKept) continue;
-    text += fmt::format("{}: {} more of these\n", defect_code_name(static_cast<DefectCode>(i)),
-                        log.counts[i] - FindingLog::kKept);
+    text += text_line("{}: {} more of these", defect_code_name(static_cast<DefectCode>(i)),
+                      log.counts[i] - FindingLog::kKept);
   }
   return text;
 }

@@ -24,8 +24,8 @@ void describe_snapshots(const access::ImageFacts& facts, Json& json, std::string
       snapshot["date"] = date;
     }
     json["snapshots"].push_back(std::move(snapshot));
-    text += fmt::format("{:<16}{} '{}', {}{}{}\n", "snapshot:", printable(one.id),
-                        printable(one.name), format_size(one.size), date.empty() ? "" : ", ", date);
+    text += text_line("{:<16}{} '{}', {}{}{}", "snapshot:", one.id, one.name, format_size(one.size),
+                      date.empty() ? "" : ", ", date);
   }
   json["bitmaps"] = Json::array();
   for (const access::ImageFacts::Bitmap& one : facts.bitmaps) {
@@ -33,8 +33,8 @@ void describe_snapshots(const access::ImageFacts& facts, Json& json, std::string
                                {"granularity", one.granularity},
                                {"in_use", one.in_use},
                                {"auto", one.automatic}});
-    text += fmt::format("{:<16}'{}', a bit for {}{}\n", "bitmap:", printable(one.name),
-                        format_size(one.granularity), one.in_use ? ", was not saved" : "");
+    text += text_line("{:<16}'{}', a bit for {}{}", "bitmap:", one.name,
+                      format_size(one.granularity), one.in_use ? ", was not saved" : "");
   }
 }
 
@@ -83,7 +83,7 @@ Result<std::string> describe_changes(access::ChangeFile& changes, Json& json) {
   SNAP_ASSIGN(const ChangeEnd end, end_of(changes, *reader));
   std::string text;
   const auto line = [&](std::string_view what, const std::string& value) {
-    text += fmt::format("{:<16}{}\n", what, printable(value));
+    text += text_line("{:<16}{}", what, value);
   };
   json["format"] = changes.driver().name;
   json["full"] = header.full;
@@ -125,7 +125,7 @@ Result<std::string> describe_changes(access::ChangeFile& changes, Json& json) {
 }
 
 std::string size_text(std::string_view what, uint64_t size) {
-  return fmt::format("{:<16}{} ({} bytes)\n", what, format_size(size), size);
+  return text_line("{:<16}{} ({} bytes)", what, format_size(size), size);
 }
 
 // An image of a format of the table: what it says of itself, without its parent.
@@ -133,14 +133,14 @@ std::string describe_image(const access::ImageDriver& driver, const access::Imag
                            Json& json) {
   json["format"] = driver.name;
   json["virtual_size"] = facts.size;
-  std::string text = fmt::format("{:<16}{}\n", "format:", driver.name);
+  std::string text = text_line("{:<16}{}", "format:", driver.name);
   text += size_text("virtual size:", facts.size);
   if (facts.parent) {
     json["backing_filename"] = facts.parent->name;
-    text += fmt::format("{:<16}{}\n", "parent:", printable(facts.parent->name));
+    text += text_line("{:<16}{}", "parent:", facts.parent->name);
     if (facts.parent->format) {
       json["backing_format"] = *facts.parent->format;
-      text += fmt::format("{:<16}{}\n", "parent format:", printable(*facts.parent->format));
+      text += text_line("{:<16}{}", "parent format:", *facts.parent->format);
     }
   }
   for (const auto& [name, value] : facts.details) {
@@ -149,17 +149,17 @@ std::string describe_image(const access::ImageDriver& driver, const access::Imag
           json[key] = one;
           std::string label = key;
           std::replace(label.begin(), label.end(), '_', ' ');
-          text += fmt::format("{:<15} {}\n", label + ":", one);
+          text += text_line("{:<15} {}", label + ":", one);
         },
         value);
   }
   for (const auto& [key, value] : facts.metadata) {
     json["metadata"][key] = value;
-    text += fmt::format("{:<15} '{}': {}\n", "metadata:", printable(key), printable(value));
+    text += text_line("{:<15} '{}': {}", "metadata:", key, value);
   }
   describe_snapshots(facts, json, text);
   for (const std::string& warning : facts.warnings) {
-    text += fmt::format("{:<16}{}\n", "problem:", printable(warning));
+    text += text_line("{:<16}{}", "problem:", warning);
   }
   return text;
 }
@@ -174,9 +174,8 @@ std::string describe_known(const access::KnownFormat& known, const File& file,
   instead = instead.empty()
                 ? std::string(remedy_words(known.own, "info"))
                 : fmt::format("{}; {}", instead, remedy_words(Remedy::kTakeAsRaw, "info"));
-  return fmt::format("{:<16}{}, which snaptool does not read\n", "format:", known.label) +
-         fmt::format("{:<16}{}\n", "instead:", printable(instead)) +
-         size_text("file size:", file.size());
+  return text_line("{:<16}{}, which snaptool does not read", "format:", known.label) +
+         text_line("{:<16}{}", "instead:", instead) + size_text("file size:", file.size());
 }
 
 }  // namespace snaptool::cli

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 
+#include "cli/support/stdio.h"
 #include "libsnap/base/hash.h"
 #include "libsnap/diff/content_hash.h"
 
@@ -149,7 +150,7 @@ Result<void> write_bmap(Image& image, int bottom, TextOutput& out, const Job& jo
         const std::string numbers = blocks.end - blocks.first == 1
                                         ? fmt::format("{}", blocks.first)
                                         : fmt::format("{}-{}", blocks.first, blocks.end - 1);
-        return add(fmt::format("    <Range chksum=\"{}\">{}</Range>\n", sums.front(), numbers));
+        return add(text_line("    <Range chksum=\"{}\">{}</Range>", sums.front(), numbers));
       }));
   SNAP_TRY(add("  </BlockMap>\n</bmap>\n"));
   SNAP_TRY(out.write(bmap_head(image.size(), mapped, own_sum.finish())));
@@ -163,8 +164,8 @@ Result<void> write_ddrescue_map(Image& image, int bottom, TextOutput& out, const
                 "0x00000000     +               1\n"
                 "#      pos        size  status\n"));
   return for_each_range(image, nullptr, bottom, job.cancel, [&](const Range& range) {
-    return out.write(fmt::format("0x{:08X}  0x{:08X}  {}\n", range.offset, range.length,
-                                 range.kind == Kind::kData ? '+' : '?'));
+    return out.write(text_line("0x{:08X}  0x{:08X}  {}", range.offset, range.length,
+                               range.kind == Kind::kData ? '+' : '?'));
   });
 }
 
@@ -173,7 +174,7 @@ Result<void> write_borg_map(Image& image, Image* changes, TextOutput& out, const
     const char* const kind = range.kind == Kind::kSame   ? "same"
                              : range.kind == Kind::kZero ? "zero"
                                                          : "data";
-    return out.write(fmt::format("{} {} {}\n", range.offset, range.length, kind));
+    return out.write(text_line("{} {} {}", range.offset, range.length, kind));
   });
 }
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "cli/support/json.h"
+#include "cli/support/stdio.h"
 
 namespace snaptool::cli {
 namespace {
@@ -16,7 +17,7 @@ class Rows {
   Result<void> start() {
     return out_.write(
         json_ ? "["
-              : fmt::format("{:<16} {:<16} {:<16} {}\n", "Offset", "Length", "Mapped to", "File"));
+              : text_line("{:<16} {:<16} {:<16} {}", "Offset", "Length", "Mapped to", "File"));
   }
 
   Result<void> add(uint64_t start, const Extent& extent) {
@@ -59,10 +60,10 @@ class Rows {
       row["filename"] = row_.file->name();
       text = (any_ ? ",\n " : "\n ") + row.line();
     } else if (!row_.zero) {
-      text = fmt::format("{:<16} {:<16} {:<16} {}\n", fmt::format("{:#x}", start_),
-                         fmt::format("{:#x}", row_.length),
-                         row_.file_offset ? fmt::format("{:#x}", *row_.file_offset) : "compressed",
-                         row_.file->name());
+      text = text_line("{:<16} {:<16} {:<16} {}", fmt::format("{:#x}", start_),
+                       fmt::format("{:#x}", row_.length),
+                       row_.file_offset ? fmt::format("{:#x}", *row_.file_offset) : "compressed",
+                       row_.file->name());
     }
     any_ = true;
     row_.length = 0;

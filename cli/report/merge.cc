@@ -18,16 +18,16 @@ access::ImageSpec origin_of(const access::ImageSpec& spec) {
 // What --salvage left.
 std::string unreadable_text(const Merge& merge, const access::ImageSpec& spec) {
   constexpr size_t kShown = 20;
-  std::string text = fmt::format("unreadable in '{}':\n", spec.stores.back().name());
+  std::string text = text_line("unreadable in '{}':", spec.stores.back().name());
   size_t shown = 0;
   for (const auto& [entry, cause] : merge.unreadable()) {
     if (shown++ == kShown) break;
-    text += fmt::format("  COW chunk {}, for origin chunk {}: {}\n", entry.new_chunk,
-                        entry.old_chunk, cause);
+    text += text_line("  COW chunk {}, for origin chunk {}: {}", entry.new_chunk, entry.old_chunk,
+                      cause);
   }
   if (merge.unreadable_count() > kShown) {
-    text += fmt::format("  and {} more (--output=json lists up to {})\n",
-                        merge.unreadable_count() - kShown, Merge::kUnreadableKept);
+    text += text_line("  and {} more (--output=json lists up to {})",
+                      merge.unreadable_count() - kShown, Merge::kUnreadableKept);
   }
   return text;
 }
@@ -65,14 +65,14 @@ Json merge_json(const ops::MergeRequest& request, const ops::MergeJob& job) {
 std::string undo_text(const Invocation& invocation, const ops::MergeRequest& request,
                       const ops::MergeJob& job) {
   if (!request.undo_file) return {};
-  return fmt::format(
-      "'snaptool undo{}{}{} {} {} {}' {}\n", invocation.has("force") ? " --force" : "",
-      invocation.has("format") ? " -f raw" : "", given_again(invocation, "sibling"),
-      shell_quoted(*request.undo_file), operand_for(origin_of(request.image)),
-      operand_for(request.image.stores.back()),
-      job.undo_was_empty() ? "takes back what this command merged; the undo file was empty, and "
-                             "what another merged before is not in it"
-                           : "brings both back");
+  return text_line("'snaptool undo{}{}{} {} {} {}' {}", invocation.has("force") ? " --force" : "",
+                   invocation.has("format") ? " -f raw" : "", given_again(invocation, "sibling"),
+                   shell_quoted(*request.undo_file), operand_for(origin_of(request.image)),
+                   operand_for(request.image.stores.back()),
+                   job.undo_was_empty()
+                       ? "takes back what this command merged; the undo file was empty, and "
+                         "what another merged before is not in it"
+                       : "brings both back");
 }
 
 }  // namespace
@@ -83,15 +83,15 @@ Result<void> report_merge(const Invocation& invocation, const ops::MergeRequest&
   const Merge& merge = job.merge();
   const std::string cow = request.image.stores.back().name();
   if (job.exceptions() == 0) {
-    return invocation.report(fmt::format("'{}' is empty: nothing to merge\n", cow));
+    return invocation.report(text_line("'{}' is empty: nothing to merge", cow));
   }
   if (merge.unreadable_count() > 0) {
     return invocation.report(unreadable_text(merge, request.image));
   }
-  std::string text = fmt::format("{} {} exceptions ({}, {} runs) of '{}' into '{}'\n",
-                                 request.dry_run ? "would merge" : "merged", job.exceptions(),
-                                 format_size(merge.bytes_to_copy()), merge.report().runs, cow,
-                                 access::name_of(origin_of(request.image)));
+  std::string text = text_line("{} {} exceptions ({}, {} runs) of '{}' into '{}'",
+                               request.dry_run ? "would merge" : "merged", job.exceptions(),
+                               format_size(merge.bytes_to_copy()), merge.report().runs, cow,
+                               access::name_of(origin_of(request.image)));
   text += request.dry_run
               ? "The origin would become what the snapshot shows. If the snapshot was written to,\n"
                 "that commits these writes; if the origin was written to after the snapshot was\n"

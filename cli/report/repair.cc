@@ -5,6 +5,7 @@
 
 #include "cli/report/findings.h"
 #include "cli/support/json.h"
+#include "cli/support/stdio.h"
 
 namespace snaptool::cli {
 namespace {
@@ -84,13 +85,13 @@ Result<void> report_repair(const Invocation& invocation, const ops::RepairJob& j
   uint64_t dropped = 0;
   for (const uint64_t count : report.dropped.counts) dropped += count;
   std::string text = findings_text(report.dropped);
-  text += fmt::format("{}: {} {} ({}){}{}\n", salvage.cow().name(), out ? "kept" : "would keep",
-                      plural(report.kept, "exception"), format_size(report.kept * chunk_bytes),
-                      dropped == 0 ? "" : ", dropped " + plural(dropped, "defect"),
-                      out ? fmt::format("; the sound store is '{}'", *out) : "");
+  text += text_line("{}: {} {} ({}){}{}", salvage.cow().name(), out ? "kept" : "would keep",
+                    plural(report.kept, "exception"), format_size(report.kept * chunk_bytes),
+                    dropped == 0 ? "" : ", dropped " + plural(dropped, "defect"),
+                    out ? fmt::format("; the sound store is '{}'", *out) : "");
   if (report.separated > 0) {
-    text += fmt::format("{} had the data chunk of another, and {} of its own\n",
-                        plural(report.separated, "exception"), "got a copy");
+    text += text_line("{} had the data chunk of another, and {} of its own",
+                      plural(report.separated, "exception"), "got a copy");
   }
   return invocation.report(text);
 }

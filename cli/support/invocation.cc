@@ -17,6 +17,7 @@
 #include "cli/support/signals.h"
 #include "cli/support/stdio.h"
 #include "formats/format.h"
+#include "libsnap/base/printable.h"
 #include "libsnap/base/units.h"
 
 namespace snaptool::cli {
@@ -194,7 +195,7 @@ void Invocation::say(std::string_view text) const {
 
 Result<void> Invocation::report(std::string_view text) const {
   if (quiet()) return {};
-  return print(text);
+  return print(printable_lines(text));
 }
 
 int run_program(const std::vector<std::string>& arguments) {

@@ -29,7 +29,7 @@ struct Json::Node {
   }
 
   std::string dump(int indent) const {
-    return whole().dump(indent, ' ', false, Library::error_handler_t::replace);
+    return whole().dump(indent, ' ', true, Library::error_handler_t::replace);
   }
 };
 

@@ -59,7 +59,7 @@ class Json {
   uint64_t number() const;
   std::string string() const;
 
-  // Bytes that are no UTF-8 are replaced by U+FFFD.
+  // ASCII: other characters are escaped as \uXXXX, and bytes that are no UTF-8 become U+FFFD.
   std::string line() const;  // compact, without a newline
   std::string text() const;  // indented by two, with a newline
 

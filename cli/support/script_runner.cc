@@ -9,6 +9,7 @@
 #include "cli/support/remedy.h"
 #include "cli/support/stdio.h"
 #include "libsnap/base/io_bytes.h"
+#include "libsnap/base/printable.h"
 #include "libsnap/ops/write.h"
 
 namespace snaptool::cli {

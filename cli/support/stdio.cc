@@ -46,31 +46,14 @@ void print_error(std::string_view text) {
   static_cast<void>(ignored);
 }
 
-std::string printable(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size();) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    // How many bytes a well-formed UTF-8 character that begins here has; 0 if none does.
-    size_t length = c < 0x80                  ? 1
-                    : (c >= 0xc2 && c < 0xe0) ? 2
-                    : (c >= 0xe0 && c < 0xf0) ? 3
-                    : (c >= 0xf0 && c < 0xf5) ? 4
-                                              : 0;
-    if (c < 0x20 || c == 0x7f || i + length > text.size()) length = 0;
-    for (size_t k = 1; k < length; ++k) {
-      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) length = 0;
-    }
-    if (length == 2 && c == 0xc2 && static_cast<unsigned char>(text[i + 1]) < 0xa0)
-      length = 0;  // C1 controls
-    if (length == 0) {
-      out += fmt::format("\\x{:02x}", c);
-      ++i;
-    } else {
-      out += text.substr(i, length);
-      i += length;
-    }
+// As bash and zsh take it: bytes that must not reach a terminal as \xNN.
+static std::string quoted_with_escapes(std::string_view word) {
+  std::string text;
+  for (const char c : word) {
+    if (c == '\\' || c == '\'') text += '\\';
+    text += c;
   }
-  return out;
+  return "$'" + printable(text) + "'";
 }
 
 std::string shell_quoted(std::string_view word) {
@@ -79,6 +62,7 @@ std::string shell_quoted(std::string_view word) {
            std::string_view("_-./:@%+=,").find(c) != std::string_view::npos;
   });
   if (plain) return std::string(word);
+  if (printable(word) != word) return quoted_with_escapes(word);
   std::string quoted = "'";
   for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return quoted + "'";

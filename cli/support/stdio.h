@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "libsnap/base/printable.h"
 #include "libsnap/base/result.h"
 #include "libsnap/io/file.h"
 
@@ -23,8 +26,12 @@ Result<void> print(std::string_view text);  // to standard output
 // To standard error; there is nobody to tell when that fails.
 void print_error(std::string_view text);
 
-// The text on one line: control characters and broken UTF-8 become \xNN.
-std::string printable(std::string_view text);
+// A line of a report: whatever the arguments hold, it is one line of text.
+template <typename... Args>
+std::string text_line(fmt::format_string<Args...> format, Args&&... args) {
+  return printable(fmt::format(format, std::forward<Args>(args)...)) + "\n";
+}
+
 // The word as a POSIX shell would need it quoted.
 std::string shell_quoted(std::string_view word);
 

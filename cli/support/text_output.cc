@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/support/text_output.h"
 
+#include "libsnap/base/printable.h"
 #include "libsnap/base/units.h"
 
 namespace snaptool::cli {
@@ -12,7 +13,7 @@ Result<TextOutput> TextOutput::open(access::Door& door, const std::string& path)
 }
 
 Result<void> TextOutput::write(std::string_view text) {
-  waiting_ += text;
+  waiting_ += printable_lines(text);
   return waiting_.size() < 64 * kKiB ? Result<void>() : write_out();
 }
 

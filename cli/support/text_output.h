@@ -9,10 +9,12 @@
 namespace snaptool::cli {
 
 // A text that goes to standard output, a pipe, or a new file, which appears whole or not at all.
+// Nothing in it can drive a terminal (printable_lines).
 class TextOutput {
  public:
   // Errors: those of ByteOutput.
   static Result<TextOutput> open(access::Door& door, const std::string& path);
+  // Requires: no character is divided between two calls.
   Result<void> write(std::string_view text);
   // Without it, no new file is left.
   Result<void> commit();

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "libsnap/base/printable.h"
 #include "libsnap/base/units.h"
 
 namespace snaptool {
@@ -64,6 +65,7 @@ std::string manifest_line(HashAlgorithm algorithm, const std::string& sum, const
     }
   }
   const std::string mark = escaped == name ? "" : "\\";
+  escaped = printable(escaped);  // such a name is not found again, but drives no terminal either
   if (!tagged) return fmt::format("{}{}  {}\n", mark, sum, escaped);
   std::string tag(hash_name(algorithm));
   std::transform(tag.begin(), tag.end(), tag.begin(), upper);
@@ -76,11 +78,8 @@ std::string block_manifest_head(uint64_t size, uint64_t block_size,
   std::string names;
   for (const HashAlgorithm algorithm : algorithms)
     names += fmt::format(" {}", hash_name(algorithm));
-  std::string shown = name;
-  std::replace_if(
-      shown.begin(), shown.end(), [](char c) { return c == '\n' || c == '\r'; }, '?');
   return fmt::format("{}\n# image {}\n# size {}\n# block-size {}\n# algorithms{}\n", kBlockHead,
-                     shown, size, block_size, names);
+                     printable(name), size, block_size, names);
 }
 
 std::string block_manifest_line(uint64_t offset, const std::vector<std::string>& sums) {

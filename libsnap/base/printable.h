@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace snaptool {
+
+// Text from outside (of an image, a file name, a diff), fit for one line of a terminal, a report or
+// a message. Control characters, what is no well-formed UTF-8 (Unicode, table 3-7), noncharacters,
+// line and paragraph separators and bidirectional controls become \xNN, byte by byte.
+std::string printable(std::string_view text);
+// The same of text of several lines: tabs and newlines stay.
+std::string printable_lines(std::string_view text);
+// For a message: at most 100 bytes of it, printable, and "..." where there was more.
+std::string excerpt(std::string_view text);
+
+}  // namespace snaptool
