@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <fstream>
-#include <iostream>
-
 #include "cli/support/command_table.h"
+#include "cli/support/input_stream.h"
 #include "cli/support/operands.h"
 #include "cli/support/script_runner.h"
 #include "cli/support/snapshot_option.h"
@@ -26,10 +24,10 @@ Result<std::vector<ops::Session::Member>> members_of(const Invocation& invocatio
 
 Result<std::vector<ScriptCommand>> script_of(const Invocation& invocation) {
   const std::string& path = invocation.operands()[1];
-  if (path == "-") return parse_script(std::cin, invocation.cancel());
-  std::ifstream file(path);
-  if (!file) return Error::from_errno(errno, fmt::format("cannot open '{}'", path));
-  return parse_script(file, invocation.cancel());
+  SNAP_ASSIGN(InputStream input, InputStream::open(path));
+  auto script = parse_script(input.stream(), invocation.cancel());
+  if (input.error()) return *input.error();
+  return script;
 }
 
 Result<int> run(Invocation& invocation) {

@@ -3,9 +3,8 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-
 #include "cli/support/exit_status.h"
+#include "cli/support/input_stream.h"
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
 #include "libsnap/diff/content_hash.h"
@@ -71,17 +70,20 @@ Result<int> verify_against(Invocation& invocation) {
                                           : image_operand(invocation));
   access::Opener opener(invocation.access());
   SNAP_ASSIGN(access::OpenImage open, access::open_image(opener, spec));
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return Error::from_errno(errno, fmt::format("cannot open '{}'", path));
-  SNAP_ASSIGN(ManifestReader manifest, ManifestReader::open(in, path));
+  SNAP_ASSIGN(InputStream input, InputStream::open(path));
+  auto opened = ManifestReader::open(input.stream(), path);
+  if (input.error()) return *input.error();
+  SNAP_ASSIGN(ManifestReader manifest, std::move(opened));
   Image& image = open.image();
   const bool size_differs = manifest.of_blocks() && manifest.size() != image.size();
   Mismatches mismatches;
   {
     const access::Phase phase(invocation.access(), "verifying", image.size());
     const Job& job = phase.job();
-    SNAP_ASSIGN(mismatches, manifest.of_blocks() ? check_blocks(image, manifest, job)
-                                                 : check_whole(image, manifest, job));
+    auto checked = manifest.of_blocks() ? check_blocks(image, manifest, job)
+                                        : check_whole(image, manifest, job);
+    if (input.error()) return *input.error();
+    SNAP_ASSIGN(mismatches, std::move(checked));
   }
   const bool matches = mismatches.count() == 0 && !size_differs;
   if (invocation.json()) {

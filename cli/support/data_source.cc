@@ -108,12 +108,13 @@ Result<DataSource> DataSource::open(const Request& request) {
   if (path == "-") {
     source.fd_ = STDIN_FILENO;
     source.name_ = kStandardInput;
-    if (::isatty(STDIN_FILENO) == 1) {
+    if (!request.is_text && ::isatty(STDIN_FILENO) == 1) {
       return Error(ErrorCode::kInvalidArgument,
                    "the data would come from the terminal: use -i FILE, -P BYTE or a pipe");
     }
   } else {
-    source.fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    // Neither a FIFO without a writer nor an empty one keeps us from noticing a signal.
+    source.fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (source.fd_ < 0) return Error::from_errno(errno, fmt::format("cannot open '{}'", path));
     source.owned_ = true;
     source.name_ = fmt::format("'{}'", path);
@@ -136,6 +137,17 @@ Result<DataSource> DataSource::open(const Request& request) {
   return source;
 }
 
+Result<uint64_t> DataSource::read_some(std::span<std::byte> out) {
+  while (true) {
+    if (!start_) SNAP_TRY(wait_for_data(fd_));
+    const ssize_t got = ::read(fd_, out.data(), out.size());
+    if (got >= 0) return static_cast<uint64_t>(got);
+    if (errno != EINTR && errno != EAGAIN) {
+      return Error::from_errno(errno, fmt::format("read {}", name_));
+    }
+  }
+}
+
 Result<uint64_t> DataSource::read(std::span<std::byte> out) {
   if (length_) out = out.first(std::min<uint64_t>(out.size(), *length_ - done_));
   if (fd_ < 0) {
@@ -145,14 +157,9 @@ Result<uint64_t> DataSource::read(std::span<std::byte> out) {
   }
   uint64_t got = 0;
   while (got < out.size()) {
-    if (!start_) SNAP_TRY(wait_for_data(fd_));
-    const ssize_t more = ::read(fd_, out.data() + got, out.size() - got);
-    if (more < 0) {
-      if (errno == EINTR || errno == EAGAIN) continue;
-      return Error::from_errno(errno, fmt::format("read {}", name_));
-    }
+    SNAP_ASSIGN(const uint64_t more, read_some(out.subspan(got)));
     if (more == 0) break;
-    got += static_cast<uint64_t>(more);
+    got += more;
   }
   done_ += got;
   if (got < out.size() && length_) {

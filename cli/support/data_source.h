@@ -25,6 +25,7 @@ class DataSource : public ops::DataSource {
     std::optional<std::string> input;    // a path, or "-"
     std::optional<std::string> pattern;  // a byte, as a number
     std::optional<uint64_t> length;
+    bool is_text = false;  // which a person may type
   };
   // Errors: kInvalidArgument for both at once, a bad byte, a pattern without a length, a terminal;
   // kNotFound, kIo.
@@ -42,6 +43,8 @@ class DataSource : public ops::DataSource {
   // Fills `out`; returns how much of it, which is less only at the end.
   // Errors: kIo, also when it ends before the length that was asked for; kInterrupted.
   Result<uint64_t> read(std::span<std::byte> out) override;
+  // The same, but what is there is enough; 0 only at the end.
+  Result<uint64_t> read_some(std::span<std::byte> out);
   // Whether it can be read twice.
   bool can_rewind() const override { return start_.has_value(); }
   // To the start again. Requires: can_rewind(). Errors: kIo.

@@ -6,12 +6,15 @@
 #include <algorithm>
 #include <array>
 
+#include "libsnap/base/lines.h"
 #include "libsnap/base/units.h"
 
 namespace snaptool::cli {
 namespace {
 
 using Verb = ScriptCommand::Verb;
+
+constexpr size_t kLongestLine = 64 * kKiB;
 
 struct Grammar {
   std::string_view word;
@@ -114,8 +117,13 @@ Result<ScriptCommand> parse_script_command(const std::vector<std::string>& words
 Result<std::vector<ScriptCommand>> parse_script(std::istream& script, const Cancel& cancel) {
   std::vector<ScriptCommand> commands;
   std::string line;
-  for (uint64_t number = 1; std::getline(script, line); ++number) {
+  for (uint64_t number = 1; read_line(script, line, kLongestLine); ++number) {
     if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+    if (line.size() > kLongestLine) {
+      return Error(ErrorCode::kInvalidArgument,
+                   fmt::format("line {} is too long for a command: more than {} bytes", number,
+                               kLongestLine));
+    }
     const auto words = split_words(line);
     if (words && words->empty()) continue;
     auto command = words ? parse_script_command(*words) : words.error();

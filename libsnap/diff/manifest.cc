@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "libsnap/base/lines.h"
 #include "libsnap/base/printable.h"
 #include "libsnap/base/units.h"
 
@@ -92,15 +93,11 @@ Error ManifestReader::damaged(std::string_view what) const {
 
 // Whether there is one more.
 Result<bool> ManifestReader::read_line(std::string& line) {
-  line.clear();
   ++line_;
-  for (int c = in_->get(); c != std::istream::traits_type::eof(); c = in_->get()) {
-    if (c == '\n') return true;
-    if (line.size() >= kLongestLine) return damaged("it is too long for a manifest");
-    line += static_cast<char>(c);
-  }
+  const bool any = snaptool::read_line(*in_, line, kLongestLine);
   if (in_->bad()) return Error(ErrorCode::kIo, fmt::format("cannot read '{}'", name_));
-  return !line.empty();
+  if (line.size() > kLongestLine) return damaged("it is too long for a manifest");
+  return any;
 }
 
 Result<ManifestReader> ManifestReader::open(std::istream& in, std::string name) {
@@ -113,7 +110,7 @@ Result<ManifestReader> ManifestReader::open(std::istream& in, std::string name) 
     return Error(
         ErrorCode::kUnsupported,
         fmt::format("'{}' is a block manifest of version '{}'; this program reads version 1",
-                    reader.name_, line.substr(any_version.size())));
+                    reader.name_, excerpt(line.substr(any_version.size()))));
   }
   if (line == kBlockHead) {
     SNAP_TRY(reader.read_block_head());
@@ -138,9 +135,14 @@ Result<void> ManifestReader::read_block_head() {
     } else if (words[1] == "block-size") {
       block_size_ = number_of(words[2]).value_or(0);
     } else if (words[1] == "algorithms") {
-      for (size_t i = 2; i < words.size() && i < 2 + kMostSums; ++i) {
+      for (size_t i = 2; i < words.size(); ++i) {
         const auto algorithm = hash_algorithm(words[i]);
-        if (!algorithm) return damaged(fmt::format("algorithm '{}' is not known", words[i]));
+        if (!algorithm) {
+          return damaged(fmt::format("algorithm '{}' is not known", excerpt(words[i])));
+        }
+        if (std::find(algorithms_.begin(), algorithms_.end(), *algorithm) != algorithms_.end()) {
+          return damaged(fmt::format("algorithm '{}' is named twice", words[i]));
+        }
         algorithms_.push_back(*algorithm);
       }
     }
