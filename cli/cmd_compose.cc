@@ -33,6 +33,7 @@ Result<int> run(Invocation& invocation) {
   SNAP_ASSIGN(Chain chain,
               Chain::open(access::links_of(files), kMostImageBytes, linking_of(invocation)));
   const uint64_t size = chain.shape().final_size();
+  SNAP_ASSIGN(const auto most_zeroed, invocation.size_value("max-zeroed"));
   const std::string path = invocation.value("out").value_or("-");
   SNAP_ASSIGN(auto output,
               access::ByteOutput::open(door, path, access::StreamTarget::Content::kBinary));
@@ -41,7 +42,8 @@ Result<int> run(Invocation& invocation) {
   ChangeEnd end;
   {
     const access::Phase phase(invocation.access(), "composing");
-    SNAP_ASSIGN(end, compose_changes(chain, *writer, std::string(kProgram), phase.job()));
+    SNAP_ASSIGN(end, compose_changes(chain, *writer, std::string(kProgram), phase.job(),
+                                     most_zeroed.value_or(kMostZeroed)));
   }
   SNAP_TRY(output.commit());
   if (path != "-") SNAP_TRY(report_changes(invocation, size, end));
@@ -63,6 +65,7 @@ CommandSpec compose_command() {
   command.options = {
     level_option(),
     unlinked_option(),
+    value("max-zeroed", "SIZE", "let so much become zeros where the image was cut and grew again (default: 1T)"),
     flag("force", "replace FILE if it exists"),
   };
   // clang-format on

@@ -94,7 +94,7 @@ Result<void> Writer::add(ChangeRecord& record) {
       SNAP_TRY(put_range('w', offset, data.first(extent.length), extent.length));
       data = data.subspan(extent.length);
     } else {
-      SNAP_TRY(put_range('z', offset, {}, extent.length));
+      SNAP_TRY(put_range('z', offset, {}, record.windows * extent.length));
     }
   }
   totals_.add(record);

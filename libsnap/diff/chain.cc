@@ -85,6 +85,11 @@ std::optional<ChangeExtent> within(const WindowChange& change, uint64_t from, ui
 
 }  // namespace
 
+uint64_t ChainShape::silent_windows() const {
+  const WindowRange silent = snaptool::silent_windows(*this, true);
+  return silent.end - silent.begin;
+}
+
 uint64_t ChainShape::kept_size() const {
   return std::min(base_size, *std::min_element(sizes.begin(), sizes.end()));
 }

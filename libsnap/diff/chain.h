@@ -33,6 +33,9 @@ struct ChainShape {
   uint64_t final_size() const { return sizes.back(); }
   // What lies behind the smallest of the sizes was cut off on the way.
   uint64_t kept_size() const;
+  // How many windows become zeros that no diff says anything of: of what was cut off, and came
+  // back.
+  uint64_t silent_windows() const;
 };
 
 // What all diffs of a chain do to one window; or to several, one behind the other, that all become

@@ -134,6 +134,10 @@ class ChangeWriter {
   virtual void prepare(ChangeRecord& record, std::span<const std::byte> data) = 0;
   // Requires: windows ascend. Errors: the sink's.
   virtual Result<void> add(ChangeRecord& record) = 0;
+  // What a record may hold at most.
+  virtual size_t most_extents() const { return SIZE_MAX; }
+  // Whether one may be of several windows.
+  virtual bool takes_runs() const { return true; }
   // Ends the stream; fills in what the stream knows of itself.
   virtual Result<void> finish(ChangeEnd& end) = 0;
 };

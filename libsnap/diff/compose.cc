@@ -84,11 +84,15 @@ class Rewriter {
  protected:
   virtual Result<bool> take(Slot& slot) {
     slot.result = {};
-    if (!reader_->peek()) return false;
-    SNAP_TRY(reader_->next(slot.change));
+    const auto next = reader_->peek();
+    if (!next) return false;
+    SNAP_TRY(reader_->next(slot.change, most_at(*next)));
     slot.result.window = slot.change.window;
+    slot.result.windows = slot.change.windows;
     return true;
   }
+  // How many windows that become zeros alike may be taken together.
+  virtual uint64_t most_at(uint64_t window) const = 0;
   virtual Result<void> rewrite(Slot& slot) = 0;
 
   Chain& chain_;
@@ -105,6 +109,10 @@ class Composer : public Rewriter {
   using Rewriter::Rewriter;
 
  protected:
+  uint64_t most_at(uint64_t /*window*/) const override {
+    return shape_.full || writer_.takes_runs() ? UINT64_MAX : 1;
+  }
+
   Result<void> rewrite(Slot& slot) override {
     auto& records = slot.change.records;
     const auto first = std::find_if(records.begin(), records.end(),
@@ -132,6 +140,7 @@ class Composer : public Rewriter {
       if (!shape_.full || extent.kind == ChangeKind::kData) append(result.extents, extent);
     }
     if (result.extents.empty()) return {};
+    SNAP_TRY(fit(result, slot.change));
     if (!shape_.full && calm && first != records.end() &&
         coverage(result.extents) == coverage((*first)->extents)) {
       result.old_sum = (*first)->old_sum;
@@ -141,6 +150,22 @@ class Composer : public Rewriter {
   }
 
  private:
+  // Zeros beside data may be data, too; but nothing is known of what lies between.
+  Result<void> fit(ChangeRecord& record, const WindowChange& change) const {
+    if (record.extents.size() <= writer_.most_extents()) return {};
+    std::vector<ChangeExtent> joined;
+    for (ChangeExtent extent : record.extents) {
+      extent.kind = ChangeKind::kData;
+      append(joined, extent);
+    }
+    record.extents = std::move(joined);
+    if (record.extents.size() <= writer_.most_extents()) return {};
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("the diffs make {} changes in the MiB at byte {}; one diff holds at "
+                             "most {}: apply them one after the other",
+                             record.extents.size(), change.start(), writer_.most_extents()));
+  }
+
   // Whether no change of size has to do with it.
   bool is_calm(const WindowChange& change) const {
     const uint64_t start_size = shape_.full ? shape_.sizes.front() : shape_.base_size;
@@ -184,8 +209,14 @@ class Inverter : public Rewriter {
     slot.result = {};
     if (!cut_left) return false;
     slot.change.records.clear();
+    slot.change.windows = slot.result.windows = 1;
     slot.result.window = slot.change.window = cut_at_++;
     return true;
+  }
+
+  // Behind the base's end nothing is given back.
+  uint64_t most_at(uint64_t window) const override {
+    return window * kWindowBytes >= shape_.base_size ? UINT64_MAX : 1;
   }
 
   Result<void> rewrite(Slot& slot) override {
@@ -224,6 +255,7 @@ class Inverter : public Rewriter {
       add_unless_zero(result.extents, from, rest.end(), before);
     }
     if (result.extents.empty()) return {};
+    if (result.extents.size() > writer_.most_extents()) SNAP_TRY(join(slot, before, after));
     Sha256 sum;
     for (const ChangeExtent& extent : result.extents) {
       sum.update(after.subspan(extent.offset, extent.length));
@@ -234,6 +266,22 @@ class Inverter : public Rewriter {
   }
 
  private:
+  // One extent instead of many: what lies between is in the base.
+  Result<void> join(Slot& slot, std::span<std::byte> before, std::span<std::byte> after) const {
+    std::vector<ChangeExtent>& extents = slot.result.extents;
+    const uint32_t from = extents.front().offset;
+    const ChangeExtent all{from, extents.back().end() - from, ChangeKind::kData};
+    uint32_t at = from;
+    for (const ChangeExtent& extent : extents) {
+      const ChangeExtent between{at, extent.offset - at, ChangeKind::kData};
+      SNAP_TRY(read(slot.change.start(), between, before));
+      std::memcpy(after.data() + at, before.data() + at, between.length);
+      at = extent.end();
+    }
+    extents.assign(1, all);
+    return {};
+  }
+
   uint64_t size_behind(uint64_t start) const {
     return shape_.base_size > start ? shape_.base_size - start : 0;
   }
@@ -272,11 +320,22 @@ class Inverter : public Rewriter {
   uint64_t cut_at_;  // the next window of what the diff cuts off
 };
 
+Result<void> check_zeroed(const ChainShape& shape, const ChangeWriter& writer, uint64_t most) {
+  const uint64_t windows = shape.silent_windows();
+  if (shape.full || writer.takes_runs() || windows <= most / kWindowBytes) return {};
+  return Error(ErrorCode::kUnsupported,
+               fmt::format("the diffs cut the image to {} and make it larger again: as one diff, "
+                           "they would be {} records that zero what was cut off",
+                           format_size(shape.kept_size()), windows))
+      .with_remedy(Remedy::kRaiseZeroed);
+}
+
 }  // namespace
 
 Result<ChangeEnd> compose_changes(Chain& chain, ChangeWriter& writer, const std::string& maker,
-                                  const Job& job) {
+                                  const Job& job, uint64_t most_zeroed) {
   const ChainShape& shape = chain.shape();
+  SNAP_TRY(check_zeroed(shape, writer, most_zeroed));
   const size_t last = shape.sizes.size() - 1;
   ChangeHeader header;
   header.full = shape.full;

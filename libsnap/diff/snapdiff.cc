@@ -274,6 +274,8 @@ Result<void> SnapdiffWriter::add(ChangeRecord& record) {
   return put_index();
 }
 
+size_t SnapdiffWriter::most_extents() const { return kMostExtents; }
+
 Result<void> SnapdiffWriter::put_index() {
   if (index_.empty()) return {};
   auto element = new_element("SDX1", kIndexSize + index_.size());

@@ -27,6 +27,8 @@ class SnapdiffWriter : public ChangeWriter {
   // Sums and compresses the data.
   void prepare(ChangeRecord& record, std::span<const std::byte> data) override;
   Result<void> add(ChangeRecord& record) override;
+  size_t most_extents() const override;
+  bool takes_runs() const override { return false; }
   // Takes end.child_id for the id if the header says that it is inherited; else fills it in.
   Result<void> finish(ChangeEnd& end) override;
 

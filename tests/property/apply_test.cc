@@ -232,6 +232,68 @@ Result<Exported> invert(const Exported& diff, const Bytes& base) {
   return exported;
 }
 
+// A diff that writes `extents` of a MiB's only window, with the data that `after` has there.
+Exported diff_of(const std::vector<ChangeExtent>& extents, const Bytes& after) {
+  Exported diff;
+  const auto writer = writer_into(Format::kSnapdiff, diff);
+  ChangeHeader header;
+  header.base_size = header.target_size = after.size();
+  EXPECT_TRUE(writer->begin(header));
+  ChangeRecord record;
+  record.extents = extents;
+  Bytes data;
+  for (const ChangeExtent& extent : extents) {
+    if (extent.kind != ChangeKind::kData) continue;
+    data.insert(data.end(), after.begin() + extent.offset, after.begin() + extent.end());
+  }
+  record.data_length = static_cast<uint32_t>(data.size());
+  writer->prepare(record, data);
+  EXPECT_TRUE(writer->add(record));
+  EXPECT_TRUE(writer->finish(diff.end));
+  return diff;
+}
+
+// As many extents as a record can have, `stride` apart.
+std::vector<ChangeExtent> most_extents(uint32_t first, uint32_t stride, uint32_t length,
+                                       ChangeKind kind) {
+  std::vector<ChangeExtent> extents;
+  for (uint32_t i = 0; i < 65536 && first + i * stride + length <= kMiB; ++i) {
+    extents.push_back({first + i * stride, length, kind});
+  }
+  return extents;
+}
+
+TEST(Compose, MoreExtentsThanARecordCanHave) {
+  std::mt19937_64 random(run_seed());
+  const Bytes base = random_bytes(kMiB, random);
+  const Bytes other = random_bytes(kMiB, random);
+  const auto data = diff_of(most_extents(0, 16, 4, ChangeKind::kData), other);
+  const auto apart = diff_of(most_extents(8, 16, 4, ChangeKind::kData), other);
+  const auto refused = compose({data.stream, apart.stream}, Format::kSnapdiff);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::kUnsupported);
+  // Beside each other they become one.
+  const auto zeros = diff_of(most_extents(4, 16, 12, ChangeKind::kZero), other);
+  const auto both = compose({data.stream, zeros.stream}, Format::kSnapdiff);
+  ASSERT_TRUE(both) << both.error().describe();
+  EXPECT_EQ(*apply_to_new(links_of({both->stream}), &base),
+            *apply_to_new(links_of({data.stream, zeros.stream}), &base));
+}
+
+TEST(Invert, MoreExtentsThanARecordCanHave) {
+  std::mt19937_64 random(run_seed());
+  // Each extent that lies over a border of 4 KiB gives back zeros and data.
+  Bytes base = random_bytes(kMiB, random);
+  for (size_t at = 0; at < base.size(); at += 8192)
+    std::fill_n(base.begin() + static_cast<ptrdiff_t>(at), 4096, std::byte{0});
+  const auto diff = diff_of(most_extents(4, 15, 11, ChangeKind::kData), random_bytes(kMiB, random));
+  const auto there = apply_to_new(links_of({diff.stream}), &base);
+  ASSERT_TRUE(there);
+  const auto back = invert(diff, base);
+  ASSERT_TRUE(back) << back.error().describe();
+  EXPECT_EQ(*apply_to_new(links_of({back->stream}), &*there), base);
+}
+
 TEST(Compose, DoesWhatTheChainDoes) {
   std::mt19937_64 random(run_seed() + 20);
   constexpr uint64_t kMost = 7 * kMiB / 2;
