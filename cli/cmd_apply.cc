@@ -111,7 +111,7 @@ CommandSpec apply_command() {
     flag("verify-base", "read all of IMAGE: it must be the whole base of the first diff, and become the whole target of the last"),
     flag("resume-without-journal", "go on with an apply that was interrupted and whose journal is lost: the changes are written whatever IMAGE has there"),
     flag("ignore-invalid", "with -o, read what an invalid store still holds"),
-    flag("force", "replace FILE if it exists; write to a volume whose other snapshots this breaks; drop what a torn write left behind the end of a store's list"),
+    flag("force", "replace FILE if it exists; write to a volume whose other snapshots this breaks; drop what a torn write left behind the end of a store's list; go on in a copy of the image that an interrupted apply was writing to"),
   };
   // clang-format on
   command.shared = {Shared::kOut,      Shared::kFormat, Shared::kJobs,

@@ -56,6 +56,7 @@ constexpr auto kRows = std::to_array<Row>({
   {Remedy::kRepairStore, "", "'snaptool repair COW -o NEW' brings the list back", ""},
   {Remedy::kAcceptDuplicates, "accept-duplicates", "--accept-duplicates takes the first of them, as the kernel does", "'snaptool merge --accept-duplicates' takes the first of them, as the kernel does"},
   {Remedy::kListDefects, "", "'snaptool verify' lists all that is wrong", ""},
+  {Remedy::kTakeCopy, "force", "--force takes it for a copy of that, and goes on", "'snaptool apply --force' goes on"},
   {Remedy::kRaiseZeroed, "max-zeroed", "--max-zeroed raises the limit; 'snaptool apply' takes them one after the other", "'snaptool compose --max-zeroed' raises the limit"},
   {Remedy::kLinkDiffs, "unlinked", "'snaptool export --parent' or 'snaptool export --verify-base' makes one that says it; --unlinked takes it for so", ""},
   {Remedy::kApplyDiff, "format", "'snaptool apply FILE IMAGE' applies it; -f raw takes its bytes as they are", "'snaptool apply FILE IMAGE' applies it"},

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libsnap/access/pending_apply.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -24,11 +26,14 @@ std::string marked(const std::string& path) {
 
 // A mark may be of an apply that was given up, or have come with a copy.
 bool is_of(const std::string& journal, const std::string& path) {
-  const auto id = id_of(path);
+  const FileMark mark = mark_of(path);
+  ApplyJournal::Identity now;
+  now.file = mark.id;
+  now.born = mark.born;
   auto file = PosixFile::open(journal, kLook);
-  if (!id || !file) return false;
+  if (!file) return false;
   const auto found = ApplyJournal::open(**file);
-  return found && *found && (*found)->identity().file.inode == id->inode;
+  return found && *found && (*found)->identity().same_file(now);
 }
 
 }  // namespace
@@ -47,6 +52,17 @@ std::optional<std::string> pending_apply_of(const std::string& path) {
   std::string named = marked(path);
   if (named.empty() || !is_of(named, path)) return std::nullopt;
   return named;
+}
+
+FileMark mark_of(const std::string& path) {
+  FileMark mark{id_of(path).value_or(FileId{}), 0};
+  struct statx about {};
+  if (::statx(AT_FDCWD, path.c_str(), 0, STATX_BTIME, &about) == 0 &&
+      (about.stx_mask & STATX_BTIME) != 0) {
+    constexpr uint64_t kSecond = 1'000'000'000;
+    mark.born = static_cast<uint64_t>(about.stx_btime.tv_sec) * kSecond + about.stx_btime.tv_nsec;
+  }
+  return mark;
 }
 
 void mark_pending_apply(const std::string& path, const std::string& journal) {

@@ -54,6 +54,7 @@ enum class Remedy {
   kRepairStore,       // repair the store into a new file
   kAcceptDuplicates,  // take the first of several entries for a chunk
   kListDefects,       // verify the store
+  kTakeCopy,          // go on in a copy of what an interrupted run was writing to
   kRaiseZeroed,       // allow more zeros where an image was cut and grew again
   kLinkDiffs,         // export the diff so that it names the one before, or say that it follows
   kApplyDiff,         // it is a diff: apply it

@@ -440,11 +440,13 @@ Result<void> Apply::write(const ApplyTarget& target, const ChainCheck& checked,
   SNAP_TRY(grow(target));
   SNAP_ASSIGN(ChainReader reader, chain_.read(target.resizable));
   const uint64_t done = journal == nullptr ? 0 : journal->progress().begin;
+  const uint64_t in_doubt = journal == nullptr ? 0 : journal->progress().end;
   std::vector<uint64_t> ends = checked.batches;
   ends.push_back(UINT64_MAX);
   uint64_t begin = 0;
   for (const uint64_t end : ends) {
-    if (end > done && journal != nullptr) SNAP_TRY(journal->set({std::max(begin, done), end}));
+    if (end > done && journal != nullptr)
+      SNAP_TRY(journal->set({std::max(begin, done), std::max(end, in_doubt)}));
     SNAP_TRY(write_batch(reader, end, target, done, job));
     if (!target.fresh && end > done) SNAP_TRY(file.flush());
     begin = end;

@@ -18,7 +18,7 @@ namespace {
 constexpr uint64_t kSlotDistance = 4096;
 constexpr size_t kSlotSize = 256;
 constexpr size_t kSummed = kSlotSize - sizeof(Sha256::Digest);
-constexpr uint64_t kFileSize = 2 * kSlotDistance;
+static_assert(ApplyJournal::kFileSize == 2 * kSlotDistance);
 constexpr std::string_view kMagic = "snapply2";
 
 using Slot = std::array<std::byte, kSlotSize>;
@@ -28,6 +28,7 @@ using Slot = std::array<std::byte, kSlotSize>;
 Result<ApplyJournal> ApplyJournal::create(File& file, const Identity& identity) {
   SNAP_TRY(file.resize(0));
   SNAP_TRY(file.resize(kFileSize));
+  SNAP_TRY(file.reserve(0, kFileSize));
   return ApplyJournal(file, identity);
 }
 
@@ -63,6 +64,7 @@ Result<std::optional<ApplyJournal>> ApplyJournal::open(File& file) {
     identity.final_size = load_le<uint64_t>(&slot[56]);
     std::copy_n(slot.begin() + 80, identity.untouched.size(), identity.untouched.begin());
     identity.file = {load_le<uint64_t>(&slot[112]), load_le<uint64_t>(&slot[120])};
+    identity.born = load_le<uint64_t>(&slot[128]);
     found = ApplyJournal(file, identity);
     found->progress_ = {load_le<uint64_t>(&slot[64]), load_le<uint64_t>(&slot[72])};
     found->sequence_ = sequence;
@@ -84,6 +86,7 @@ Result<void> ApplyJournal::set(const ApplyProgress& progress) {
   std::copy(identity_.untouched.begin(), identity_.untouched.end(), slot.begin() + 80);
   store_le(&slot[112], identity_.file.device);
   store_le(&slot[120], identity_.file.inode);
+  store_le(&slot[128], identity_.born);
   const auto sum = Sha256::of(std::span(slot).first(kSummed));
   std::copy(sum.begin(), sum.end(), slot.begin() + kSummed);
   SNAP_TRY(file_->write_at((sequence_ % 2) * kSlotDistance, slot));

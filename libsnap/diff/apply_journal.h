@@ -21,13 +21,20 @@ struct ApplyProgress {
 // is in the diff, which the command line makes durable first. libsnap/diff/APPLY.md has its bytes.
 class ApplyJournal {
  public:
+  static constexpr uint64_t kFileSize = 8192;  // bytes
+
   // Which apply it belongs to, and to what.
   struct Identity {
     Sha256::Digest chain{};  // of the diffs
     uint64_t base_size = 0;  // bytes
     uint64_t final_size = 0;
     Sha256::Digest untouched{};  // of the image, where the diffs do not change it
-    FileId file;                 // it; zeros where that has none (a view, a part)
+    FileId file;                 // that it is in (of a view, the COW); zeros where that is none
+    uint64_t born = 0;           // when that was made, ns since 1970; 0 where nobody knows
+    // Device numbers change from one boot to the next, and inode numbers are used again.
+    bool same_file(const Identity& other) const {
+      return file.inode == other.file.inode && born == other.born;
+    }
     bool same_diffs(const Identity& other) const {
       return chain == other.chain && base_size == other.base_size && final_size == other.final_size;
     }

@@ -158,8 +158,11 @@ std::optional<uint64_t> count_by_mincore(int fd, uint64_t offset, uint64_t lengt
 
 std::optional<uint64_t> cached_pages(int fd, uint64_t offset, uint64_t length) {
   if (length == 0) return 0;
-  if (const auto count = count_by_cachestat(fd, offset, length)) return count;
-  return count_by_mincore(fd, offset, length);
+  const auto count = count_by_cachestat(fd, offset, length);
+  if (count && *count > 0) return count;
+  // Of a file of overlayfs, cachestat sees none of the pages, which are those of the file below.
+  const auto mapped = count_by_mincore(fd, offset, length);
+  return mapped ? mapped : count;
 }
 
 }  // namespace snaptool

@@ -10,6 +10,7 @@
 #include "libsnap/access/opener.h"
 #include "libsnap/access/pending_apply.h"
 #include "libsnap/access/stream.h"
+#include "libsnap/base/check.h"
 #include "libsnap/base/hash.h"
 #include "libsnap/base/io_bytes.h"
 #include "libsnap/copy/copy_image.h"
@@ -70,7 +71,8 @@ Result<Known> verify_result(const Context& context, Image& image, uint64_t size,
   if (right && last.target_sum) {
     SNAP_ASSIGN(const auto sums, hash_range(image, 0, size, {HashAlgorithm::kSha256}, phase.job()));
     right = sums.front() == hex_of(*last.target_sum);
-  } else if (right && image.size() == size) {
+  } else if (right) {
+    SNAP_CHECK(image.size() == size);
     SNAP_ASSIGN(const ContentId content, content_id_of(image, phase.job()));
     right = content == *last.target_content;
   }
@@ -275,10 +277,39 @@ Result<bool> ApplyJob::will_write_again(PersistentStore& store, const Exception&
   if (journal_file_ == nullptr) SNAP_TRY(find_journal());
   const auto start = store.layout().chunk_offset(entry.old_chunk);
   if (!journal_ || !start) return false;
+  if (!writes_) SNAP_TRY(find_writes());
+  const uint64_t end = *start + store.chunk_bytes();
+  return std::any_of(writes_->begin(), writes_->end(), [&](const ByteRange& range) {
+    return range.offset < end && *start < range.offset + range.length;
+  });
+}
+
+// The windows that the diffs write again; none where the journal is of other diffs.
+Result<void> ApplyJob::find_writes() {
+  writes_.emplace();
+  if (request_.diffs.stream != nullptr) return {};
+  OpenDiffs diffs;
+  SNAP_TRY(diffs.open(door_, request_.diffs));
+  SNAP_ASSIGN(const auto chain, diffs.fingerprint(context_.cancel));
+  const ApplyJournal::Identity& begun = journal_->identity();
+  if (chain != begun.chain) return {};
+  SNAP_ASSIGN(Apply apply, diffs.apply(begun.base_size, request_));
   const ApplyProgress& progress = journal_->progress();
-  const uint64_t first = *start / kWindowBytes;
-  const uint64_t last = (*start + store.chunk_bytes() - 1) / kWindowBytes;
-  return last >= progress.begin && first < progress.end;
+  const Phase phase(context_, "reading the diffs");
+  const auto add = [&](uint64_t offset, uint64_t length, ChangeKind /*kind*/) -> Result<void> {
+    const uint64_t first = offset / kWindowBytes;
+    const uint64_t end = (offset + length - 1) / kWindowBytes + 1;
+    if (end <= progress.begin || first >= progress.end) return {};
+    const ByteRange range{first * kWindowBytes, (end - first) * kWindowBytes};
+    if (!writes_->empty() && writes_->back().offset + writes_->back().length >= range.offset) {
+      writes_->back().length = range.offset + range.length - writes_->back().offset;
+    } else {
+      writes_->push_back(range);
+    }
+    return {};
+  };
+  SNAP_TRY(apply.check(nullptr, Apply::BaseSize::kAtLeast, false, std::nullopt, phase.job(), add));
+  return {};
 }
 
 // The journal of an apply that did not finish, or nothing.
@@ -295,7 +326,8 @@ Result<void> ApplyJob::find_journal() {
   return {};
 }
 
-Result<void> ApplyJob::check() {
+// That they are for this image, and for this journal.
+Result<void> ApplyJob::check_diffs() {
   File& file = disk_.file();
   // Interrupted, the file may have another size already.
   const uint64_t size = journal_ ? journal_->identity().base_size : file.size();
@@ -305,6 +337,12 @@ Result<void> ApplyJob::check() {
                  fmt::format("'{}' is a full diff, which would replace '{}'", diffs_.name(0),
                              file.name()))
         .with_remedy(Remedy::kNameOutput);
+  }
+  if (request_.without_journal && !apply_->shape().has_old_sums) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' has no sums, so that all of it is always written, whatever "
+                             "'{}' has: apply it without --resume-without-journal",
+                             diffs_.name(0), file.name()));
   }
   warn_of_unchecked(context_, *apply_, diffs_);
   SNAP_ASSIGN(identity_.chain, diffs_.fingerprint(context_.cancel));
@@ -316,6 +354,12 @@ Result<void> ApplyJob::check() {
                              "that one first, with its diffs",
                              journal_path_));
   }
+  return {};
+}
+
+Result<void> ApplyJob::check() {
+  SNAP_TRY(check_diffs());
+  File& file = disk_.file();
   std::optional<ApplyProgress> done;
   if (request_.without_journal) done = ApplyProgress{0, UINT64_MAX};
   if (journal_) done = journal_->progress();
@@ -334,12 +378,17 @@ Result<void> ApplyJob::check() {
     SNAP_ASSIGN(checked_, apply_->check(&image, rule, resizable_, done, phase.job(), count));
   }
   SNAP_ASSIGN(identity_.untouched, untouched.sum(image));
-  identity_.file = file.id().value_or(FileId{});
+  if (!marked_.empty()) {
+    const access::FileMark mark = access::mark_of(marked_);
+    identity_.file = mark.id;
+    identity_.born = mark.born;
+  }
   SNAP_TRY(check_same_image());
   result_.bytes = checked_.bytes;
   result_.child_id = checked_.ends.back().child_id;
-  result_.nothing_to_do =
-      checked_.is_applied() && (!resizable_ || file.size() == apply_->shape().final_size());
+  result_.nothing_to_do = checked_.is_applied() &&
+                          (!resizable_ || file.size() == apply_->shape().final_size()) &&
+                          !(request_.without_journal && identity_.final_size > identity_.base_size);
   if (result_.nothing_to_do) return {};
   if (request_.verify_base && !resumes_ && !request_.without_journal) {
     SNAP_ASSIGN(result_.known,
@@ -360,32 +409,46 @@ Result<void> ApplyJob::check_same_image() {
                              "instead, remove the journal)",
                              name, journal_path_));
   }
-  // Device numbers change from one boot to the next.
-  if (begun.file.inode != identity_.file.inode) {
-    context_.notices.warn(fmt::format(
-        "'{}' is another file than the one to which the apply of '{}' was interrupted: it is taken "
-        "for a copy of that",
-        name, journal_path_));
-  }
-  return {};
+  if (begun.same_file(identity_) || context_.policy.force) return {};
+  return Error(ErrorCode::kWrongBase,
+               fmt::format("'{}' is another file than the one to which the apply of '{}' was "
+                           "interrupted",
+                           name, journal_path_))
+      .with_remedy(Remedy::kTakeCopy);
 }
 
 // Only an image that is really to be written to gets one.
 Result<void> ApplyJob::make_journal() {
   if (journal_) return {};
-  if (journal_file_ == nullptr) {
-    SNAP_ASSIGN(journal_file_, door_.make_notes(journal_path_));
-  }
   if (!marked_.empty()) access::mark_pending_apply(marked_, journal_path_);
   SNAP_ASSIGN(journal_, ApplyJournal::create(*journal_file_, identity_));
+  // All of it may be half done, now and when this run is interrupted, too.
+  if (request_.without_journal) SNAP_TRY(journal_->set({0, UINT64_MAX}));
   return {};
+}
+
+// Before the journal promises anything: where there is no room, nothing was begun.
+Result<void> ApplyJob::make_room(const ApplyTarget& target) {
+  const bool is_new = journal_file_ == nullptr;
+  if (is_new) {
+    SNAP_ASSIGN(journal_file_, door_.make_notes(journal_path_));
+  }
+  File& file = disk_.file();
+  const uint64_t size = file.size();
+  // Nothing says what is there instead of the zeros of a larger image.
+  if (request_.without_journal && resizable_ && size > identity_.base_size) {
+    SNAP_TRY(file.resize(identity_.base_size));
+  }
+  auto room = journal_ ? Result<void>() : journal_file_->reserve(0, ApplyJournal::kFileSize);
+  if (room) room = apply_->grow(target);
+  if (!room && is_new) remove_journal();
+  return room;
 }
 
 Result<void> ApplyJob::write() {
   const ApplyTarget target{&disk_.file(), resizable_, false};
-  // Before the journal promises anything: where there is no room for it, nothing was begun.
   half_done_ = resumes_;
-  SNAP_TRY(apply_->grow(target));
+  SNAP_TRY(make_room(target));
   SNAP_TRY(make_journal());
   diffs_.spool().keep(true);
   half_done_ = true;
@@ -405,7 +468,7 @@ void ApplyJob::remove_journal() {
   if (!marked_.empty()) access::unmark_pending_apply(marked_);
   if (const auto removed = context_.files.remove(journal_path_); !removed) {
     context_.notices.warn(
-        fmt::format("all changes are there, but the journal of the apply is, too: {}",
+        fmt::format("the journal of the apply is of no use any more, but cannot be removed: {}",
                     removed.error().describe()));
   }
 }
@@ -416,9 +479,10 @@ Result<ApplyResult> ApplyJob::run() {
   diffs_.spool().keep(false);
   remove_journal();
   if ((request_.verify_base || request_.without_journal) && result_.known == Known::kChanges) {
-    RawImage after(disk_.file(), disk_.file().size());
-    SNAP_ASSIGN(result_.known,
-                verify_result(context_, after, apply_->shape().final_size(), checked_, diffs_));
+    // What lies behind it, on a device or in a view, is not the image's.
+    const uint64_t size = apply_->shape().final_size();
+    RawImage after(disk_.file(), std::min(size, disk_.file().size()));
+    SNAP_ASSIGN(result_.known, verify_result(context_, after, size, checked_, diffs_));
   }
   return result_;
 }

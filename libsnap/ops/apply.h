@@ -116,9 +116,12 @@ class ApplyJob {
   Result<void> open(const access::ImageSpec& image, const std::optional<std::string>& journal);
   Result<void> find_place(const std::string& file, const std::optional<std::string>& journal);
   Result<void> find_journal();
+  Result<void> find_writes();
   Result<bool> will_write_again(PersistentStore& store, const Exception& entry);
+  Result<void> check_diffs();
   Result<void> check();
   Result<void> check_same_image();
+  Result<void> make_room(const ApplyTarget& target);
   Result<void> make_journal();
   Result<void> write();
   Result<void> settle();
@@ -137,6 +140,7 @@ class ApplyJob {
   std::shared_ptr<File> journal_file_;
   std::optional<ApplyJournal> journal_;
   ApplyJournal::Identity identity_;
+  std::optional<std::vector<ByteRange>> writes_;  // that an interrupted run may have begun
 
   ChainCheck checked_;
   bool resumes_ = false;  // another run had begun

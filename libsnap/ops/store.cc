@@ -60,14 +60,14 @@ class HeadFile : public File {
 };
 
 // What a file that is there holds must not be somebody's content: it is zeros, or what a run that
-// was stopped left of `made`, how the store will begin.
+// was stopped left of `made`, how the store will begin. (That run writes the header last.)
 Result<void> check_has_no_content(const Context& context, File& cow,
                                   std::span<const std::byte> made) {
   if (context.policy.force) return {};
   SNAP_ASSIGN(const bool is_store, access::looks_like_store(cow));
   std::vector<std::byte> head(std::min(cow.size(), kMiB));
   SNAP_TRY(cow.read_at(0, head));
-  bool is_ours = true;
+  bool is_ours = !is_store;
   for (size_t at = 0; at < head.size() && is_ours; at += kSectorSize) {
     const auto sector =
         std::span(head).subspan(at, std::min<size_t>(kSectorSize, head.size() - at));

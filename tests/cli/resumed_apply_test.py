@@ -38,9 +38,48 @@ class OfAnImage(Half):
         self.assertEqual(image.read_bytes(), other)
         copy = self.file("copy", torn)
         os.replace(copy, image)
-        done = self.good("apply", diff, image)
-        self.assertIn("another file", done.stderr)
+        self.refused(66, "apply", diff, image, words=["another file", "--force"])
+        self.assertEqual(image.read_bytes(), torn)
+        self.good("apply", "--force", diff, image)
         self.assertEqual(image.read_bytes(), self.child)
+
+    def test_the_journal_of_a_view_is_elsewhere(self):
+        """The COW's mark leads to it: the half of an apply is not merged."""
+        self.need_marks()
+        child = self.file("child", self.child[:len(self.base)])
+        diff, cow, journal = self.export("diff", child, "--base", self.a), self.scratch / "cow", self.scratch / "elsewhere"
+        self.good("create", self.a, cow)
+        self.good("write", "-P", "1", "--length", "1M", self.a, cow)
+        self.good("write", "--offset", "0", "-i", self.a, "--length", "1M", self.a, cow)
+        words = ["apply", "-q", "-j", "1", "--journal", journal, diff, f"{self.a}@{cow}"]
+        run_under_strace(["-o", "/dev/null", "-e", "inject=pwrite64:signal=KILL:when=4"], *words)
+        self.assertTrue(journal.exists())
+        self.refused(75, "merge", self.a, cow, words=["half done", str(journal)])
+        self.good(*words)
+        self.good("merge", self.a, cow)
+        self.assertEqual(self.a.read_bytes(), child.read_bytes())
+
+    def test_no_room_for_the_journal(self):
+        """Then nothing was begun: the image keeps its size."""
+        diff = self.export("diff", self.b, "--base", self.a)
+        done = run("apply", "--journal", self.scratch / "nowhere" / "journal", diff, self.a)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(self.a.read_bytes(), self.base)
+
+    def test_without_a_journal_what_grew_is_zeros(self):
+        grown = self.file("grown", self.base + bytes(2 * MIB))
+        diff = self.export("diff", grown, "--base", self.a)
+        image = self.file("image", self.base + self.rng.randbytes(2 * MIB))
+        self.good("apply", "--resume-without-journal", diff, image)
+        self.assertEqual(image.read_bytes(), grown.read_bytes())
+        rbd = self.export("rbd", grown, "--base", self.a, "-O", "rbd", "--from-snap", "one")
+        self.refused(64, "apply", "--resume-without-journal", rbd, image, words=["no sums"])
+
+    def test_without_a_journal_a_view_is_read_whole(self):
+        diff = self.export("diff", self.file("child", self.child[:len(self.base)]), "--base", self.a)
+        other, cow = self.file("other", self.rng.randbytes(8 * MIB)), self.scratch / "cow"
+        self.good("create", other, cow)
+        self.refused(66, "apply", "--resume-without-journal", diff, f"{other}@{cow}", words=["not the image"])
 
     def test_by_another_name(self):
         diff = self.export("diff", self.b, "--base", self.a)

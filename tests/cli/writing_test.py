@@ -84,6 +84,20 @@ class Create(WritingTest):
             self.refused(64, "create", "--chunk-size", bad, self.origin, self.cow)
         self.refused(64, "create", "--chunk-size", "8", self.origin, self.cow, words=["8s or 8k?"])
 
+    def test_a_store_in_use_is_not_restored_over(self):
+        """Its list lies after what is looked at, or begins as the dump's does."""
+        self.origin.write_bytes(self.rng.randbytes(5 * MIB))
+        for chunk, first, second in (("1M", None, "1M"), ("4k", "2M", "1M")):
+            cow, dump = self.scratch / f"cow{chunk}", self.scratch / f"dump{chunk}"
+            self.good("create", "--chunk-size", chunk, self.origin, cow)
+            if first:
+                self.good("write", "-P", "0", "--length", first, self.origin, cow)
+            dump.write_text(self.good("dump", cow).stdout)
+            self.good("write", "-P", "7", "--offset", "3M", "--length", second, self.origin, cow)
+            before = cow.read_bytes()
+            self.refused(64, "restore", dump, cow, words=["already", "--force"])
+            self.assertEqual(cow.read_bytes(), before)
+
     def test_what_is_there_is_not_lost(self):
         self.create()
         self.refused(64, "create", self.origin, self.cow, words=["already", "--force"])
