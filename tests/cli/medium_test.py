@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "kernel"))
 from crafted import write_store  # noqa: E402
-from harness import SEED, SNAPTOOL, ScratchTest, main, need, run, run_under_strace  # noqa: E402
+from harness import SEED, SNAPTOOL, ScratchTest, main, need, run, run_under_strace, skip  # noqa: E402
 
 CHUNK = 4096
 MIB = 1 << 20
@@ -50,7 +50,7 @@ class Medium(ScratchTest):
             before = resource.getrusage(resource.RUSAGE_SELF).ru_inblock
             file.read()
         if (resource.getrusage(resource.RUSAGE_SELF).ru_inblock - before) * 512 < MIB:
-            self.skipTest("this file system does not count what is read from the disk")
+            skip(self, "this file system does not count what is read from the disk")
 
     def make_pair(self, chunks, exceptions, room=0):
         """A pair whose exceptions lie all over the origin."""
@@ -91,7 +91,7 @@ class Direct(Medium):
 
     def test_where_there_is_only_a_cache(self):
         if not Path("/dev/shm").is_mount():
-            self.skipTest("there is no tmpfs")
+            skip(self, "there is no tmpfs")
         with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
             image = Path(folder) / "image"
             image.write_bytes(self.rng.randbytes(MIB))
@@ -108,7 +108,7 @@ class Full(Medium):
         super().setUp()
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8M", "none", self.scratch], capture_output=True, check=False)
         if done.returncode != 0:
-            self.skipTest(f"cannot mount: {done.stderr.decode().strip()}")
+            skip(self, f"cannot mount: {done.stderr.decode().strip()}")
         self.addCleanup(subprocess.run, ["umount", self.scratch], check=True)
 
     def fill(self):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from harness import main, need, need_loop_devices, run, run_under_strace  # noqa: E402
+from harness import main, need, need_loop_devices, run, run_under_strace, skip  # noqa: E402
 from snapdiff_test import MIB, SnapdiffTest  # noqa: E402
 
 
@@ -96,7 +96,7 @@ class OfAnImage(Half):
         try:
             os.setxattr(probe, "user.snaptool.apply", b"x")
         except OSError as error:
-            self.skipTest(f"no extended attributes here: {error.strerror}")
+            skip(self, f"no extended attributes here: {error.strerror}")
 
     def test_the_image_is_renamed(self):
         """A mark of the image leads to its journal."""

@@ -196,6 +196,11 @@ def need(test, *programs):
     reason = "not installed: " + ", ".join(missing)
     if REQUIRE_PEERS:
         test.fail(reason)
+    skip(test, reason)
+
+
+def skip(test, reason):
+    """Skips it, and says so: ctest counts it as passed."""
     print(f"SKIPPED: {test.id()}: {reason}")
     test.skipTest(reason)
 
@@ -212,8 +217,7 @@ def why_no_loop_devices():
 def need_loop_devices(test):
     need(test, "losetup")
     if reason := why_no_loop_devices():
-        print(f"SKIPPED: {test.id()}: {reason}")
-        test.skipTest(reason)
+        skip(test, reason)
 
 
 def need_terminals(test):
