@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <new>
+#include <system_error>
 
 #include "cli/support/json.h"
 #include "cli/support/signals.h"
@@ -27,8 +29,12 @@ ProgressReporter::ProgressReporter(std::string description, ProgressStyle style,
       style_(style),
       progress_(progress),
       terminal_(::isatty(STDERR_FILENO) == 1),
-      start_(std::chrono::steady_clock::now()),
-      thread_([this] { loop(); }) {}
+      start_(std::chrono::steady_clock::now()) {
+  try {
+    thread_ = std::thread([this] { loop(); });
+  } catch (const std::system_error&) {  // no room for a thread: the last time is shown
+  }
+}
 
 ProgressReporter::~ProgressReporter() {
   {
@@ -36,7 +42,7 @@ ProgressReporter::~ProgressReporter() {
     ended_ = true;
   }
   wake_.notify_one();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
   show(true);
 }
 
@@ -44,16 +50,22 @@ double ProgressReporter::elapsed() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
 }
 
-void ProgressReporter::loop() {
+void ProgressReporter::loop() noexcept {
   std::unique_lock lock(mutex_);
-  for (int tick = 1; !wake_.wait_for(lock, kTick, [this] { return ended_; }); ++tick) {
-    if (take_progress_request()) {
-      print_error(fmt::format(
-          "{}{}\n", style_.kind == ProgressStyle::Kind::kBar && terminal_ ? "\r\x1b[K" : "",
-          line()));
+  for (int number = 1; !wake_.wait_for(lock, kTick, [this] { return ended_; }); ++number) {
+    try {
+      tick(number);
+    } catch (const std::bad_alloc&) {
     }
-    if (style_.kind == ProgressStyle::Kind::kBar || tick % kTicksPerJsonLine == 0) show(false);
   }
+}
+
+void ProgressReporter::tick(int number) {
+  if (take_progress_request()) {
+    print_error(fmt::format(
+        "{}{}\n", style_.kind == ProgressStyle::Kind::kBar && terminal_ ? "\r\x1b[K" : "", line()));
+  }
+  if (style_.kind == ProgressStyle::Kind::kBar || number % kTicksPerJsonLine == 0) show(false);
 }
 
 std::string ProgressReporter::line() const {
@@ -67,7 +79,14 @@ std::string ProgressReporter::line() const {
                      format_size(size), format_size(static_cast<uint64_t>(rate)));
 }
 
-void ProgressReporter::show(bool last) {
+void ProgressReporter::show(bool last) noexcept {
+  try {
+    draw(last);
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+void ProgressReporter::draw(bool last) {
   const uint64_t size = progress_.size();
   const uint64_t done = std::min(progress_.transferred(), size);
   switch (style_.kind) {

@@ -28,8 +28,12 @@ class ProgressReporter {
   ProgressReporter& operator=(const ProgressReporter&) = delete;
 
  private:
-  void loop();
-  void show(bool last);
+  // Without memory they show nothing: the work goes on.
+  void loop() noexcept;
+  void show(bool last) noexcept;
+
+  void tick(int number);
+  void draw(bool last);
   std::string line() const;
   double elapsed() const;
 

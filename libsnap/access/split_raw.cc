@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "libsnap/io/folder.h"
 #include "libsnap/io/part_file.h"
 
 namespace snaptool::access {
@@ -57,17 +58,15 @@ Result<std::string> later_part(const std::string& missing, size_t length) {
   const fs::path path(missing);
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   const std::string name = path.filename();
-  std::error_code failed;
+  SNAP_ASSIGN(const auto names, names_in(folder));
   std::string found;
-  for (fs::directory_iterator it(folder, failed), end; !failed && it != end; it.increment(failed)) {
-    const std::string other = it->path().filename();
+  for (const std::string& other : names) {
     if (other.size() == name.size() && counter_length(other) == length &&
         is_digit(other.back()) == is_digit(name.back()) && other > name &&
         other.compare(0, other.size() - length, name, 0, name.size() - length) == 0) {
       found = other;
     }
   }
-  if (failed) return Error::from_errno(failed.value(), "cannot look for parts");
   return found;
 }
 

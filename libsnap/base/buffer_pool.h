@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <mutex>
+#include <new>
 #include <span>
 #include <vector>
 
@@ -41,7 +42,10 @@ class BufferPool {
   }
   void give_back(PageBuffer buffer) {
     const std::lock_guard lock(mutex_);
-    free_.push_back(std::move(buffer));
+    try {
+      free_.push_back(std::move(buffer));
+    } catch (const std::bad_alloc&) {  // nobody takes it again
+    }
   }
 
   size_t size_;

@@ -63,6 +63,7 @@ Result<void> Inflater::inflate_first(std::span<const std::byte> bytes, std::span
   SNAP_CHECK(inflateReset(&zlib) == Z_OK);
   set_buffers(zlib, bytes, out);
   const int status = inflate(&zlib, Z_FINISH);
+  if (status == Z_MEM_ERROR) throw std::bad_alloc();
   if (zlib.avail_out > 0 || (status != Z_STREAM_END && status != Z_BUF_ERROR)) {
     return Error(ErrorCode::kCorruption, "the deflate stream is damaged or too short");
   }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 
 #include "libsnap/base/check.h"
 
@@ -57,8 +58,11 @@ std::string hex_of(std::span<const std::byte> bytes) {
 }
 
 Hash::Hash(HashAlgorithm algorithm) : context_(std::make_unique<Context>()) {
-  SNAP_CHECK(context_->evp != nullptr);
-  SNAP_CHECK(EVP_DigestInit_ex(context_->evp, row_of(algorithm).evp(), nullptr) == 1);
+  // Nothing but memory can be missing.
+  if (context_->evp == nullptr ||
+      EVP_DigestInit_ex(context_->evp, row_of(algorithm).evp(), nullptr) != 1) {
+    throw std::bad_alloc();
+  }
 }
 
 Hash::~Hash() = default;

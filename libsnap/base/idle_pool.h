@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -18,7 +19,10 @@ class IdlePool {
     Lease(IdlePool& pool, std::unique_ptr<T> thing) : pool_(pool), thing_(std::move(thing)) {}
     ~Lease() {
       const std::lock_guard lock(pool_.mutex_);
-      pool_.idle_.push_back(std::move(thing_));
+      try {
+        pool_.idle_.push_back(std::move(thing_));
+      } catch (const std::bad_alloc&) {  // nobody takes it again
+      }
     }
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -11,18 +12,30 @@
 namespace snaptool {
 namespace {
 
-// Runs `loop` from so many threads, this one among them; fewer where no more are to be had.
-void run_in_threads(size_t threads, const std::function<void()>& loop) {
-  std::vector<std::thread> helpers;
-  for (size_t i = 1; i < threads; ++i) {
+// Runs `loop` from so many threads, this one among them; fewer where no more are to be had. When
+// one throws, `stop` makes the others end, and the first exception is thrown once they have.
+void run_in_threads(size_t threads, const std::function<void()>& loop,
+                    const std::function<void()>& stop) {
+  std::mutex mutex;
+  std::exception_ptr thrown;
+  const auto guarded = [&]() noexcept {
     try {
-      helpers.emplace_back(loop);
-    } catch (const std::system_error&) {
-      break;
+      loop();
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!thrown) thrown = std::current_exception();
+      stop();
     }
+  };
+
+  std::vector<std::thread> helpers;
+  try {
+    for (size_t i = 1; i < threads; ++i) helpers.emplace_back(guarded);
+  } catch (const std::exception&) {  // there is no room for another
   }
-  loop();
+  guarded();
   for (auto& helper : helpers) helper.join();
+  if (thrown) std::rethrow_exception(thrown);
 }
 
 // The items of parallel_ordered. Each has a ticket, in the order of taking; its slot is the ticket
@@ -35,7 +48,7 @@ class OrderedItems {
   // What each thread does.
   void loop() {
     std::unique_lock lock(mutex_);
-    while (!failure_ && !job_.cancel.requested()) {
+    while (!failure_ && !stopped_ && !job_.cancel.requested()) {
       if (!committing_ && state(turn_) == State::kReady) {
         commit_and_follow(lock);
       } else if (!taking_ && !ended_ && state(taken_) == State::kFree) {
@@ -46,6 +59,13 @@ class OrderedItems {
         changed_.wait(lock);
       }
     }
+    changed_.notify_all();
+  }
+
+  // Makes every loop end with what it is at.
+  void stop() {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
     changed_.notify_all();
   }
 
@@ -123,6 +143,7 @@ class OrderedItems {
   bool taking_ = false;
   bool committing_ = false;
   bool ended_ = false;
+  bool stopped_ = false;
   size_t failed_ticket_ = 0;
   std::optional<Error> failure_;
 };
@@ -153,7 +174,7 @@ Result<void> parallel_for(size_t count, const Job& job,
   };
 
   const size_t threads = std::min<size_t>(std::max(1U, job.jobs), count);
-  run_in_threads(threads, loop);
+  run_in_threads(threads, loop, [&] { stop.store(true); });
 
   if (failure) return *std::move(failure);
   if (job.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
@@ -162,7 +183,8 @@ Result<void> parallel_for(size_t count, const Job& job,
 
 Result<void> parallel_ordered(size_t slots, const Job& job, const OrderedSteps& steps) {
   OrderedItems items(slots, job, steps);
-  run_in_threads(std::clamp<size_t>(job.jobs, 1, slots), [&] { items.loop(); });
+  run_in_threads(
+      std::clamp<size_t>(job.jobs, 1, slots), [&] { items.loop(); }, [&] { items.stop(); });
   return items.result();
 }
 

@@ -11,7 +11,8 @@ namespace snaptool {
 
 // Calls work(0) ... work(count - 1), each once, from at most job.jobs threads, lowest index first.
 // Stops handing out indexes after the first error or cancellation and returns once no call runs.
-// Errors: the failed call's with the lowest index; kInterrupted when cancelled.
+// Errors: the failed call's with the lowest index; kInterrupted when cancelled. What a call throws
+// (std::bad_alloc) is thrown here once no call runs.
 Result<void> parallel_for(size_t count, const Job& job,
                           const std::function<Result<void>(size_t)>& work);
 
@@ -28,7 +29,8 @@ struct OrderedSteps {
 // Does them. Takes and commits go in order, never two of a kind at once; works and follows go in
 // parallel. At most `slots` items are under way, from at most job.jobs threads, which are there for
 // the whole time. Stops after the first error or cancellation and returns once no call runs.
-// Errors: that of the item taken first among those that failed; kInterrupted when cancelled.
+// Errors: that of the item taken first among those that failed; kInterrupted when cancelled. What a
+// step throws (std::bad_alloc) is thrown here once no call runs.
 Result<void> parallel_ordered(size_t slots, const Job& job, const OrderedSteps& steps);
 
 }  // namespace snaptool

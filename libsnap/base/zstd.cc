@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <new>
 
@@ -12,6 +13,11 @@ namespace snaptool {
 namespace {
 
 constexpr int kMostWindowLog = 23;  // 8 MiB
+
+// Requires what a function of zstd returned.
+void throw_for_memory(size_t result) {
+  if (ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation) throw std::bad_alloc();
+}
 
 }  // namespace
 
@@ -35,7 +41,8 @@ void ZstdCompressor::compress(std::span<const std::byte> data, RawBytes& out) {
   out.resize(ZSTD_compressBound(data.size()));
   const size_t size =
       ZSTD_compress2(context_->zstd, out.data(), out.size(), data.data(), data.size());
-  SNAP_CHECK(!ZSTD_isError(size));  // there is room, and nothing else can fail but memory
+  throw_for_memory(size);
+  SNAP_CHECK(!ZSTD_isError(size));  // there is room
   out.resize(size);
 }
 
@@ -43,6 +50,7 @@ std::optional<size_t> ZstdCompressor::compress(std::span<const std::byte> data,
                                                std::span<std::byte> out) {
   const size_t size =
       ZSTD_compress2(context_->zstd, out.data(), out.size(), data.data(), data.size());
+  throw_for_memory(size);
   if (ZSTD_isError(size)) return std::nullopt;  // nothing but room can be missing
   return size;
 }
@@ -79,6 +87,7 @@ Result<void> ZstdDecompressor::decompress_first(std::span<const std::byte> bytes
   // The output is the window, however large a frame says that its window is.
   const size_t size =
       ZSTD_decompressDCtx(context_->zstd, out.data(), out.size(), frame.data(), frame.size());
+  throw_for_memory(size);
   if (ZSTD_isError(size) || size != out.size()) {
     return Error(ErrorCode::kCorruption,
                  fmt::format("the payload cannot be decompressed ({})",

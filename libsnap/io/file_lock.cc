@@ -8,8 +8,8 @@
 
 #include <array>
 #include <cerrno>
-#include <filesystem>
-#include <fstream>
+
+#include "libsnap/io/folder.h"
 
 namespace snaptool {
 namespace {
@@ -77,26 +77,20 @@ Result<void> lock_for_writing(int fd, const std::string& name) {
 }
 
 Result<void> check_not_held(int fd, const std::string& name) {
-  namespace fs = std::filesystem;
   struct stat st {};
   if (::fstat(fd, &st) != 0) return Error::from_errno(errno, fmt::format("stat '{}'", name));
-  std::error_code ec;
   if (S_ISBLK(st.st_mode)) {
-    const fs::path holders =
-        fmt::format("/sys/dev/block/{}:{}/holders", major(st.st_rdev), minor(st.st_rdev));
-    for (const auto& holder : fs::directory_iterator(holders, ec)) {
-      return busy(name, fmt::format("is held by {0}: remove that first ('lsblk /dev/{0}' shows it)",
-                                    holder.path().filename().string()));
-    }
-    return {};
+    const auto holders =
+        names_in(fmt::format("/sys/dev/block/{}:{}/holders", major(st.st_rdev), minor(st.st_rdev)));
+    if (!holders || holders->empty()) return {};
+    return busy(name, fmt::format("is held by {0}: remove that first ('lsblk /dev/{0}' shows it)",
+                                  holders->front()));
   }
-  for (const auto& device : fs::directory_iterator("/sys/block", ec)) {
-    const std::string device_name = device.path().filename().string();
+  for (const std::string& device_name : names_in("/sys/block").value_or(std::vector<std::string>())) {
     if (device_name.rfind("loop", 0) != 0) continue;
-    std::ifstream in(device.path() / "loop" / "backing_file");
-    std::string backing;
+    const auto backing = first_line_of(fmt::format("/sys/block/{}/loop/backing_file", device_name));
     struct stat other {};
-    if (!std::getline(in, backing) || ::stat(backing.c_str(), &other) != 0) continue;
+    if (!backing || ::stat(backing->c_str(), &other) != 0) continue;
     if (other.st_dev == st.st_dev && other.st_ino == st.st_ino) {
       return busy(name, fmt::format("is behind /dev/{} (losetup -d /dev/{} frees it)", device_name,
                                     device_name));

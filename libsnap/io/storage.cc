@@ -6,8 +6,11 @@
 #include <sys/sysmacros.h>
 
 #include <algorithm>
+#include <cinttypes>
+#include <cstdio>
 #include <filesystem>
-#include <fstream>
+
+#include "libsnap/io/folder.h"
 
 namespace snaptool {
 namespace {
@@ -15,26 +18,26 @@ namespace {
 constexpr int kDeepest = 16;  // loop devices over files on loop devices, and so on
 
 std::optional<uint64_t> number_in(const std::filesystem::path& path) {
-  std::ifstream in(path);
+  const auto line = first_line_of(path);
   uint64_t number = 0;
-  if (!(in >> number)) return std::nullopt;
+  if (!line || std::sscanf(line->c_str(), "%" SCNu64, &number) != 1) return std::nullopt;
   return number;
 }
 
 std::optional<FileId> file_named_in(const std::filesystem::path& path) {
-  std::ifstream in(path);
-  std::string name;
+  const auto name = first_line_of(path);
   struct stat st {};
-  if (!std::getline(in, name) || ::stat(name.c_str(), &st) != 0) return std::nullopt;
+  if (!name || ::stat(name->c_str(), &st) != 0) return std::nullopt;
   return S_ISBLK(st.st_mode) ? FileId{0, st.st_rdev} : FileId{st.st_dev, st.st_ino};
 }
 
 std::optional<FileId> device_named_in(const std::filesystem::path& path) {
-  std::ifstream in(path);
+  const auto line = first_line_of(path);
   unsigned major_number = 0;
   unsigned minor_number = 0;
-  char colon = 0;
-  if (!(in >> major_number >> colon >> minor_number)) return std::nullopt;
+  if (!line || std::sscanf(line->c_str(), "%u:%u", &major_number, &minor_number) != 2) {
+    return std::nullopt;
+  }
   return FileId{0, makedev(major_number, minor_number)};
 }
 

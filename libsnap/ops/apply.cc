@@ -115,7 +115,11 @@ Result<void> copy_base(const Context& context, access::OpenImage& base, uint64_t
 
 Spool::~Spool() {
   // Left over, it would only be in the way.
-  if (is_used() && !needed_) (void)files_->remove(path_);
+  if (!is_used() || needed_) return;
+  try {
+    (void)files_->remove(path_);
+  } catch (const std::bad_alloc&) {  // it is gone; how that is told has no room
+  }
 }
 
 // So all of it is checked before anything is written, a line that is cut changes nothing, and what

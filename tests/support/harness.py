@@ -49,7 +49,7 @@ class Zygote:
         self.socket.close()
         self.process.wait(timeout=60)
 
-    def run(self, arguments, stdin, timeout, data=b"", cwd=None):
+    def run(self, arguments, stdin, timeout, data=b"", cwd=None, fail_allocation=""):
         """What subprocess.run does with captured output; `data` is what standard input has if it is a pipe."""
         with contextlib.ExitStack() as stack:
             def pipe():
@@ -61,7 +61,7 @@ class Zygote:
                 source, sink = pipe()
             else:
                 source, sink = stack.enter_context(open(os.devnull, "rb")) if stdin == subprocess.DEVNULL else sys.stdin, None
-            words = [str(cwd or os.getcwd()), *arguments]
+            words = [str(cwd or os.getcwd()), fail_allocation, *arguments]
             files = [source, out[1], error[1], status[1]]
             socket.send_fds(self.socket, [b"".join(os.fsencode(word) + b"\0" for word in words)], [f.fileno() for f in files])
             for file in files[1:] + ([source] if sink else []):
@@ -111,12 +111,13 @@ def zygote(env):
 
 
 def run(*arguments, **options):
-    """Runs snaptool and returns the finished process with text (or with binary=True, bytes) output."""
+    """Runs snaptool and returns the finished process with text (or with binary=True, bytes) output. fail_allocation: which
+    one fails, "12", or "12+" with all that follow (see zygote.cc)."""
     binary = options.pop("binary", False)
     stdin = options.pop("stdin", subprocess.DEVNULL)
     timeout = options.pop("timeout", 120)
     command = [SNAPTOOL, *map(str, arguments)]
-    if not ZYGOTE or options.keys() - {"input", "cwd", "env"} or stdin not in (subprocess.DEVNULL, None):
+    if not ZYGOTE or options.keys() - {"input", "cwd", "env", "fail_allocation"} or stdin not in (subprocess.DEVNULL, None):
         if "input" not in options:
             options["stdin"] = stdin
         return subprocess.run(command, capture_output=True, text=not binary, timeout=timeout, check=False, **options)

@@ -2,9 +2,10 @@
 // The program, started once and forked for each run: under AddressSanitizer a start costs twenty
 // times what a fork costs. The Python tests talk to it over the socket that is descriptor 3.
 //
-// A request is one packet: the working folder and the arguments, each ended by a NUL; with it come
-// the run's three standard streams and a pipe, which gets its process number and then its status as
-// wait(2) gives it, as native ints.
+// A request is one packet: the working folder, which allocation fails ("12", "12+" with all that
+// follow, or nothing), and the arguments, each ended by a NUL; with it come the run's three
+// standard streams and a pipe, which gets its process number and then its status as wait(2) gives
+// it, as native ints.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -17,6 +18,8 @@
 #include <cstring>
 #include <string>
 #include <vector>
+
+#include "tests/support/failing_new.h"
 
 int snaptool_main(int argc, char** argv);  // cli/main.cc
 
@@ -71,9 +74,12 @@ bool receive(Request& request) {
   if (chdir(request.words[0].c_str()) != 0) fail("zygote: chdir");
   static std::vector<std::string> words = request.words;
   static std::vector<char*> argv;
-  for (size_t n = 1; n < words.size(); ++n) argv.push_back(words[n].data());
+  for (size_t n = 2; n < words.size(); ++n) argv.push_back(words[n].data());
   argv.push_back(nullptr);
-  std::exit(snaptool_main(static_cast<int>(words.size() - 1), argv.data()));
+  const std::string& failing = words[1];
+  snaptool::testing::fail_allocation(std::atoll(failing.c_str()),
+                                     !failing.empty() && failing.back() == '+');
+  std::exit(snaptool_main(static_cast<int>(argv.size() - 1), argv.data()));
 }
 
 void tell(int fd, int number) {

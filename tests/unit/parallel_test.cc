@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <mutex>
+#include <new>
 #include <set>
 #include <thread>
 
@@ -51,6 +53,59 @@ TEST(Parallel, CancellationIsAnError) {
   });
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code(), ErrorCode::kInterrupted);
+}
+
+TEST(Parallel, WhatACallThrowsIsThrownOnceNoneRuns) {
+  Progress progress;
+  const Cancel cancel;
+  for (const unsigned jobs : {1U, 4U}) {
+    std::atomic<int> running{0};
+    EXPECT_THROW((void)parallel_for(100000, Job{progress, cancel, jobs},
+                                    [&](size_t i) -> Result<void> {
+                                      ++running;
+                                      if (i == 10) {
+                                        --running;
+                                        throw std::bad_alloc();
+                                      }
+                                      std::this_thread::yield();
+                                      --running;
+                                      return {};
+                                    }),
+                 std::bad_alloc);
+    EXPECT_EQ(running.load(), 0);
+  }
+}
+
+// Each kind of step, while the other threads wait for it or are at work.
+TEST(ParallelOrdered, WhatAStepThrowsIsThrownOnceNoneRuns) {
+  Progress progress;
+  const Cancel cancel;
+  for (const unsigned jobs : {1U, 4U}) {
+    for (const int thrower : {0, 1, 2, 3}) {
+      std::atomic<size_t> taken{0};
+      std::atomic<int> running{0};
+      const auto step = [&](int kind) -> Result<void> {
+        ++running;
+        if (kind == thrower && taken >= 7) {
+          --running;
+          throw std::bad_alloc();
+        }
+        std::this_thread::yield();
+        --running;
+        return {};
+      };
+      const OrderedSteps steps{[&](size_t) -> Result<bool> {
+                                 ++taken;
+                                 SNAP_TRY(step(0));
+                                 return taken < 100000;
+                               },
+                               [&](size_t) { return step(1); }, [&](size_t) { return step(2); },
+                               [&](size_t) { return step(3); }};
+      EXPECT_THROW((void)parallel_ordered(6, Job{progress, cancel, jobs}, steps), std::bad_alloc);
+      EXPECT_EQ(running.load(), 0);
+      EXPECT_LT(taken.load(), 100U);
+    }
+  }
 }
 
 TEST(ParallelOrdered, EachStepOnceAndInOrder) {

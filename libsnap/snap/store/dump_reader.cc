@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
+#include <exception>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -147,7 +148,9 @@ class XmlReader {
       const bool last = head.empty();
       const auto status = XML_Parse(parser_.get(), reinterpret_cast<const char*>(head.data()),
                                     static_cast<int>(head.size()), last ? XML_TRUE : XML_FALSE);
+      if (thrown_) std::rethrow_exception(thrown_);
       if (error_) return at_line(*std::move(error_));
+      if (XML_GetErrorCode(parser_.get()) == XML_ERROR_NO_MEMORY) throw std::bad_alloc();
       if (status != XML_STATUS_OK) {
         return at_line({ErrorCode::kCorruption, XML_ErrorString(XML_GetErrorCode(parser_.get()))});
       }
@@ -197,9 +200,22 @@ class XmlReader {
     return header ? assembler_.begin(fields.fields()) : assembler_.run(fields.fields(), exception);
   }
 
+  // No exception passes through a function of C.
+  template <typename Function>
+  void caught(const Function& function) {
+    try {
+      function();
+    } catch (...) {
+      thrown_ = std::current_exception();
+      XML_StopParser(parser_.get(), XML_FALSE);
+    }
+  }
+
   static void start_element(void* self, const char* name, const char** attributes) {
     auto& reader = *static_cast<XmlReader*>(self);
-    if (auto done = reader.element(name, attributes); !done) reader.fail(std::move(done).error());
+    reader.caught([&] {
+      if (auto done = reader.element(name, attributes); !done) reader.fail(std::move(done).error());
+    });
     ++reader.depth_;
   }
   static void end_element(void* self, const char*) {
@@ -211,17 +227,21 @@ class XmlReader {
     auto& reader = *static_cast<XmlReader*>(self);
     if (std::string_view(text, static_cast<size_t>(length)).find_first_not_of(" \t\r\n") !=
         std::string_view::npos) {
-      reader.fail({ErrorCode::kCorruption, "there is text where none belongs"});
+      reader.caught([&] {
+        reader.fail({ErrorCode::kCorruption, "there is text where none belongs"});
+      });
     }
   }
   static void start_doctype(void* self, const char*, const char*, const char*, int) {
-    static_cast<XmlReader*>(self)->fail({ErrorCode::kCorruption, "a dump has no DOCTYPE"});
+    auto& reader = *static_cast<XmlReader*>(self);
+    reader.caught([&] { reader.fail({ErrorCode::kCorruption, "a dump has no DOCTYPE"}); });
   }
 
   const TextSource& source_;
   Assembler assembler_;
   std::unique_ptr<std::remove_pointer_t<XML_Parser>, Free> parser_;
   std::optional<Error> error_;
+  std::exception_ptr thrown_;
   size_t silence_ = 0;
   int depth_ = 0;
 };

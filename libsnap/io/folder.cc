@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libsnap/io/folder.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <memory>
+
+namespace snaptool {
+
+Result<std::vector<std::string>> names_in(const std::string& folder) {
+  struct Close {
+    void operator()(DIR* open) const { ::closedir(open); }
+  };
+  const std::unique_ptr<DIR, Close> open(::opendir(folder.c_str()));
+  std::vector<std::string> names;
+  errno = open ? 0 : errno;
+  while (open) {
+    const dirent* const entry = ::readdir(open.get());
+    if (entry == nullptr) break;
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+    errno = 0;
+  }
+  if (errno != 0) return Error::from_errno(errno, fmt::format("list '{}'", folder));
+  return names;
+}
+
+std::optional<std::string> first_line_of(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return std::nullopt;
+  std::array<char, 8192> text{};
+  const ssize_t size = ::read(fd, text.data(), text.size());
+  ::close(fd);
+  if (size < 0) return std::nullopt;
+  const std::string_view all(text.data(), static_cast<size_t>(size));
+  return std::string(all.substr(0, all.find('\n')));
+}
+
+}  // namespace snaptool

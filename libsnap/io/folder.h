@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libsnap/base/result.h"
+
+// In place of std::filesystem's iterators and of std::ifstream, which end the program, or pretend
+// that there is nothing, when memory runs out.
+namespace snaptool {
+
+// The names of a folder's entries, in no order. Errors: kIo.
+Result<std::vector<std::string>> names_in(const std::string& folder);
+
+// The first line of a short file, as those of sysfs are, without its newline; none when it cannot
+// be read.
+std::optional<std::string> first_line_of(const std::string& path);
+
+}  // namespace snaptool
