@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "libsnap/base/printable.h"
+
 namespace snaptool::lvm2 {
 namespace {
 
@@ -17,28 +19,19 @@ bool is_punctuation(char c) {
          c == '#' || c == '"' || c == '\'' || c == '\0';
 }
 
-class Parser {
+// Reads words and values; what is wrong is said as an empty word and problem().
+class Scanner {
  public:
-  Parser(std::string_view text, const std::string& what) : text_(text), what_(what) {}
+  explicit Scanner(std::string_view text, size_t at = 0) : text_(text), at_(at) {}
 
-  Result<ConfigNode> parse() {
-    ConfigNode root;
-    root.is_section = true;
-    SNAP_TRY(parse_items(root, 0));
-    if (at_ < text_.size()) return wrong("'}' without '{'");
-    return root;
-  }
-
- private:
-  Error wrong(std::string_view problem) const {
-    const auto line = std::count(text_.begin(), text_.begin() + static_cast<ptrdiff_t>(at_), '\n');
-    return Error(ErrorCode::kCorruption, fmt::format("{}, line {}: {}", what_, line + 1, problem));
-  }
-
-  char here() const { return at_ < text_.size() ? text_[at_] : '\0'; }
+  size_t at() const { return at_; }
+  bool ended() const { return at_ >= text_.size(); }
+  char here() const { return ended() ? '\0' : text_[at_]; }
+  void skip_character() { ++at_; }
+  std::string_view problem() const { return problem_; }
 
   void skip_space() {
-    while (at_ < text_.size()) {
+    while (!ended()) {
       if (is_space(text_[at_])) {
         ++at_;
       } else if (text_[at_] == '#') {
@@ -49,131 +42,236 @@ class Parser {
     }
   }
 
-  Result<std::string> parse_quoted() {
+  // False where there is no word, or it does not end.
+  bool skip_word() {
+    if (here() == '"' || here() == '\'') return skip_quoted();
+    const size_t start = at_;
+    while (!ended() && !is_punctuation(text_[at_])) ++at_;
+    if (at_ > start) return true;
+    return fail(ended() ? "it ends too early" : "an unexpected character");
+  }
+
+  // A word, or false.
+  bool skip_value() {
+    const size_t start = at_;
+    if (!skip_word()) return false;
+    int64_t number = 0;
+    const char* const end = text_.data() + at_;
+    const auto [stop, ec] = std::from_chars(text_.data() + start, end, number);
+    const bool too_large = stop == end && ec == std::errc::result_out_of_range;
+    return !too_large || fail("a number is too large");
+  }
+
+  bool fail(std::string_view problem) {
+    problem_ = problem;
+    return false;
+  }
+
+ private:
+  bool skip_quoted() {
     const char quote = text_[at_++];
-    std::string value;
-    while (at_ < text_.size() && text_[at_] != quote) {
+    while (!ended() && text_[at_] != quote && text_[at_] != '\0') {
       // Only double quotes know escapes: of themselves and of the backslash.
       if (quote == '"' && text_[at_] == '\\' && at_ + 1 < text_.size()) ++at_;
       if (text_[at_] == '\0') break;
-      value += text_[at_++];
+      ++at_;
     }
-    if (here() != quote) return wrong("a string does not end");
+    if (here() != quote) return fail("a string does not end");
     ++at_;
-    return value;
-  }
-
-  Result<std::string> parse_word() {
-    if (here() == '"' || here() == '\'') return parse_quoted();
-    const size_t start = at_;
-    while (at_ < text_.size() && !is_punctuation(text_[at_])) ++at_;
-    if (at_ == start) {
-      return wrong(at_ < text_.size() ? "an unexpected character" : "it ends too early");
-    }
-    return std::string(text_.substr(start, at_ - start));
-  }
-
-  Result<ConfigValue> parse_value() {
-    const bool quoted = here() == '"' || here() == '\'';
-    SNAP_ASSIGN(std::string word, parse_word());
-    if (quoted) return ConfigValue(std::move(word));
-    int64_t number = 0;
-    const char* const end = word.data() + word.size();
-    const auto [stop, ec] = std::from_chars(word.data(), end, number);
-    if (stop == end && ec == std::errc()) return ConfigValue(number);
-    if (stop == end && ec == std::errc::result_out_of_range) return wrong("a number is too large");
-    return ConfigValue(std::move(word));
-  }
-
-  Result<void> parse_list(ConfigNode& node) {
-    node.is_list = true;
-    ++at_;
-    for (skip_space(); here() != ']'; skip_space()) {
-      SNAP_ASSIGN(ConfigValue value, parse_value());
-      node.values.push_back(std::move(value));
-      skip_space();
-      if (here() == ',') {
-        ++at_;
-      } else if (here() != ']') {
-        return wrong("a list wants ',' or ']'");
-      }
-    }
-    ++at_;
-    return {};
-  }
-
-  // Items up to the end, or to a '}', which is left.
-  Result<void> parse_items(ConfigNode& section, int depth) {
-    if (depth > kDeepest) return wrong("sections are nested too deeply");
-    for (skip_space(); at_ < text_.size() && here() != '}'; skip_space()) {
-      ConfigNode node;
-      SNAP_ASSIGN(node.key, parse_word());
-      skip_space();
-      if (here() == '{') {
-        ++at_;
-        node.is_section = true;
-        SNAP_TRY(parse_items(node, depth + 1));
-        if (here() != '}') return wrong(fmt::format("section '{}' does not end", node.key));
-        ++at_;
-      } else if (here() == '=') {
-        ++at_;
-        skip_space();
-        if (here() == '[') {
-          SNAP_TRY(parse_list(node));
-        } else {
-          SNAP_ASSIGN(ConfigValue value, parse_value());
-          node.values.push_back(std::move(value));
-        }
-      } else {
-        return wrong(fmt::format("'{}' is neither a section nor a value", node.key));
-      }
-      section.children.push_back(std::move(node));
-    }
-    return {};
+    return true;
   }
 
   std::string_view text_;
-  const std::string& what_;
-  size_t at_ = 0;
+  size_t at_;
+  std::string_view problem_;
 };
+
+// What a word means: without its quotes and escapes.
+std::string meaning_of(std::string_view word) {
+  const char quote = word.empty() ? '\0' : word.front();
+  if (quote != '"' && quote != '\'') return std::string(word);
+  word = word.substr(1, word.size() - 2);
+  if (quote == '\'') return std::string(word);
+  std::string meaning;
+  for (size_t i = 0; i < word.size(); ++i) {
+    if (word[i] == '\\' && i + 1 < word.size()) ++i;
+    meaning += word[i];
+  }
+  return meaning;
+}
+
+ConfigValue value_of(std::string_view word) {
+  int64_t number = 0;
+  const auto [stop, ec] = std::from_chars(word.data(), word.data() + word.size(), number);
+  if (stop == word.data() + word.size() && ec == std::errc()) return number;
+  return meaning_of(word);
+}
 
 Error missing(const ConfigNode& section, std::string_view name, std::string_view kind) {
   return Error(ErrorCode::kCorruption,
-               fmt::format("section '{}' has no {} '{}'", section.key, kind, name));
+               fmt::format("section '{}' has no {} '{}'", excerpt(section.key()), kind, name));
 }
 
 }  // namespace
 
-const ConfigNode* ConfigNode::find(std::string_view name) const {
-  const auto child = std::find_if(children.begin(), children.end(),
-                                  [&](const ConfigNode& node) { return node.key == name; });
-  return child == children.end() ? nullptr : &*child;
+class ConfigParser {
+ public:
+  ConfigParser(ConfigText& config, const std::string& what)
+      : config_(config), what_(what), scanner_(config.text_) {}
+
+  Result<void> parse() {
+    config_.items_.emplace_back();
+    SNAP_TRY(parse_items(0));
+    if (!scanner_.ended()) return wrong("'}' without '{'");
+    config_.items_.front().end = static_cast<uint32_t>(config_.items_.size());
+    config_.items_.shrink_to_fit();
+    return {};
+  }
+
+ private:
+  Error wrong(std::string_view problem) const {
+    const auto line = std::count(
+        config_.text_.begin(), config_.text_.begin() + static_cast<ptrdiff_t>(scanner_.at()), '\n');
+    return Error(ErrorCode::kCorruption, fmt::format("{}, line {}: {}", what_, line + 1, problem));
+  }
+  Error wrong() const { return wrong(scanner_.problem()); }
+  std::string key_of(uint32_t index) const {
+    const auto& item = config_.items_[index];
+    return excerpt(meaning_of(std::string_view(config_.text_).substr(item.key, item.key_size)));
+  }
+
+  Result<void> parse_list() {
+    scanner_.skip_character();
+    for (scanner_.skip_space(); scanner_.here() != ']'; scanner_.skip_space()) {
+      if (!scanner_.skip_value()) return wrong();
+      scanner_.skip_space();
+      if (scanner_.here() == ',') {
+        scanner_.skip_character();
+      } else if (scanner_.here() != ']') {
+        return wrong("a list wants ',' or ']'");
+      }
+    }
+    scanner_.skip_character();
+    return {};
+  }
+
+  // What follows a key.
+  Result<void> parse_item(uint32_t index, int depth) {
+    if (scanner_.here() == '{') {
+      scanner_.skip_character();
+      SNAP_TRY(parse_items(depth + 1));
+      if (scanner_.here() != '}') {
+        return wrong(fmt::format("section '{}' does not end", key_of(index)));
+      }
+      scanner_.skip_character();
+      return {};
+    }
+    if (scanner_.here() != '=') {
+      return wrong(fmt::format("'{}' is neither a section nor a value", key_of(index)));
+    }
+    scanner_.skip_character();
+    scanner_.skip_space();
+    config_.items_[index].value = static_cast<uint32_t>(scanner_.at());
+    if (scanner_.here() == '[') return parse_list();
+    if (!scanner_.skip_value()) return wrong();
+    return {};
+  }
+
+  // Items up to the end, or to a '}', which is left.
+  Result<void> parse_items(int depth) {
+    if (depth > kDeepest) return wrong("sections are nested too deeply");
+    for (scanner_.skip_space(); !scanner_.ended() && scanner_.here() != '}';
+         scanner_.skip_space()) {
+      const auto index = static_cast<uint32_t>(config_.items_.size());
+      const size_t start = scanner_.at();
+      if (!scanner_.skip_word()) return wrong();
+      config_.items_.push_back(
+          {static_cast<uint32_t>(start), static_cast<uint32_t>(scanner_.at() - start), 0, 0});
+      scanner_.skip_space();
+      SNAP_TRY(parse_item(index, depth));
+      config_.items_[index].end = static_cast<uint32_t>(config_.items_.size());
+    }
+    return {};
+  }
+
+  ConfigText& config_;
+  const std::string& what_;
+  Scanner scanner_;
+};
+
+Result<ConfigText> ConfigText::parse(std::string text, const std::string& what) {
+  text.resize(text.find_last_not_of('\0') + 1);
+  if (text.size() > UINT32_MAX) return Error(ErrorCode::kCorruption, what + " is too long");
+  ConfigText config;
+  config.text_ = std::move(text);
+  SNAP_TRY(ConfigParser(config, what).parse());
+  return config;
 }
 
-const ConfigNode* ConfigNode::find_section(std::string_view name) const {
-  const ConfigNode* const child = find(name);
-  return child != nullptr && child->is_section ? child : nullptr;
+std::string ConfigNode::key() const {
+  const auto& item = text_->items_[index_];
+  return meaning_of(std::string_view(text_->text_).substr(item.key, item.key_size));
+}
+
+bool ConfigNode::is_section() const { return text_->items_[index_].value == 0; }
+
+bool ConfigNode::is_list() const {
+  return !is_section() && text_->text_[text_->items_[index_].value] == '[';
+}
+
+ConfigNode::Children ConfigNode::children() const { return {*text_, index_}; }
+
+void ConfigNode::each_value(const std::function<bool(ConfigValue)>& visit) const {
+  if (is_section()) return;
+  const std::string_view text = text_->text_;
+  Scanner scanner(text, text_->items_[index_].value);
+  const bool list = is_list();
+  if (list) scanner.skip_character();
+  for (scanner.skip_space(); !list || scanner.here() != ']'; scanner.skip_space()) {
+    const size_t start = scanner.at();
+    scanner.skip_word();
+    if (!visit(value_of(text.substr(start, scanner.at() - start))) || !list) return;
+    scanner.skip_space();
+    if (scanner.here() == ',') scanner.skip_character();
+  }
+}
+
+std::optional<ConfigNode> ConfigNode::find(std::string_view name) const {
+  for (const ConfigNode child : children()) {
+    if (child.key() == name) return child;
+  }
+  return std::nullopt;
+}
+
+std::optional<ConfigNode> ConfigNode::find_section(std::string_view name) const {
+  const auto child = find(name);
+  return child && child->is_section() ? child : std::nullopt;
+}
+
+std::optional<ConfigValue> ConfigNode::single(std::string_view name) const {
+  const auto node = find(name);
+  std::optional<ConfigValue> only;
+  if (!node) return only;
+  size_t count = 0;
+  node->each_value([&](ConfigValue value) {
+    only = std::move(value);
+    return ++count < 2;
+  });
+  return count == 1 ? only : std::nullopt;
 }
 
 Result<uint64_t> ConfigNode::number(std::string_view name) const {
-  const ConfigNode* const node = find(name);
-  if (node == nullptr || node->values.size() != 1) return missing(*this, name, "number");
-  const auto* const value = std::get_if<int64_t>(&node->values.front());
-  if (value == nullptr || *value < 0) return missing(*this, name, "number");
-  return static_cast<uint64_t>(*value);
+  const auto value = single(name);
+  const auto* const number = value ? std::get_if<int64_t>(&*value) : nullptr;
+  if (number == nullptr || *number < 0) return missing(*this, name, "number");
+  return static_cast<uint64_t>(*number);
 }
 
 Result<std::string> ConfigNode::string(std::string_view name) const {
-  const ConfigNode* const node = find(name);
-  if (node == nullptr || node->values.size() != 1) return missing(*this, name, "string");
-  const auto* const value = std::get_if<std::string>(&node->values.front());
-  if (value == nullptr) return missing(*this, name, "string");
-  return *value;
-}
-
-Result<ConfigNode> parse_config(std::string_view text, const std::string& what) {
-  while (!text.empty() && text.back() == '\0') text.remove_suffix(1);
-  return Parser(text, what).parse();
+  auto value = single(name);
+  auto* const text = value ? std::get_if<std::string>(&*value) : nullptr;
+  if (text == nullptr) return missing(*this, name, "string");
+  return std::move(*text);
 }
 
 }  // namespace snaptool::lvm2

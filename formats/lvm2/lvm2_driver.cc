@@ -23,6 +23,7 @@ access::VolumeGroupFacts facts_of(const VolumeGroup& group) {
     facts.volumes.push_back({lv.name, lv.uuid, group.size_of(lv), lv.visible});
   }
   for (const SnapshotEntry& entry : group.snapshots) facts.snapshots.push_back(snapshot_of(entry));
+  facts.names = group.names;
   return facts;
 }
 
@@ -39,7 +40,7 @@ class Group : public access::VolumeGroup {
     if (found.snapshot) result.snapshot = snapshot_of(*found.snapshot);
     return result;
   }
-  std::string shares_bytes_with(const std::string& volume) const override {
+  std::string shares_bytes_with(std::string_view volume) const override {
     return open_.shares_bytes_with(volume);
   }
   Result<std::shared_ptr<PartFile>> open(const std::string& volume,

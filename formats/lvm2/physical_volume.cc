@@ -21,6 +21,7 @@ constexpr std::string_view kLabelType = "LVM2 001";
 constexpr std::string_view kAreaMagic = " LVM2 x[5A%r0N*>";
 constexpr size_t kUuidSize = 32;
 constexpr uint64_t kAreaHeader = 512;
+constexpr size_t kMostAreas = 2;  // that LVM makes on a PV
 constexpr uint32_t kIgnored = 1;
 
 // LVM's CRC begins with another value than zlib's, and is not inverted at the end.
@@ -144,6 +145,11 @@ Result<PhysicalVolume> read_physical_volume(File& device) {
   volume.reserved.push_back({0, kLabelSectors * kSectorSize});
   for (const Area& area : *areas) {
     volume.reserved.push_back({area.offset, area.size});
+    if (volume.reserved.size() > 1 + kMostAreas) {
+      volume.problems.push_back(fmt::format("'{}' has {} metadata areas: the first {} are read",
+                                            device.name(), areas->size(), kMostAreas));
+      break;
+    }
     auto text = read_area(device, area);
     if (text) {
       if (*text) volume.texts.push_back(std::move(**text));

@@ -18,7 +18,7 @@ struct PhysicalVolume {
   std::string uuid;                   // 32 characters, without the dashes
   uint64_t device_size = 0;           // bytes, as LVM recorded it
   std::vector<std::string> texts;     // current metadata, one of each sound metadata area
-  std::vector<std::string> problems;  // of metadata areas that could not be read
+  std::vector<std::string> problems;  // of metadata areas that could not be read, or are too many
   std::vector<ByteRange> reserved;    // the label's sectors and the metadata areas
 };
 

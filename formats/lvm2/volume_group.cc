@@ -6,13 +6,17 @@
 #include <algorithm>
 #include <set>
 
-#include "formats/lvm2/physical_volume.h"
+#include "formats/lvm2/config_text.h"
 #include "libsnap/base/arithmetic.h"
+#include "libsnap/base/hash.h"
+#include "libsnap/base/printable.h"
 
 namespace snaptool::lvm2 {
 namespace {
 
 constexpr uint64_t kMostBytes = INT64_MAX;  // of an LV: what an offset of a file can be
+constexpr size_t kMostUuid = 64;            // LVM's have 32 characters
+constexpr size_t kMostStripes = 128;        // of a segment: LVM's own limit
 
 bool is_name(std::string_view text) {
   return !text.empty() && text.size() < 128 && text[0] != '-' &&
@@ -27,42 +31,56 @@ Error corrupt(std::string text) { return {ErrorCode::kCorruption, std::move(text
 Result<std::string> uuid_in(const ConfigNode& section) {
   SNAP_ASSIGN(std::string uuid, section.string("id"));
   std::erase(uuid, '-');
+  if (uuid.size() > kMostUuid) return corrupt(fmt::format("'{}' is no id", excerpt(uuid)));
   return uuid;
 }
 
 bool has_flag(const ConfigNode& section, std::string_view list, std::string_view flag) {
-  const ConfigNode* const node = section.find(list);
-  return node != nullptr &&
-         std::any_of(node->values.begin(), node->values.end(), [&](const ConfigValue& value) {
-           const auto* text = std::get_if<std::string>(&value);
-           return text != nullptr && *text == flag;
-         });
+  const auto node = section.find(list);
+  bool found = false;
+  if (!node) return false;
+  node->each_value([&](const ConfigValue& value) {
+    const auto* text = std::get_if<std::string>(&value);
+    found = text != nullptr && *text == flag;
+    return !found;
+  });
+  return found;
 }
 
 Result<PhysicalVolumeEntry> parse_pv(const ConfigNode& section) {
   PhysicalVolumeEntry pv;
-  pv.key = section.key;
+  pv.key = section.key();
   SNAP_ASSIGN(pv.uuid, uuid_in(section));
-  pv.device = section.string("device").value_or("");
+  pv.device = excerpt(section.string("device").value_or(""));
   SNAP_ASSIGN(pv.pe_start, section.number("pe_start"));
   SNAP_ASSIGN(pv.pe_count, section.number("pe_count"));
   return pv;
 }
 
+// Pairs of a name and an extent.
 Result<std::vector<Segment::Area>> parse_areas(const ConfigNode& section) {
-  const ConfigNode* const stripes = section.find("stripes");
-  if (stripes == nullptr || stripes->values.empty() || stripes->values.size() % 2 != 0) {
-    return corrupt(fmt::format("section '{}' has no list of stripes", section.key));
-  }
+  const auto bad = [&](std::string_view what) {
+    return corrupt(fmt::format("section '{}' has {}", excerpt(section.key()), what));
+  };
+  const auto stripes = section.find("stripes");
+  if (!stripes) return bad("no list of stripes");
   std::vector<Segment::Area> areas;
-  for (size_t i = 0; i < stripes->values.size(); i += 2) {
-    const auto* const name = std::get_if<std::string>(&stripes->values[i]);
-    const auto* const extent = std::get_if<int64_t>(&stripes->values[i + 1]);
-    if (name == nullptr || extent == nullptr || *extent < 0) {
-      return corrupt(fmt::format("section '{}' has a bad list of stripes", section.key));
+  bool named = false;  // the last of them, without its extent yet
+  bool good = true;
+  stripes->each_value([&](ConfigValue value) {
+    if (auto* const name = std::get_if<std::string>(&value); !named && name != nullptr) {
+      areas.push_back({std::move(*name), 0});
+    } else if (const auto* extent = std::get_if<int64_t>(&value);
+               named && extent != nullptr && *extent >= 0) {
+      areas.back().extent = static_cast<uint64_t>(*extent);
+    } else {
+      good = false;
     }
-    areas.push_back({*name, static_cast<uint64_t>(*extent)});
-  }
+    named = !named;
+    return good && areas.size() <= kMostStripes;
+  });
+  if (areas.size() > kMostStripes) return bad(fmt::format("more than {} stripes", kMostStripes));
+  if (!good || named || areas.empty()) return bad("a bad list of stripes");
   return areas;
 }
 
@@ -78,11 +96,11 @@ Result<Segment> parse_segment(const ConfigNode& section) {
   SNAP_ASSIGN(const uint64_t count, section.number("stripe_count"));
   SNAP_ASSIGN(segment.areas, parse_areas(section));
   if (count != segment.areas.size()) {
-    return corrupt(fmt::format("section '{}' has {} stripes and names {}", section.key, count,
-                               segment.areas.size()));
+    return corrupt(fmt::format("section '{}' has {} stripes and names {}", excerpt(section.key()),
+                               count, segment.areas.size()));
   }
   if (segment.extent_count % count != 0) {
-    return corrupt(fmt::format("section '{}' has {} extents in {} stripes", section.key,
+    return corrupt(fmt::format("section '{}' has {} extents in {} stripes", excerpt(section.key()),
                                segment.extent_count, count));
   }
   if (count > 1) {
@@ -95,7 +113,7 @@ Result<Segment> parse_segment(const ConfigNode& section) {
 Result<SnapshotEntry> parse_snapshot(const ConfigNode& segment) {
   SnapshotEntry snapshot;
   SNAP_ASSIGN(snapshot.origin, segment.string("origin"));
-  snapshot.merging = segment.find("merging_store") != nullptr;
+  snapshot.merging = segment.find("merging_store").has_value();
   SNAP_ASSIGN(snapshot.name, segment.string(snapshot.merging ? "merging_store" : "cow_store"));
   SNAP_ASSIGN(snapshot.chunk_sectors, segment.number("chunk_size"));
   return snapshot;
@@ -104,11 +122,11 @@ Result<SnapshotEntry> parse_snapshot(const ConfigNode& segment) {
 // The segments of an LV, which must follow each other without a gap.
 Result<void> parse_lv(const ConfigNode& section, VolumeGroup& group) {
   LogicalVolume lv;
-  lv.name = section.key;
+  lv.name = section.key();
   SNAP_ASSIGN(lv.uuid, uuid_in(section));
   lv.visible = has_flag(section, "status", "VISIBLE");
-  for (const ConfigNode& child : section.children) {
-    if (!child.is_section || child.key.rfind("segment", 0) != 0) continue;
+  for (const ConfigNode child : section.children()) {
+    if (!child.is_section() || child.key().rfind("segment", 0) != 0) continue;
     if (child.string("type").value_or("") == "snapshot") {
       SNAP_ASSIGN(SnapshotEntry snapshot, parse_snapshot(child));
       group.snapshots.push_back(std::move(snapshot));
@@ -129,27 +147,25 @@ Result<void> parse_lv(const ConfigNode& section, VolumeGroup& group) {
   return {};
 }
 
-// Names are looked up in sets: a text may hold very many.
-Result<void> check_names(const VolumeGroup& group) {
-  std::set<std::string_view> volumes;
+// Fills group.names.
+Result<void> index_names(VolumeGroup& group) {
+  access::VolumeNames& names = group.names;
   for (const LogicalVolume& lv : group.lvs) {
-    if (!volumes.insert(lv.name).second) {
-      return corrupt(fmt::format("there are two LVs '{}'", lv.name));
-    }
+    if (!names.add_volume(lv.name)) return corrupt(fmt::format("there are two LVs '{}'", lv.name));
   }
-  std::set<std::string_view> cows;
   for (const SnapshotEntry& snapshot : group.snapshots) {
     for (const std::string& name : {snapshot.name, snapshot.origin}) {
-      if (volumes.count(name) == 0) {
-        return corrupt(fmt::format("a snapshot names the LV '{}', which is not there", name));
+      if (!names.volume(name)) {
+        return corrupt(
+            fmt::format("a snapshot names the LV '{}', which is not there", excerpt(name)));
       }
     }
-    if (!cows.insert(snapshot.name).second) {
+    if (!names.add_snapshot(snapshot.name, snapshot.origin)) {
       return corrupt(fmt::format("'{}' is the COW of two snapshots", snapshot.name));
     }
   }
   for (const SnapshotEntry& snapshot : group.snapshots) {
-    if (cows.count(snapshot.origin) != 0) {
+    if (names.snapshot(snapshot.origin)) {
       return corrupt(fmt::format("'{}' is a snapshot of '{}', which is one itself", snapshot.name,
                                  snapshot.origin));
     }
@@ -158,16 +174,16 @@ Result<void> check_names(const VolumeGroup& group) {
 }
 
 // The VG's section: the one that has extents.
-const ConfigNode* find_group(const ConfigNode& root) {
-  for (const ConfigNode& node : root.children) {
-    if (node.is_section && node.find("extent_size") != nullptr) return &node;
+std::optional<ConfigNode> find_group(const ConfigNode& root) {
+  for (const ConfigNode node : root.children()) {
+    if (node.is_section() && node.find("extent_size")) return node;
   }
-  return nullptr;
+  return std::nullopt;
 }
 
 Result<VolumeGroup> group_of(const ConfigNode& section) {
   VolumeGroup group;
-  group.name = section.key;
+  group.name = section.key();
   SNAP_ASSIGN(group.uuid, uuid_in(section));
   SNAP_ASSIGN(group.seqno, section.number("seqno"));
   SNAP_ASSIGN(const uint64_t extent_sectors, section.number("extent_size"));
@@ -177,64 +193,108 @@ Result<VolumeGroup> group_of(const ConfigNode& section) {
   }
   group.extent_bytes = *extent_bytes;
   const auto each = [&](std::string_view list, const auto& parse) -> Result<void> {
-    const ConfigNode* const all = section.find_section(list);
-    if (all == nullptr) return {};
-    for (const ConfigNode& node : all->children) {
-      if (!node.is_section) continue;
-      if (!is_name(node.key)) return corrupt(fmt::format("'{}' is no name", node.key));
+    const auto all = section.find_section(list);
+    if (!all) return {};
+    for (const ConfigNode node : all->children()) {
+      if (!node.is_section()) continue;
+      const std::string name = node.key();
+      if (!is_name(name)) return corrupt(fmt::format("'{}' is no name", excerpt(name)));
       auto parsed = parse(node);
-      if (!parsed) return std::move(parsed).error().with_context(fmt::format("'{}'", node.key));
+      if (!parsed) return std::move(parsed).error().with_context(fmt::format("'{}'", name));
     }
     return {};
   };
-  if (!is_name(group.name)) return corrupt(fmt::format("'{}' is no name", group.name));
+  if (!is_name(group.name)) return corrupt(fmt::format("'{}' is no name", excerpt(group.name)));
   SNAP_TRY(each("physical_volumes", [&](const ConfigNode& node) -> Result<void> {
     SNAP_ASSIGN(PhysicalVolumeEntry pv, parse_pv(node));
     group.pvs.push_back(std::move(pv));
     return {};
   }));
   SNAP_TRY(each("logical_volumes", [&](const ConfigNode& node) { return parse_lv(node, group); }));
-  SNAP_TRY(check_names(group));
+  SNAP_TRY(index_names(group));
   return group;
 }
+
+// What the texts of the devices, and a backup, say of the group.
+class LatestMetadata {
+ public:
+  explicit LatestMetadata(std::vector<std::string>& warnings) : warnings_(warnings) {}
+
+  Result<void> take_backup(const std::string& backup) {
+    SNAP_ASSIGN(best_, parse_volume_group(backup, "the backup of the metadata"));
+    is_backup_ = true;
+    return {};
+  }
+
+  Result<void> take(std::string text, const std::string& device) {
+    Hash hash(HashAlgorithm::kSha256);
+    hash.update(std::as_bytes(std::span(text)));
+    // Most areas hold the same.
+    if (!seen_.insert(hash.finish()).second) return {};
+    const std::string what = fmt::format("the metadata of '{}'", device);
+    auto group = parse_volume_group(std::move(text), what);
+    if (is_backup_) return group ? compare_with_backup(*group, device, what) : Result<void>();
+    if (!group) return std::move(group).error();
+    if (best_ && group->uuid != best_->uuid) {
+      return Error(ErrorCode::kInvalidArgument,
+                   fmt::format("'{}' belongs to volume group '{}' ({}), not to '{}' ({})", device,
+                               group->name, group->uuid, best_->name, best_->uuid));
+    }
+    if (!best_ || group->seqno > best_->seqno) best_ = *std::move(group);
+    return {};
+  }
+
+  std::optional<VolumeGroup>& best() { return best_; }
+
+ private:
+  Result<void> compare_with_backup(const VolumeGroup& group, const std::string& device,
+                                   const std::string& what) {
+    if (group.uuid != best_->uuid) {
+      return Error(
+          ErrorCode::kInvalidArgument,
+          fmt::format("'{}' belongs to volume group '{}' ({}), and the backup is of '{}' ({})",
+                      device, group.name, group.uuid, best_->name, best_->uuid));
+    }
+    if (group.seqno > best_->seqno) {
+      warnings_.push_back(fmt::format("{} (number {}) are newer than the backup (number {})", what,
+                                      group.seqno, best_->seqno));
+    }
+    return {};
+  }
+
+  std::vector<std::string>& warnings_;
+  std::optional<VolumeGroup> best_;
+  bool is_backup_ = false;
+  std::set<std::string> seen_;  // hashes of the texts
+};
 
 }  // namespace
 
 const LogicalVolume* VolumeGroup::find(std::string_view lv) const {
-  const auto found = std::find_if(lvs.begin(), lvs.end(),
-                                  [&](const LogicalVolume& one) { return one.name == lv; });
-  return found == lvs.end() ? nullptr : &*found;
+  const auto position = names.volume(lv);
+  return position ? &lvs[*position] : nullptr;
 }
 
 const SnapshotEntry* VolumeGroup::find_snapshot(std::string_view snapshot) const {
-  const auto found = std::find_if(snapshots.begin(), snapshots.end(),
-                                  [&](const SnapshotEntry& one) { return one.name == snapshot; });
-  return found == snapshots.end() ? nullptr : &*found;
+  const auto position = names.snapshot(snapshot);
+  return position ? &snapshots[*position] : nullptr;
 }
 
 const SnapshotEntry* VolumeGroup::merging_into(std::string_view origin) const {
-  const auto found =
-      std::find_if(snapshots.begin(), snapshots.end(),
-                   [&](const SnapshotEntry& one) { return one.merging && one.origin == origin; });
-  return found == snapshots.end() ? nullptr : &*found;
-}
-
-std::vector<const SnapshotEntry*> VolumeGroup::snapshots_of(std::string_view origin) const {
-  std::vector<const SnapshotEntry*> found;
-  for (const SnapshotEntry& snapshot : snapshots) {
-    if (snapshot.origin == origin) found.push_back(&snapshot);
+  for (const size_t position : names.snapshots_of(origin)) {
+    if (snapshots[position].merging) return &snapshots[position];
   }
-  return found;
+  return nullptr;
 }
 
-Result<VolumeGroup> parse_volume_group(std::string_view text, const std::string& what) {
-  SNAP_ASSIGN(const ConfigNode root, parse_config(text, what));
-  const ConfigNode* const section = find_group(root);
-  if (section == nullptr) return corrupt(fmt::format("{} describes no volume group", what));
+Result<VolumeGroup> parse_volume_group(std::string text, const std::string& what) {
+  SNAP_ASSIGN(const ConfigText config, ConfigText::parse(std::move(text), what));
+  const auto section = find_group(config.root());
+  if (!section) return corrupt(fmt::format("{} describes no volume group", what));
   auto group = group_of(*section);
   if (!group) {
     return std::move(group).error().with_context(
-        fmt::format("{}, volume group '{}'", what, section->key));
+        fmt::format("{}, volume group '{}'", what, excerpt(section->key())));
   }
   return group;
 }
@@ -254,59 +314,26 @@ Result<VolumeName> resolve_name(const VolumeGroup& group, std::string_view name)
         suffix == "-cow" ? group.find_snapshot(lv) != nullptr : group.find(lv) != nullptr;
     if (there) return VolumeName{std::string(lv), {}};
   }
-  std::string names;
-  for (const LogicalVolume& lv : group.lvs) {
-    if (names.size() > 200) {
-      names += ", ...";
-      break;
-    }
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", lv.name);
-  }
+  std::vector<std::string_view> names;
+  for (const LogicalVolume& lv : group.lvs) names.push_back(lv.name);
   return Error(ErrorCode::kNotFound, fmt::format("volume group '{}' has no volume '{}', only: {}",
-                                                 group.name, name, names.empty() ? "none" : names));
+                                                 group.name, excerpt(name), excerpt_list(names)));
 }
 
 Result<OpenVolumeGroup> OpenVolumeGroup::open(std::vector<std::shared_ptr<File>> devices,
                                               const std::optional<std::string>& backup) {
   OpenVolumeGroup open;
   std::vector<PhysicalVolume> volumes;
-  std::optional<VolumeGroup> best;
-  if (backup) {
-    SNAP_ASSIGN(best, parse_volume_group(*backup, "the backup of the metadata"));
-  }
+  LatestMetadata latest(open.warnings_);
+  if (backup) SNAP_TRY(latest.take_backup(*backup));
   for (const auto& device : devices) {
     SNAP_ASSIGN(PhysicalVolume volume, read_physical_volume(*device));
     open.warnings_.insert(open.warnings_.end(), volume.problems.begin(), volume.problems.end());
-    for (const std::string& text : volume.texts) {
-      const std::string what = fmt::format("the metadata of '{}'", device->name());
-      if (backup) {
-        const auto group = parse_volume_group(text, what);
-        if (group && group->uuid != best->uuid) {
-          return Error(
-              ErrorCode::kInvalidArgument,
-              fmt::format("'{}' belongs to volume group '{}' ({}), and the backup is of "
-                          "'{}' ({})",
-                          device->name(), group->name, group->uuid, best->name, best->uuid));
-        }
-        if (group && group->uuid == best->uuid && group->seqno > best->seqno) {
-          open.warnings_.push_back(
-              fmt::format("{} (number {}) are newer than the backup (number {})", what,
-                          group->seqno, best->seqno));
-        }
-        continue;
-      }
-      SNAP_ASSIGN(VolumeGroup group, parse_volume_group(text, what));
-      if (best && group.uuid != best->uuid) {
-        return Error(ErrorCode::kInvalidArgument,
-                     fmt::format("'{}' belongs to volume group '{}' ({}), not to '{}' ({})",
-                                 device->name(), group.name, group.uuid, best->name, best->uuid));
-      }
-      if (!best || group.seqno > best->seqno) best = std::move(group);
-    }
+    for (std::string& text : volume.texts) SNAP_TRY(latest.take(std::move(text), device->name()));
     volume.texts.clear();
     volumes.push_back(std::move(volume));
   }
-  if (!best) {
+  if (!latest.best()) {
     if (!open.warnings_.empty()) return corrupt(open.warnings_.front());
     return Error(ErrorCode::kNotFound,
                  fmt::format("'{}' carries no metadata of its volume group: name the PVs that do, "
@@ -314,28 +341,38 @@ Result<OpenVolumeGroup> OpenVolumeGroup::open(std::vector<std::shared_ptr<File>>
                              devices.front()->name()))
         .with_remedy(Remedy::kNameBackup);
   }
-  open.group_ = std::move(*best);
-  open.devices_.resize(open.group_.pvs.size());
-  open.reserved_.resize(open.group_.pvs.size());
+  open.group_ = std::move(*latest.best());
+  SNAP_TRY(open.assign(devices, volumes));
+  open.find_shared_bytes();
+  return open;
+}
+
+Result<void> OpenVolumeGroup::assign(const std::vector<std::shared_ptr<File>>& devices,
+                                     const std::vector<PhysicalVolume>& volumes) {
+  std::map<std::string_view, size_t> uuids;
+  for (size_t i = 0; i < group_.pvs.size(); ++i) {
+    uuids.emplace(group_.pvs[i].uuid, i);
+    pv_keys_.emplace(group_.pvs[i].key, i);
+  }
+  devices_.resize(group_.pvs.size());
+  reserved_.resize(group_.pvs.size());
   for (size_t i = 0; i < devices.size(); ++i) {
-    const auto entry =
-        std::find_if(open.group_.pvs.begin(), open.group_.pvs.end(),
-                     [&](const PhysicalVolumeEntry& pv) { return pv.uuid == volumes[i].uuid; });
-    if (entry == open.group_.pvs.end()) {
+    const auto found = uuids.find(volumes[i].uuid);
+    if (found == uuids.end()) {
       return Error(ErrorCode::kInvalidArgument,
                    fmt::format("'{}' (PV {}) is not one of volume group '{}'", devices[i]->name(),
-                               volumes[i].uuid, open.group_.name));
+                               volumes[i].uuid, group_.name));
     }
-    auto& place = open.devices_[static_cast<size_t>(entry - open.group_.pvs.begin())];
+    auto& place = devices_[found->second];
     if (place) {
       return Error(ErrorCode::kInvalidArgument,
                    fmt::format("'{}' and '{}' are the same PV: name one of them", place->name(),
                                devices[i]->name()));
     }
     place = devices[i];
-    open.reserved_[static_cast<size_t>(entry - open.group_.pvs.begin())] = volumes[i].reserved;
+    reserved_[found->second] = volumes[i].reserved;
   }
-  return open;
+  return {};
 }
 
 std::vector<std::string> OpenVolumeGroup::doubts() const {
@@ -348,55 +385,66 @@ std::vector<std::string> OpenVolumeGroup::doubts() const {
   return doubts;
 }
 
-std::vector<ByteRange> OpenVolumeGroup::ranges_on(const LogicalVolume& lv, size_t pv) const {
-  std::vector<ByteRange> ranges;
-  const PhysicalVolumeEntry& entry = group_.pvs[pv];
-  for (const Segment& segment : lv.segments) {
-    if (segment.areas.empty()) continue;
-    const uint64_t extents = segment.extent_count / segment.areas.size();
-    for (const Segment::Area& area : segment.areas) {
-      // What does not lie within its PV is refused when it is opened.
-      if (area.name != entry.key || area.extent > entry.pe_count) continue;
-      const auto start = checked_mul(entry.pe_start, kSectorSize);
-      const auto offset = checked_mul(area.extent, group_.extent_bytes);
-      const auto length = checked_mul(extents, group_.extent_bytes);
-      const auto begin = start && offset ? checked_add(*start, *offset) : std::nullopt;
-      if (begin && length && checked_add(*begin, *length)) ranges.push_back({*begin, *length});
-    }
-  }
-  return ranges;
-}
-
-std::string OpenVolumeGroup::shares_bytes_with(const std::string& name) const {
-  const LogicalVolume* const lv = group_.find(name);
-  if (lv == nullptr) return {};
-  for (size_t pv = 0; pv < group_.pvs.size(); ++pv) {
-    std::vector<ByteRange> own = ranges_on(*lv, pv);
-    std::sort(own.begin(), own.end(),
-              [](const ByteRange& a, const ByteRange& b) { return a.offset < b.offset; });
-    const auto overlaps = [&](const ByteRange& other) {
-      // The last that begins before the other ends: what lies before it may be longer, but then it
-      // shares bytes with this LV itself.
-      const auto after = std::partition_point(own.begin(), own.end(), [&](const ByteRange& range) {
-        return range.offset < other.offset + other.length;
-      });
-      return after != own.begin() && (after - 1)->offset + (after - 1)->length > other.offset;
-    };
-    for (size_t i = 1; i < own.size(); ++i) {
-      if (own[i - 1].offset + own[i - 1].length > own[i].offset) return "itself";
-    }
-    if (std::any_of(reserved_[pv].begin(), reserved_[pv].end(), overlaps)) {
-      return fmt::format("the metadata of volume group '{}'", group_.name);
-    }
-    for (const LogicalVolume& other : group_.lvs) {
-      if (&other == lv) continue;
-      const auto ranges = ranges_on(other, pv);
-      if (std::any_of(ranges.begin(), ranges.end(), overlaps)) {
-        return fmt::format("'{}/{}'", group_.name, other.name);
+std::vector<std::vector<OpenVolumeGroup::Claim>> OpenVolumeGroup::claims() const {
+  std::vector<std::vector<Claim>> claims(group_.pvs.size());
+  const auto add = [&](size_t lv, const Segment::Area& area, uint64_t extents) {
+    const auto pv = pv_keys_.find(area.name);
+    if (pv == pv_keys_.end()) return;
+    const PhysicalVolumeEntry& entry = group_.pvs[pv->second];
+    // What does not lie within its PV is refused when it is opened.
+    if (area.extent > entry.pe_count) return;
+    const auto start = checked_mul(entry.pe_start, kSectorSize);
+    const auto offset = checked_mul(area.extent, group_.extent_bytes);
+    const auto length = checked_mul(extents, group_.extent_bytes);
+    const auto begin = start && offset ? checked_add(*start, *offset) : std::nullopt;
+    if (!begin || !length || *length == 0 || !checked_add(*begin, *length)) return;
+    claims[pv->second].push_back({{*begin, *length}, lv});
+  };
+  for (size_t lv = 0; lv < group_.lvs.size(); ++lv) {
+    for (const Segment& segment : group_.lvs[lv].segments) {
+      for (const Segment::Area& area : segment.areas) {
+        add(lv, area, segment.extent_count / segment.areas.size());
       }
     }
   }
-  return {};
+  for (size_t pv = 0; pv < reserved_.size(); ++pv) {
+    for (const ByteRange& range : reserved_[pv]) {
+      if (range.length > 0) claims[pv].push_back({range, std::nullopt});
+    }
+  }
+  return claims;
+}
+
+void OpenVolumeGroup::share(const Claim& a, const Claim& b) {
+  if (a.lv) sharing_.emplace(*a.lv, b.lv);
+  if (b.lv) sharing_.emplace(*b.lv, a.lv);
+}
+
+// Sorted by their offsets, a claim shares bytes with one before it if it does with the one of those
+// that ends last.
+void OpenVolumeGroup::find_shared_bytes() {
+  for (std::vector<Claim>& all : claims()) {
+    std::stable_sort(all.begin(), all.end(), [](const Claim& a, const Claim& b) {
+      return a.range.offset < b.range.offset;
+    });
+    const Claim* last = nullptr;
+    for (const Claim& claim : all) {
+      const auto end = [](const Claim& one) {
+        return checked_add(one.range.offset, one.range.length).value_or(UINT64_MAX);
+      };
+      if (last != nullptr && claim.range.offset < end(*last)) share(*last, claim);
+      if (last == nullptr || end(claim) > end(*last)) last = &claim;
+    }
+  }
+}
+
+std::string OpenVolumeGroup::shares_bytes_with(std::string_view name) const {
+  const auto position = group_.names.volume(name);
+  const auto found = position ? sharing_.find(*position) : sharing_.end();
+  if (found == sharing_.end()) return {};
+  if (!found->second) return fmt::format("the metadata of volume group '{}'", group_.name);
+  if (*found->second == *position) return "itself";
+  return fmt::format("'{}/{}'", group_.name, group_.lvs[*found->second].name);
 }
 
 Result<PartSegment::Leg> OpenVolumeGroup::open_area(const LogicalVolume& lv, const Segment& segment,
@@ -405,34 +453,35 @@ Result<PartSegment::Leg> OpenVolumeGroup::open_area(const LogicalVolume& lv, con
   const uint64_t extents = segment.extent_count / segment.areas.size();
   const auto end = checked_add(area.extent, extents);
   const auto outside = [&] {
-    return corrupt(
-        fmt::format("'{}/{}' has extents that lie outside '{}'", group_.name, lv.name, area.name));
+    return corrupt(fmt::format("'{}/{}' has extents that lie outside '{}'", group_.name, lv.name,
+                               excerpt(area.name)));
   };
-  for (size_t i = 0; i < group_.pvs.size(); ++i) {
-    const PhysicalVolumeEntry& pv = group_.pvs[i];
-    if (pv.key != area.name) continue;
+  if (const auto found = pv_keys_.find(area.name); found != pv_keys_.end()) {
+    const PhysicalVolumeEntry& pv = group_.pvs[found->second];
+    const auto& device = devices_[found->second];
     const auto start = checked_mul(pv.pe_start, kSectorSize);
     const auto bytes = end ? checked_mul(*end, group_.extent_bytes) : std::nullopt;
     const auto last = start && bytes ? checked_add(*start, *bytes) : std::nullopt;
     if (!last || *end > pv.pe_count || *last > kMostBytes) return outside();
-    if (!devices_[i]) {
+    if (!device) {
       return Error(ErrorCode::kNotFound,
                    fmt::format("'{}/{}' lies on PV {} ({}), too, which was not named: name all its "
                                "PVs, as in 'A.img,B.img#{}/{}'",
                                group_.name, lv.name, pv.uuid, pv.device, group_.name, lv.name));
     }
-    return PartSegment::Leg{devices_[i], *start + area.extent * group_.extent_bytes};
+    return PartSegment::Leg{device, *start + area.extent * group_.extent_bytes};
   }
   if (area.name == lv.name) {
     return corrupt(fmt::format("'{}/{}' lies in itself", group_.name, lv.name));
   }
   const LogicalVolume* const other = group_.find(area.name);
   if (other == nullptr) return outside();
-  return Error(ErrorCode::kUnsupported,
-               fmt::format("'{}/{}' lies in the volume '{}' (type '{}'): only volumes that lie in "
-                           "PVs are read",
-                           group_.name, lv.name, area.name,
-                           other->segments.empty() ? "none" : other->segments.front().type));
+  return Error(
+      ErrorCode::kUnsupported,
+      fmt::format("'{}/{}' lies in the volume '{}' (type '{}'): only volumes that lie in "
+                  "PVs are read",
+                  group_.name, lv.name, area.name,
+                  other->segments.empty() ? "none" : excerpt(other->segments.front().type)));
 }
 
 Result<std::shared_ptr<PartFile>> OpenVolumeGroup::open_volume(const std::string& name,
@@ -466,7 +515,7 @@ Result<std::shared_ptr<PartFile>> OpenVolumeGroup::open_volume(const std::string
           ErrorCode::kUnsupported,
           fmt::format("'{}/{}' has a segment of type '{}': only linear and striped volumes "
                       "and classic snapshots are read",
-                      group_.name, name, segment.type));
+                      group_.name, name, excerpt(segment.type)));
     }
     segments.push_back(std::move(part));
   }

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
-#include "formats/lvm2/config_text.h"
+#include "formats/lvm2/physical_volume.h"
+#include "libsnap/access/volumes.h"
 #include "libsnap/io/part_file.h"
 
 namespace snaptool::lvm2 {
@@ -53,19 +59,19 @@ struct VolumeGroup {
   std::vector<PhysicalVolumeEntry> pvs;
   std::vector<LogicalVolume> lvs;  // without the hidden ones of snapshots
   std::vector<SnapshotEntry> snapshots;
+  access::VolumeNames names;
 
   const LogicalVolume* find(std::string_view name) const;
   // The snapshot with this name; nullptr if there is none.
   const SnapshotEntry* find_snapshot(std::string_view name) const;
   // The snapshot that is being merged into this LV; nullptr if there is none.
   const SnapshotEntry* merging_into(std::string_view origin) const;
-  std::vector<const SnapshotEntry*> snapshots_of(std::string_view origin) const;
   uint64_t size_of(const LogicalVolume& lv) const { return lv.extents * extent_bytes; }
 };
 
 // Parses a metadata text, as it lies on a PV or as vgcfgbackup writes it. `what` names it in
 // errors. Errors: kCorruption where something is missing, out of order or does not fit 63 bits.
-Result<VolumeGroup> parse_volume_group(std::string_view text, const std::string& what);
+Result<VolumeGroup> parse_volume_group(std::string text, const std::string& what);
 
 // What a name within a VG means.
 struct VolumeName {
@@ -94,8 +100,8 @@ class OpenVolumeGroup {
   // PVs that are not at hand. Empty: they are.
   std::vector<std::string> doubts() const;
   // With whom an LV shares bytes, against LVM's rules: "'vg0/other'", or the metadata. Empty: with
-  // none. Only PVs that are at hand are looked at.
-  std::string shares_bytes_with(const std::string& name) const;
+  // none. Of the metadata only those of PVs that are at hand are looked at.
+  std::string shares_bytes_with(std::string_view name) const;
   // The extents of an LV, as a file that is called `shown`. Errors: kUnsupported for segments that
   // are neither linear, striped nor zero, or do not lie in PVs, naming the type; kNotFound where a
   // PV is not at hand; kCorruption where extents lie outside their PV.
@@ -103,14 +109,30 @@ class OpenVolumeGroup {
                                                 const std::string& shown) const;
 
  private:
-  // Where an LV lies, on PV number `pv`.
-  std::vector<ByteRange> ranges_on(const LogicalVolume& lv, size_t pv) const;
+  // Bytes of a PV that are somebody's.
+  struct Claim {
+    ByteRange range;
+    std::optional<size_t> lv;  // none: the PV's own metadata
+  };
+  // Those of the LVs, and of the metadata, of each PV.
+  std::vector<std::vector<Claim>> claims() const;
+  // Fills sharing_.
+  void find_shared_bytes();
+  void share(const Claim& a, const Claim& b);
+
+  // Finds the PV of each device among those of the group.
+  Result<void> assign(const std::vector<std::shared_ptr<File>>& devices,
+                      const std::vector<PhysicalVolume>& volumes);
   Result<PartSegment::Leg> open_area(const LogicalVolume& lv, const Segment& segment,
                                      size_t index) const;
 
   VolumeGroup group_;
   std::vector<std::shared_ptr<File>> devices_;  // one for each of group_.pvs; nullptr: not at hand
   std::vector<std::vector<ByteRange>> reserved_;  // of each device that is at hand
+  std::map<std::string, size_t, std::less<>> pv_keys_;
+  // For an LV that shares bytes, one with which it does; its own number: with itself; none: with
+  // metadata.
+  std::map<size_t, std::optional<size_t>> sharing_;
   std::vector<std::string> warnings_;
 };
 

@@ -55,9 +55,16 @@ access::Partition mbr_partition(const MbrEntry& entry, unsigned number, uint64_t
   return partition;
 }
 
+// A table, and the bytes of the disk that it lies in itself.
+struct Found {
+  access::PartitionTable table;
+  std::vector<ByteRange> own;
+};
+
 // The chain of sectors, each with one logical partition and the way to the next, from `first` on.
 // All but the offsets of the partitions themselves counts from there.
-Result<void> read_logical(File& disk, uint64_t first, access::PartitionTable& table) {
+Result<void> read_logical(File& disk, uint64_t first, Found& found) {
+  access::PartitionTable& table = found.table;
   std::set<uint64_t> seen;
   unsigned number = 5;
   for (uint64_t at = first; seen.size() < kMostLogical;) {
@@ -74,6 +81,7 @@ Result<void> read_logical(File& disk, uint64_t first, access::PartitionTable& ta
     }
     Sector sector{};
     SNAP_TRY(disk.read_at(offset, sector));
+    found.own.push_back({offset, kSectorSize});
     if (!has_signature(sector)) {
       table.warnings.push_back(
           fmt::format("the chain of logical partitions ends in sector {} without a signature", at));
@@ -96,8 +104,34 @@ Result<void> read_logical(File& disk, uint64_t first, access::PartitionTable& ta
                fmt::format("'{}' has more than {} logical partitions", disk.name(), kMostLogical));
 }
 
+// Says in one line what is wrong with all of these.
+void warn_of(std::vector<unsigned> numbers, std::string_view what, access::PartitionTable& table) {
+  if (numbers.empty()) return;
+  std::sort(numbers.begin(), numbers.end());
+  table.warnings.push_back(numbers.size() == 1
+                               ? fmt::format("partition {}: {}", numbers[0], what)
+                               : fmt::format("{} partitions from {} to {}: {}", numbers.size(),
+                                             numbers.front(), numbers.back(), what));
+}
+
+void find_those_over_table(Found& found) {
+  std::vector<unsigned> over;
+  for (access::Partition& partition : found.table.partitions) {
+    partition.over_table =
+        std::any_of(found.own.begin(), found.own.end(), [&](const ByteRange& range) {
+          return partition.offset < range.offset + range.length &&
+                 range.offset < partition.offset + partition.length;
+        });
+    if (partition.over_table) over.push_back(partition.number);
+  }
+  warn_of(std::move(over), "bytes are shared with the partition table", found.table);
+}
+
 // Finds those that have bytes in common; each is told one of them.
 void find_overlaps(access::PartitionTable& table) {
+  constexpr size_t kMostPairs = 8;  // that are told one by one
+  std::vector<std::string> pairs;
+  std::vector<unsigned> numbers;
   std::vector<access::Partition*> by_offset;
   for (access::Partition& partition : table.partitions) by_offset.push_back(&partition);
   std::stable_sort(by_offset.begin(), by_offset.end(),
@@ -107,26 +141,35 @@ void find_overlaps(access::PartitionTable& table) {
     if (furthest != nullptr && partition->offset < furthest->offset + furthest->length) {
       partition->overlaps = furthest->number;
       if (furthest->overlaps == 0) furthest->overlaps = partition->number;
-      table.warnings.push_back(fmt::format("partitions {} and {} overlap",
-                                           std::min(furthest->number, partition->number),
-                                           std::max(furthest->number, partition->number)));
+      numbers.push_back(partition->number);
+      if (pairs.size() < kMostPairs) {
+        pairs.push_back(fmt::format("partitions {} and {} overlap",
+                                    std::min(furthest->number, partition->number),
+                                    std::max(furthest->number, partition->number)));
+      }
     }
     if (furthest == nullptr ||
         partition->offset + partition->length > furthest->offset + furthest->length) {
       furthest = partition;
     }
   }
+  if (numbers.size() <= kMostPairs) {
+    table.warnings.insert(table.warnings.end(), pairs.begin(), pairs.end());
+  } else {
+    warn_of(std::move(numbers), "bytes are shared with other partitions", table);
+  }
 }
 
-Result<std::optional<access::PartitionTable>> read_mbr(File& disk, const Sector& sector) {
-  access::PartitionTable table;
+Result<std::optional<Found>> read_mbr(File& disk, const Sector& sector) {
+  Found found;
+  access::PartitionTable& table = found.table;
   std::vector<uint64_t> extended;
   for (size_t i = 0; i < 4; ++i) {
     const MbrEntry entry = mbr_entry(sector, i);
     // A file system's boot sector has code here.
-    if (entry.boot != 0 && entry.boot != 0x80) return std::optional<access::PartitionTable>();
+    if (entry.boot != 0 && entry.boot != 0x80) return std::optional<Found>();
     if (entry.empty()) continue;
-    if (entry.start == 0) return std::optional<access::PartitionTable>();
+    if (entry.start == 0) return std::optional<Found>();
     if (entry.extended()) {
       extended.push_back(entry.start);
     } else {
@@ -134,11 +177,11 @@ Result<std::optional<access::PartitionTable>> read_mbr(File& disk, const Sector&
           mbr_partition(entry, static_cast<unsigned>(i + 1), entry.start, disk.size()));
     }
   }
-  if (table.partitions.empty() && extended.empty()) return std::optional<access::PartitionTable>();
+  if (table.partitions.empty() && extended.empty()) return std::optional<Found>();
   table.id = fmt::format("0x{:08x}", load_le<uint32_t>(sector.data() + 440));
   // The kernel follows one only.
-  if (!extended.empty()) SNAP_TRY(read_logical(disk, extended.front(), table));
-  return std::optional(std::move(table));
+  if (!extended.empty()) SNAP_TRY(read_logical(disk, extended.front(), found));
+  return std::optional(std::move(found));
 }
 
 std::string guid_text(const std::byte* at) {
@@ -197,6 +240,7 @@ bool header_crc_is_right(std::span<const std::byte> header) {
 // The header in sector `lba`, and its entries. Errors: kCorruption, saying what is wrong.
 void add_gpt_entries(std::span<const std::byte> entries, uint32_t entry_size, uint64_t disk_size,
                      access::PartitionTable& table) {
+  std::vector<unsigned> senseless;
   for (uint32_t i = 0; i < entries.size() / entry_size; ++i) {
     const auto entry = entries.subspan(uint64_t{i} * entry_size, kGptEntrySize);
     if (std::all_of(entry.begin(), entry.begin() + 16,
@@ -209,8 +253,7 @@ void add_gpt_entries(std::span<const std::byte> entries, uint32_t entry_size, ui
     const uint64_t last = load_le<uint64_t>(entry.data() + 40);
     const auto end = last < UINT64_MAX ? checked_mul(last + 1, table.sector_size) : std::nullopt;
     if (first > last || !end || *end > kMaxFileSize) {
-      table.warnings.push_back(fmt::format(
-          "partition {} from sector {} to {} makes no sense: it is left out", i + 1, first, last));
+      senseless.push_back(i + 1);
       continue;
     }
     partition.offset = first * table.sector_size;
@@ -221,9 +264,10 @@ void add_gpt_entries(std::span<const std::byte> entries, uint32_t entry_size, ui
     partition.passes_end = *end > disk_size;
     table.partitions.push_back(std::move(partition));
   }
+  warn_of(std::move(senseless), "first and last sector make no sense: left out", table);
 }
 
-Result<access::PartitionTable> read_gpt_at(File& disk, uint64_t lba, uint64_t sector_size) {
+Result<Found> read_gpt_at(File& disk, uint64_t lba, uint64_t sector_size) {
   const auto damaged = [&](std::string_view what) {
     return Error(ErrorCode::kCorruption, std::string(what));
   };
@@ -259,16 +303,18 @@ Result<access::PartitionTable> read_gpt_at(File& disk, uint64_t lba, uint64_t se
   if (crc32(entries) != load_le<uint32_t>(header.data() + 88)) {
     return damaged("the CRC of its entries is wrong");
   }
-  access::PartitionTable table;
+  Found found;
+  found.own = {{*offset, sector_size}, {*entries_offset, bytes}};
+  access::PartitionTable& table = found.table;
   table.kind = access::PartitionTable::Kind::kGpt;
   table.sector_size = sector_size;
   table.id = guid_text(header.data() + 56);
   add_gpt_entries(entries, entry_size, disk.size(), table);
-  return table;
+  return found;
 }
 
 // The GPT of a disk that has a protective MBR.
-Result<access::PartitionTable> read_gpt(File& disk) {
+Result<Found> read_gpt(File& disk) {
   std::string problem;
   for (const uint64_t sector_size : {uint64_t{512}, uint64_t{4096}}) {
     auto primary = read_gpt_at(disk, 1, sector_size);
@@ -283,8 +329,8 @@ Result<access::PartitionTable> read_gpt(File& disk) {
       if (backup.error().code() != ErrorCode::kCorruption) return backup;
       continue;
     }
-    backup->warnings.insert(
-        backup->warnings.begin(),
+    backup->table.warnings.insert(
+        backup->table.warnings.begin(),
         fmt::format("the GPT at the start is damaged ({}): its backup is used", problem));
     return backup;
   }
@@ -293,6 +339,13 @@ Result<access::PartitionTable> read_gpt(File& disk) {
       fmt::format("'{}' has a protective MBR, but its GPT is damaged ({}), and there is no "
                   "backup of it at the end",
                   disk.name(), problem));
+}
+
+access::PartitionTable checked(Found found) {
+  found.own.push_back({0, kSectorSize});
+  find_those_over_table(found);
+  find_overlaps(found.table);
+  return std::move(found.table);
 }
 
 }  // namespace
@@ -305,13 +358,12 @@ Result<std::optional<access::PartitionTable>> read_partition_table(File& disk) {
   for (size_t i = 0; i < 4; ++i) {
     const MbrEntry entry = mbr_entry(sector, i);
     if (entry.type != kProtective || entry.start != 1) continue;
-    SNAP_ASSIGN(access::PartitionTable table, read_gpt(disk));
-    find_overlaps(table);
-    return std::optional(std::move(table));
+    SNAP_ASSIGN(Found found, read_gpt(disk));
+    return std::optional(checked(std::move(found)));
   }
-  SNAP_ASSIGN(auto table, read_mbr(disk, sector));
-  if (table) find_overlaps(*table);
-  return table;
+  SNAP_ASSIGN(auto found, read_mbr(disk, sector));
+  if (!found) return std::optional<access::PartitionTable>();
+  return std::optional(checked(*std::move(found)));
 }
 
 namespace {

@@ -70,13 +70,18 @@ class Looker {
     facts->sector_size = table.sector_size;
     facts->warnings = table.warnings;
     for (const Partition& partition : table.partitions) {
+      if (context_.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
       PartitionFacts one;
       one.partition = partition;
       one.type_name = volumes_.partition_type_name(partition.type);
       one.name = fmt::format("{}#p{}", name, partition.number);
       one.storages = part_of(disk, one.name, partition.offset, partition.length)->storages();
       const uint64_t left = disk->size() > partition.offset ? disk->size() - partition.offset : 0;
-      if (left > 0) {
+      // What shares bytes is not looked into: it would be told again and again.
+      if (partition.shares_bytes()) {
+        one.within.problem =
+            fmt::format("it shares bytes with {}: it is not looked into", shared_with(partition));
+      } else if (left > 0) {
         const std::shared_ptr<File> file =
             part_of(disk, one.name, partition.offset, std::min(left, partition.length));
         SNAP_ASSIGN(one.within, look({file}, one.name, depth + 2));
@@ -101,6 +106,7 @@ class Looker {
     facts->facts = group.facts();
     facts->warnings = group.warnings();
     for (const Volume& volume : facts->facts.volumes) {
+      if (context_.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
       if (facts->facts.find_snapshot(volume.name) != nullptr) continue;
       SNAP_ASSIGN(auto one, look_at_volume(group, volume, name));
       facts->volumes.push_back(std::move(one));
@@ -136,6 +142,10 @@ class Looker {
     facts.name = fmt::format("{}#{}/{}-cow", name, group.facts().name, snapshot.name);
     facts.cow_size = group.facts().find(snapshot.name)->size;
     const auto cow = group.open(snapshot.name, facts.name);
+    if (const std::string other = group.shares_bytes_with(snapshot.name); cow && !other.empty()) {
+      facts.problem = fmt::format("it shares bytes with {}: it is not looked into", other);
+      return facts;
+    }
     if (cow) {
       facts.storages = (*cow)->storages();
       facts.problem = missing_text(**cow);

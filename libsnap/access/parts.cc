@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "libsnap/access/opener.h"
+#include "libsnap/base/printable.h"
 #include "libsnap/io/part_file.h"
 
 namespace snaptool::access {
@@ -51,16 +52,12 @@ Result<std::shared_ptr<File>> Opener::open_partition(const std::shared_ptr<File>
     return Error(ErrorCode::kNotFound, fmt::format("'{}' has no partition table", disk->name()));
   }
   for (const std::string& warning : table->warnings) context_.notices.warn(warning);
-  std::string numbers;
   for (const Partition& partition : table->partitions) {
-    if (partition.number != part.number) {
-      numbers += fmt::format("{}p{}", numbers.empty() ? "" : ", ", partition.number);
-      continue;
-    }
-    if (writes_ && partition.overlaps != 0) {
-      return Error(ErrorCode::kCorruption,
-                   fmt::format("'{}' shares bytes with partition {}: it is not written to", name,
-                               partition.overlaps));
+    if (partition.number != part.number) continue;
+    if (writes_ && partition.shares_bytes()) {
+      return Error(ErrorCode::kCorruption, fmt::format("'{}' shares bytes with {}: it is not "
+                                                       "written to",
+                                                       name, shared_with(partition)));
     }
     if (partition.passes_end) {
       context_.notices.warn(
@@ -70,8 +67,11 @@ Result<std::shared_ptr<File>> Opener::open_partition(const std::shared_ptr<File>
     }
     return slice(disk, name, partition.offset, partition.length);
   }
-  return Error(ErrorCode::kNotFound, fmt::format("'{}' has no partition {}, only: {}", disk->name(),
-                                                 part.number, numbers.empty() ? "none" : numbers));
+  std::vector<std::string> names;
+  for (const Partition& one : table->partitions) names.push_back(fmt::format("p{}", one.number));
+  return Error(ErrorCode::kNotFound,
+               fmt::format("'{}' has no partition {}, only: {}", disk->name(), part.number,
+                           excerpt_list({names.begin(), names.end()})));
 }
 
 Result<std::unique_ptr<VolumeGroup>> Opener::group_over(std::vector<std::shared_ptr<File>> devices,
@@ -106,10 +106,10 @@ Result<std::shared_ptr<File>> Opener::open_volume(std::vector<std::shared_ptr<Fi
                              "'{}-real' and '{}-cow'",
                              name, volume.volume, volume.snapshot->name));
   }
-  if (const std::string other = writes_ ? group->shares_bytes_with(volume.volume) : "";
-      !other.empty()) {
-    return Error(ErrorCode::kCorruption,
-                 fmt::format("'{}' shares bytes with {}: it is not written to", name, other));
+  if (const std::string other = group->shares_bytes_with(volume.volume); !other.empty()) {
+    const std::string text = fmt::format("'{}' shares bytes with {}", name, other);
+    if (writes_) return Error(ErrorCode::kCorruption, text + ": it is not written to");
+    context_.notices.warn(text);
   }
   return group->open(volume.volume, name);
 }

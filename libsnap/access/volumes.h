@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,7 +24,12 @@ struct Partition {
   std::string uuid;     // GPT only
   bool passes_end = false;  // of the disk: a file that was cut
   unsigned overlaps = 0;    // the number of one that has bytes in common with it; 0: none
+  bool over_table = false;  // it has bytes in common with the table
+
+  bool shares_bytes() const { return overlaps != 0 || over_table; }
 };
+// With what, for a message. Requires that it does.
+std::string shared_with(const Partition& partition);
 
 struct PartitionTable {
   enum class Kind { kMbr, kGpt } kind = Kind::kMbr;
@@ -53,6 +60,25 @@ struct VolumeSnapshot {
   bool merging = false;  // it was told to be merged, and is not finished
 };
 
+// Finds what a group holds by its name: there may be very many.
+class VolumeNames {
+ public:
+  // The next volume, or snapshot; false: there is one of that name.
+  bool add_volume(const std::string& name);
+  bool add_snapshot(const std::string& name, const std::string& origin);
+
+  // How many were added before it; none if there is no such.
+  std::optional<size_t> volume(std::string_view name) const;
+  std::optional<size_t> snapshot(std::string_view name) const;
+  std::vector<size_t> snapshots_of(std::string_view origin) const;
+
+ private:
+  using Index = std::map<std::string, size_t, std::less<>>;
+  Index volumes_;
+  Index snapshots_;
+  std::multimap<std::string, size_t, std::less<>> by_origin_;
+};
+
 struct VolumeGroupFacts {
   std::string name;
   std::string uuid;
@@ -61,6 +87,7 @@ struct VolumeGroupFacts {
   std::vector<PhysicalVolume> pvs;
   std::vector<Volume> volumes;  // those of COWs, too
   std::vector<VolumeSnapshot> snapshots;
+  VolumeNames names;  // of both
 
   const Volume* find(std::string_view volume) const;
   // The snapshot with this name; nullptr if there is none.
@@ -95,7 +122,7 @@ class VolumeGroup {
   virtual Result<VolumeName> resolve(std::string_view name) const = 0;
   // With whom the volume shares bytes, against the rules: "'vg0/other'", or the group's own
   // metadata. Empty: with none.
-  virtual std::string shares_bytes_with(const std::string& volume) const = 0;
+  virtual std::string shares_bytes_with(std::string_view volume) const = 0;
   // The extents of a volume, as a file that is called `shown`. Errors: kUnsupported for kinds of
   // segments that are not read; kNotFound where a device is not at hand; kCorruption where extents
   // lie outside their device.

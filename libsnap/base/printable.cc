@@ -86,4 +86,14 @@ std::string excerpt(std::string_view text) {
   return printable(text.substr(0, end)) + "...";
 }
 
+std::string excerpt_list(const std::vector<std::string_view>& texts) {
+  constexpr size_t kMost = 200;
+  std::string list;
+  for (const std::string_view text : texts) {
+    if (list.size() > kMost) return list + ", ...";
+    list += (list.empty() ? "" : ", ") + excerpt(text);
+  }
+  return list.empty() ? "none" : list;
+}
+
 }  // namespace snaptool

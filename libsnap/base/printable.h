@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace snaptool {
 
@@ -14,5 +15,7 @@ std::string printable(std::string_view text);
 std::string printable_lines(std::string_view text);
 // For a message: at most 100 bytes of it, printable, and "..." where there was more.
 std::string excerpt(std::string_view text);
+// The same of several: "a, b, c, ..." of about 200 bytes; "none".
+std::string excerpt_list(const std::vector<std::string_view>& texts);
 
 }  // namespace snaptool

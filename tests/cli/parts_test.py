@@ -526,6 +526,33 @@ class Partitions(PartsTest):
             self.assertEqual(sha256_of_file(disk), before)
         self.assertEqual(run("write-origin", "-P", "7", "--length", "512", f"{path}#p3").returncode, 0)
 
+    def test_partitions_over_the_table(self):
+        """What begins at sector 0 holds the table, which would be told again and again."""
+        disk = self.scratch / "gpt.dd"
+        count = 1000
+        table = b"".join(bytes([1]) * 32 + struct.pack("<QQQ", 0, (8 << 20) // 512 - 1, 0) + bytes(72) for _ in range(count))
+        header = bytearray(b"EFI PART" + struct.pack("<IIIIQQQQ", 0x10000, 92, 0, 0, 1, 0, 0, 0) + bytes(16) +
+                           struct.pack("<QIII", 2, count, 128, zlib.crc32(table)))
+        struct.pack_into("<I", header, 16, zlib.crc32(header))
+        mbr = bytes(446) + struct.pack("<BBHBBHII", 0, 0, 0, 0xEE, 0, 0, 1, 0xFFFFFFFF) + bytes(48) + b"\x55\xaa"
+        disk.write_bytes((mbr + header.ljust(512, b"\0") + table).ljust(8 << 20, b"\0"))
+        done = run("info", disk, timeout=20)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertLess(len(done.stdout), 1000 * 400)
+        self.assertIn("1000 partitions from 1 to 1000: bytes are shared with the partition table", done.stdout)
+        self.assertIn("999 partitions from 2 to 1000: bytes are shared with other partitions", done.stdout)
+        done = run("read", f"{disk}#p7", "--length", "512", binary=True)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn(b"shared with the partition table", done.stderr)
+        before = sha256_of_file(disk)
+        done = run("write-origin", "-P", "7", "--length", "512", f"{disk}#p7")
+        self.assertEqual(done.returncode, 65)
+        self.assertIn("shares bytes with the partition table", done.stderr)
+        self.assertEqual(sha256_of_file(disk), before)
+        done = run("read", f"{disk}#p5000")
+        self.assertEqual(done.returncode, 1)
+        self.assertLess(len(done.stderr), 600)
+
     def test_a_chain_that_comes_back(self):
         path, expected = self.disk("dos", "size=1M\nsize=1M\nsize=1M\nsize=20M, type=5\nsize=2M\nsize=3M\nsize=1M")
         extended = expected[4][0]

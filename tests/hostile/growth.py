@@ -1,0 +1,414 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What an input costs that was made to cost much: the time and the memory of each class, from 1 MiB on.
+
+    SNAPTOOL=build/cli/snaptool tests/hostile/growth.py [--most MIB] [--only CLASS] [--markdown]
+
+Each class makes an input of about so many bytes, and the commands that read it. At 1 MiB a command may take 2 s and 64 MiB;
+from there on time and memory may grow as the input does, and no faster. Exit status: 1 if something costs more."""
+
+import argparse
+import os
+import random
+import resource
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+import zlib
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+import rbd_maker  # noqa: E402
+from qcow2_maker import Qcow2  # noqa: E402
+
+MIB = 1 << 20
+MOST_SECONDS, MOST_MEMORY = 2, 64 * MIB  # at 1 MiB
+LIMIT = 120  # seconds, whatever the size
+CLASSES = {}
+
+
+def hostile(function):
+    CLASSES[function.__name__.replace("_", " ")] = function
+    return function
+
+
+def repeat(make, size):
+    """make(0), make(1), ... until there are so many bytes."""
+    pieces, number, length = [], 0, 0
+    while length < size:
+        pieces.append(make(number))
+        length += len(pieces[-1])
+        number += 1
+    return pieces
+
+
+# ---- LVM2, by its layout.h
+
+def lvm_crc(data):
+    return zlib.crc32(data, 0xf597a6cf ^ 0xffffffff) ^ 0xffffffff
+
+
+def physical_volume(path, text, areas=1):
+    """A PV whose metadata areas all say the same text."""
+    text = text.encode() + b"\0"
+    size = (len(text) + 1024 + 4095) // 4096 * 4096
+    header = bytearray(32 + 32 + 8)
+    header[:8], header[24:32] = b"LABELONE", b"LVM2 001"
+    struct.pack_into("<QII", header, 8, 1, 0, 32)
+    header[32:64] = b"p" * 32
+    struct.pack_into("<Q", header, 64, 1 << 30)
+    lists = struct.pack("<QQQQ", 4096 + areas * size, 0, 0, 0)
+    for area in range(areas):
+        lists += struct.pack("<QQ", 4096 + area * size, size)
+    label = (header + lists + bytes(16)).ljust(512, b"\0")
+    struct.pack_into("<I", label, 16, lvm_crc(bytes(label[20:])))
+    with open(path, "wb") as file:
+        file.seek(512)
+        file.write(label)
+        for area in range(areas):
+            start = 4096 + area * size
+            head = bytearray(512)
+            head[4:20] = b" LVM2 x[5A%r0N*>"
+            struct.pack_into("<IQQ", head, 20, 1, start, size)
+            struct.pack_into("<QQII", head, 40, 512, len(text), lvm_crc(text), 0)
+            struct.pack_into("<I", head, 0, lvm_crc(bytes(head[4:])))
+            file.seek(start)
+            file.write(head + text)
+        file.truncate(4096 + areas * size + (64 << 20))
+
+
+def group(volumes, more=""):
+    return f"""vg0 {{ id = "{'g' * 32}" seqno = 1 extent_size = 128
+physical_volumes {{ pv0 {{ id = "{'p' * 32}" device = "/dev/x" pe_start = 8192 pe_count = 900 }} }}
+logical_volumes {{ {volumes} }} }} {more}"""
+
+
+def volume(number, name=None, start=None):
+    return (f'{name or f"v{number}"} {{ id = "{number:032}" status = ["VISIBLE"] segment1 {{ start_extent = 0 extent_count = 1 '
+            f'type = "striped" stripe_count = 1 stripes = ["pv0", {number % 900 if start is None else start}] }} }}\n')
+
+
+def reads_volume(path, name="v1"):
+    return [["info", path], ["info", "--output=json", path], ["read", "--length", "512", f"{path}#vg0/{name}"]]
+
+
+@hostile
+def volumes(path, size):
+    physical_volume(path, group("".join(repeat(volume, size))))
+    return reads_volume(path)
+
+
+@hostile
+def volumes_in_two_areas(path, size):
+    physical_volume(path, group("".join(repeat(volume, size // 2))), areas=2)
+    return reads_volume(path)
+
+
+@hostile
+def snapshots(path, size):
+    def three(number):
+        return (volume(2 * number) + volume(2 * number + 1) +
+                f's{number} {{ id = "{number:032}" segment1 {{ start_extent = 0 extent_count = 1 type = "snapshot" chunk_size = 8 '
+                f'origin = "v{2 * number}" cow_store = "v{2 * number + 1}" }} }}\n')
+    physical_volume(path, group("".join(repeat(three, size))))
+    return reads_volume(path) + [["read", "--length", "512", f"{path}#vg0/v3"]]
+
+
+@hostile
+def snapshots_of_one_volume(path, size):
+    def two(number):
+        return (volume(number, f"c{number}") + f's{number} {{ id = "{number:032}" segment1 {{ start_extent = 0 extent_count = 1 '
+                f'type = "snapshot" chunk_size = 8 origin = "v1" cow_store = "c{number}" }} }}\n')
+    physical_volume(path, group(volume(1) + "".join(repeat(two, size))))
+    return reads_volume(path)
+
+
+@hostile
+def segments(path, size):
+    def segment(number):
+        return (f'segment{number} {{ start_extent = {number} extent_count = 1 type = "striped" stripe_count = 1 '
+                f'stripes = ["pv0", {number % 900}] }}\n')
+    text = f'v1 {{ id = "{"v" * 32}" status = ["VISIBLE"] {"".join(repeat(segment, size))} }}'
+    physical_volume(path, group(text))
+    return reads_volume(path)
+
+
+@hostile
+def short_keys(path, size):
+    physical_volume(path, group(volume(1), "a=1\n" * (size // 4)))
+    return reads_volume(path)
+
+
+@hostile
+def empty_sections(path, size):
+    physical_volume(path, group(volume(1) + "a{}" * (size // 3)))
+    return reads_volume(path)
+
+
+@hostile
+def long_lists(path, size):
+    physical_volume(path, group(volume(1).replace('"pv0",', '"pv0",1,' * (size // 8) + '"pv0",')))
+    return reads_volume(path)
+
+
+@hostile
+def long_names(path, size):
+    physical_volume(path, group(volume(1) + volume(2, "x" * size)))
+    return reads_volume(path)
+
+
+# ---- partition tables
+
+def gpt(path, entries, size):
+    table = b""
+    for first, last in entries:
+        table += uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4").bytes_le + uuid.uuid4().bytes + struct.pack("<QQQ", first, last, 0)
+        table += b"x\0" * 36
+    header = bytearray(b"EFI PART" + struct.pack("<IIIIQQQQ", 0x10000, 92, 0, 0, 1, 0, 0, 0) + bytes(16) +
+                       struct.pack("<QIII", 2, len(entries), 128, zlib.crc32(table)))
+    struct.pack_into("<I", header, 16, zlib.crc32(header))
+    with open(path, "wb") as file:
+        file.truncate(size)
+        file.seek(446)
+        file.write(struct.pack("<BBHBBHII", 0, 0, 0, 0xee, 0, 0, 1, 0xffffffff))
+        file.seek(510)
+        file.write(b"\x55\xaa" + header)
+        file.seek(1024)
+        file.write(table)
+
+
+@hostile
+def partitions(path, size):
+    count = min(size // 128, 4096)
+    gpt(path, [(8192 + 8 * n, 8192 + 8 * n + 7) for n in range(count)], 64 * MIB)
+    return [["info", path], ["info", "--output=json", path], ["read", "--length", "512", f"{path}#p9999"],
+            ["diff", "--report", f"{path}.html", "--force", path, path]]
+
+
+@hostile
+def partitions_within_themselves(path, size):
+    gpt(path, [(0, size // 512 - 1)] * 4096, size)
+    return [["info", path], ["diff", "--report", f"{path}.html", "--force", path, path]]
+
+
+# ---- what else snaptool reads
+
+@hostile
+def exceptions(path, size):
+    chunk = 4096
+    with open(path, "wb") as file:
+        file.write(struct.pack("<4sIII", b"SnAp", 1, 1, chunk // 512).ljust(chunk, b"\0"))
+        per_area = chunk // 16
+        areas = max(1, size // chunk)
+        for area in range(areas):
+            file.seek((1 + area * (per_area + 1)) * chunk)
+            file.write(b"".join(struct.pack("<QQ", area * per_area + n, 2 + area * (per_area + 1) + n) for n in range(per_area)))
+        file.truncate((1 + (areas + 1) * (per_area + 1)) * chunk)
+    origin = path.with_name("origin")
+    with open(origin, "wb") as file:
+        file.truncate(areas * per_area * chunk)
+    return [["status", origin, path], ["verify", origin, path], ["info", f"{origin}@{path}"], ["map", f"{origin}@{path}"]]
+
+
+@hostile
+def dump_of_exceptions(path, size):
+    rows = repeat(lambda n: f'<exception old_chunk="{2 * n}" new_chunk="{n + 2 + n // 256}"/>\n', size)
+    path.write_text('<dm_snapshot format_version="1" version="1" valid="1" chunk_size_sectors="8" cow_size="9999999999">' +
+                    "".join(rows) + "</dm_snapshot>")
+    return [["restore", "--force", path, f"{path}.new"]]
+
+
+@hostile
+def dump_of_one_run(path, size):
+    length = size * 16
+    path.write_text('<dm_snapshot format_version="1" version="1" valid="1" chunk_size_sectors="8" cow_size="999999999999999">'
+                    f'<run old_chunk="0" new_chunk="2" length_chunks="{length}"/></dm_snapshot>')
+    return [["restore", "--force", path, f"{path}.new"]]
+
+
+@hostile
+def manifest(path, size):
+    rows = repeat(lambda n: f"{n * 65536} {n:064x}\n", size)
+    image = path.with_name("image")
+    with open(image, "wb") as file:
+        file.truncate(len(rows) * 65536)
+    path.write_text(f"# snaptool block manifest 1\n# size {len(rows) * 65536}\n# block-size 65536\n# algorithms sha256\n" + "".join(rows))
+    return [["verify", "--against", path, image]]
+
+
+@hostile
+def manifest_of_heads(path, size):
+    image = path.with_name("image")
+    image.write_bytes(bytes(MIB))
+    path.write_text("# snaptool block manifest 1\n# size 1048576\n# block-size 65536\n" + ("# algorithms " + "md5 " * 64 + "\n") * (size // 270))
+    return [["verify", "--against", path, image]]
+
+
+@hostile
+def batch_script(path, size):
+    origin = path.with_name("origin")
+    origin.write_bytes(bytes(MIB))
+    path.write_text("status a\n" * (size // 9))
+    cow = path.with_name("cow")
+    subprocess.run([SNAPTOOL, "create", "--force", origin, cow], check=True, stdout=subprocess.DEVNULL)
+    return [["batch", "--snapshot", f"a={cow}", origin, path]]
+
+
+@hostile
+def line_without_end(path, size):
+    path.write_bytes(b"x" * size)
+    origin = path.with_name("origin")
+    origin.write_bytes(bytes(MIB))
+    return [["batch", origin, path], ["verify", "--against", path, origin], ["restore", "--force", path, f"{path}.new"]]
+
+
+def rbd_stream(path, names, size, ranges):
+    with open(path, "wb") as file:
+        file.write(b"rbd diff v1\n")
+        for tag, name in zip(b"ft", names, strict=True):
+            file.write(struct.pack("<cI", bytes([tag]), len(name)) + name)
+        file.write(struct.pack("<cQ", b"s", size))
+        file.write(b"".join(struct.pack("<cQQ", b"z", *one) for one in ranges) + b"e")
+
+
+@hostile
+def diffs_of_many_zeros(path, size):
+    count = size // 17 // 2
+    one, two = path.with_name("one"), path.with_name("two")
+    for file, names, shift in ((one, (b"a", b"b"), 0), (two, (b"b", b"c"), 512)):
+        rbd_stream(file, names, 2048 * count, [(2048 * n + shift, 1024) for n in range(count)])
+    base = path.with_name("base")
+    with open(base, "wb") as file:
+        file.truncate(2048 * count)
+    return [["compose", one, two, "-o", path, "--force"], ["diff-verify", one], ["info", one],
+            ["invert", "--base", base, one, "-o", path, "--force"], ["apply", one, base, "-o", path, "--force"]]
+
+
+@hostile
+def rbd_image_of_small_records(path, size):
+    maker = rbd_maker.RbdMaker()
+    count = size // 40
+    maker.diff(4096 * count, [rbd_maker.write(4096 * n, b"x") for n in range(count)])
+    path.write_bytes(maker.build())
+    return [["info", path], ["map", path], ["hash", path]]
+
+
+@hostile
+def qcow2_of_small_clusters(path, size):
+    image = Qcow2(size, cluster_bits=9)
+    rng = random.Random(1)
+    for cluster in range(0, size // 512, 2):
+        image.data(cluster, rng.randbytes(512))
+    image.write(path)
+    return [["info", path], ["map", path], ["verify", path], ["hash", path]]
+
+
+@hostile
+def chain_of_small_clusters(path, size):
+    """Parents that take turns: each run of the map is one cluster."""
+    names = []
+    for turn in range(4):
+        name = path.with_name(f"layer{turn}")
+        image = Qcow2(size // 4 * 4, cluster_bits=9, backing=str(names[-1].name) if names else None,
+                      backing_format="qcow2" if names else None)
+        for cluster in range(turn, size // 512, 4):
+            image.data(cluster, bytes([turn + 1]) * 512)
+        image.write(name)
+        names.append(name)
+    return [["map", "--follow-parents", names[-1]], ["hash", "--follow-parents", names[-1]]]
+
+
+@hostile
+def sparse_undo_file(path, size):
+    with open(path, "wb") as file:
+        file.truncate(size * 1024)
+    origin, cow = path.with_name("origin"), path.with_name("cow")
+    origin.write_bytes(bytes(MIB))
+    subprocess.run([SNAPTOOL, "create", "--force", origin, cow], check=True, stdout=subprocess.DEVNULL)
+    return [["undo", "--dry-run", path, origin, cow]]
+
+
+# ---- measuring
+
+def measure(command):
+    """(status or 'time', seconds, bytes of memory, bytes of output)"""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
+        start = time.monotonic()
+        child = subprocess.Popen([SNAPTOOL, *map(str, command)], stdin=subprocess.DEVNULL, stdout=out, stderr=error,
+                                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT)))
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - start
+        size = os.fstat(out.fileno()).st_size + os.fstat(error.fileno()).st_size
+        error.seek(0)
+        text = error.read(100000)
+    return child.returncode, seconds, usage.ru_maxrss * 1024, size, text
+
+
+def shown(command):
+    return " ".join(word.name if isinstance(word, Path) else str(word).replace(str(FOLDER) + "/", "") for word in command)
+
+
+def classes(only, most):
+    bad, rows = 0, []
+    for name, make in CLASSES.items():
+        if only and only not in name:
+            continue
+        base = {}
+        size = MIB
+        while size <= most * MIB:
+            for file in FOLDER.iterdir():
+                file.unlink()
+            made = make(FOLDER / "input", size)
+            for index, command in enumerate(made):
+                status, seconds, memory, output, text = measure(command)
+                wrong = []
+                if status < 0 or status not in (0, 1, 2, 3, 63, 64, 65, 66, 73):
+                    wrong.append(f"exit {status}: {text[-200:]}")
+                if len(text) > 50000:
+                    wrong.append(f"{len(text)} bytes of messages")
+                if size == MIB:
+                    base[index] = seconds, memory
+                    if seconds > MOST_SECONDS or memory > MOST_MEMORY:
+                        wrong.append("more than 2 s or 64 MiB")
+                else:
+                    factor = size / MIB
+                    if seconds > 0.5 and seconds > 1.7 * factor * max(base[index][0], 0.02):
+                        wrong.append("faster than linear in time")
+                    if memory > MOST_MEMORY and memory > 1.3 * factor * base[index][1]:
+                        wrong.append("faster than linear in memory")
+                rows.append((name, shown(command), size // MIB, status, seconds, memory // MIB))
+                print(f"{name:32} {size // MIB:3} MiB  {shown(command):60.60} exit {status:3} {seconds:7.2f} s {memory // MIB:5} MiB "
+                      f"{output:9} bytes {'; '.join(wrong)}", flush=True)
+                bad += bool(wrong)
+            size *= 4
+    return bad, rows
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--most", type=int, default=16, help="MiB of the largest input")
+    arguments.add_argument("--only", default="")
+    arguments.add_argument("--markdown", action="store_true")
+    given = arguments.parse_args()
+    bad, rows = classes(given.only, given.most)
+    if given.markdown:
+        print("\n| class | inputs | worst time at 1 MiB | worst memory at 1 MiB | at the largest |\n|---|---|---|---|---|")
+        for name in dict.fromkeys(row[0] for row in rows):
+            mine = [row for row in rows if row[0] == name]
+            small = [row for row in mine if row[2] == 1]
+            large = [row for row in mine if row[2] == max(row[2] for row in mine)]
+            print(f"| {name} | {len(mine)} | {max(row[4] for row in small):.2f} s | {max(row[5] for row in small)} MiB | "
+                  f"{large[0][2]} MiB: {max(row[4] for row in large):.2f} s, {max(row[5] for row in large)} MiB |")
+    print(f"{len(rows) - bad} of {len(rows)} within bounds")
+    return bad > 0
+
+
+if __name__ == "__main__":
+    SNAPTOOL = os.path.abspath(os.environ["SNAPTOOL"])
+    with tempfile.TemporaryDirectory(prefix="growth-") as folder:
+        FOLDER = Path(folder)
+        sys.exit(main())
