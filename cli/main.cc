@@ -12,7 +12,7 @@
 
 namespace {
 
-// What is caught here has gone past every destructor: no output is left half made.
+// Says what the exception being handled is; the exit status.
 int tell_exception() {
   try {
     throw;
@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
     return snaptool::cli::run_program(
         std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
   } catch (const std::exception&) {
+    // It has gone past every destructor: no output is left half made.
     return tell_exception();
   }
 }

@@ -145,11 +145,7 @@ Result<PhysicalVolume> read_physical_volume(File& device) {
   volume.reserved.push_back({0, kLabelSectors * kSectorSize});
   for (const Area& area : *areas) {
     volume.reserved.push_back({area.offset, area.size});
-    if (volume.reserved.size() > 1 + kMostAreas) {
-      volume.problems.push_back(fmt::format("'{}' has {} metadata areas: the first {} are read",
-                                            device.name(), areas->size(), kMostAreas));
-      break;
-    }
+    if (volume.reserved.size() > 1 + kMostAreas) continue;
     auto text = read_area(device, area);
     if (text) {
       if (*text) volume.texts.push_back(std::move(**text));
@@ -158,6 +154,10 @@ Result<PhysicalVolume> read_physical_volume(File& device) {
     } else {
       return text.error();
     }
+  }
+  if (areas->size() > kMostAreas) {
+    volume.problems.push_back(fmt::format("'{}' has {} metadata areas: the first {} are read",
+                                          device.name(), areas->size(), kMostAreas));
   }
   return volume;
 }

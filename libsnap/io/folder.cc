@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <memory>
+#include <new>
 
 namespace snaptool {
 
@@ -18,6 +19,7 @@ Result<std::vector<std::string>> names_in(const std::string& folder) {
   };
   const std::unique_ptr<DIR, Close> open(::opendir(folder.c_str()));
   std::vector<std::string> names;
+  if (!open && errno == ENOMEM) throw std::bad_alloc();
   errno = open ? 0 : errno;
   while (open) {
     const dirent* const entry = ::readdir(open.get());
