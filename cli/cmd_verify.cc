@@ -17,18 +17,19 @@ std::string_view result_name(Severity worst) {
   return worst == Severity::kNote ? "sound" : severity_name(worst);
 }
 
-std::string human(const VerifyReport& report, const std::string& cow) {
+std::string human(const VerifyReport& report, const std::string& cow, bool all) {
+  const std::string findings = findings_text(report, all);
   if (report.count(DefectCode::kTooSmall) > 0) {
-    return findings_text(report) + text_line("{}: no store", cow);
+    return findings + text_line("{}: no store", cow);
   }
   if (report.count(DefectCode::kNoStore) > 0) {
-    return findings_text(report) + text_line("{}: a new store", cow);
+    return findings + text_line("{}: a new store", cow);
   }
   const std::string_view result =
       report.result() == Severity::kUnsafe ? "unsafe to write to" : result_name(report.result());
-  return findings_text(report) + text_line("{}: {} ({} exception{} in {} area{})", cow, result,
-                                           report.exceptions, report.exceptions == 1 ? "" : "s",
-                                           report.areas, report.areas == 1 ? "" : "s");
+  return findings + text_line("{}: {} ({} exception{} in {} area{})", cow, result,
+                              report.exceptions, report.exceptions == 1 ? "" : "s", report.areas,
+                              report.areas == 1 ? "" : "s");
 }
 
 Result<int> run(Invocation& invocation) {
@@ -62,7 +63,7 @@ Result<int> run(Invocation& invocation) {
     json["runs"] = report.runs;
     SNAP_TRY(invocation.report(json.text()));
   } else {
-    SNAP_TRY(invocation.report(human(report, verified.cow)));
+    SNAP_TRY(invocation.report(human(report, verified.cow, invocation.has("verbose"))));
     if (!verified.origin) {
       SNAP_TRY(invocation.report(
           "no origin was named: whether the store belongs to one, and ends within it, is not "

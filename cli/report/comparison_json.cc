@@ -4,6 +4,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cstdlib>
 #include <ctime>
 
@@ -117,6 +118,8 @@ std::string escape_markup(std::string_view text) {
   return escaped;
 }
 
+constexpr std::time_t kLastTime = 253402300799;  // 9999-12-31, 23:59:59
+
 Result<std::string> report_time(const std::optional<std::string>& date) {
   std::time_t time = std::time(nullptr);
   // For reproducible outputs, as https://reproducible-builds.org has it.
@@ -132,8 +135,15 @@ Result<std::string> report_time(const std::optional<std::string>& date) {
           fmt::format("--date {}: 2026-11-26T09:30:00Z is wanted, or @SECONDS since 1970", *date));
     }
     time = seconds ? std::mktime(&parts) : ::timegm(&parts);
-  } else if (epoch != nullptr) {
-    time = static_cast<std::time_t>(std::strtoll(epoch, nullptr, 10));
+  } else if (epoch != nullptr && *epoch != '\0') {
+    const std::string_view text(epoch);
+    const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), time);
+    if (ec != std::errc() || end != text.data() + text.size()) time = -1;
+  }
+  if (time < 0 || time > kLastTime) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("{}: the time of a report is one from 1970 to 9999",
+                             date ? "--date" : "SOURCE_DATE_EPOCH"));
   }
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(time));
 }

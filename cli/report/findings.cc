@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 #include "cli/report/mending.h"
 #include "cli/support/stdio.h"
 
@@ -35,17 +37,38 @@ Json to_json(const Finding& finding) {
           {"mended_by", mending_of(finding.code)}};
 }
 
-std::string to_text(const Finding& finding) {
+std::string place_of(const Finding& finding) {
   std::string where;
   if (finding.area) where += fmt::format(" area {}", *finding.area);
   if (finding.index) where += fmt::format(" entry {}", *finding.index);
   if (finding.offset) where += fmt::format(" (byte {})", *finding.offset);
+  return where;
+}
+
+std::string to_text(const Finding& finding) {
+  const std::string where = place_of(finding);
   return text_line("{}: {}:{}{} {}", severity_name(severity_of(finding.code)),
                    defect_code_name(finding.code), where, where.empty() ? "" : ":",
-                   finding.message) +
-         text_line("  it means: {}", meaning_of(finding.code)) +
-         text_line("  the kernel {}", kernel_view_of(finding.code)) +
-         text_line("  mended by: {}", mending_of(finding.code));
+                   finding.message);
+}
+
+// All of one code: a few (or all that are kept), how many more there are and up to where, and what
+// is true of each.
+std::string to_text(const FindingLog& log, DefectCode code, size_t most) {
+  std::string text;
+  uint64_t shown = 0;
+  for (const Finding& finding : log.findings) {
+    if (finding.code != code || shown >= most) continue;
+    text += to_text(finding);
+    ++shown;
+  }
+  if (const uint64_t more = log.count(code) - shown; more > 0) {
+    text += text_line("{}: {}: {} more, up to{}", severity_name(severity_of(code)),
+                      defect_code_name(code), more, place_of(log.last.at(code)));
+  }
+  return text + text_line("  it means: {}", meaning_of(code)) +
+         text_line("  the kernel {}", kernel_view_of(code)) +
+         text_line("  mended by: {}", mending_of(code));
 }
 
 }  // namespace
@@ -60,13 +83,13 @@ void add_findings(Json& json, const FindingLog& log) {
   }
 }
 
-std::string findings_text(const FindingLog& log) {
+std::string findings_text(const FindingLog& log, bool all) {
+  constexpr size_t kFew = 3;
   std::string text;
-  for (const Finding& finding : log.findings) text += to_text(finding);
-  for (size_t i = 0; i < log.counts.size(); ++i) {
-    if (log.counts[i] <= FindingLog::kKept) continue;
-    text += text_line("{}: {} more of these", defect_code_name(static_cast<DefectCode>(i)),
-                      log.counts[i] - FindingLog::kKept);
+  std::set<DefectCode> told;
+  for (const Finding& finding : log.findings) {
+    if (!told.insert(finding.code).second) continue;
+    text += to_text(log, finding.code, all ? FindingLog::kKept : kFew);
   }
   return text;
 }

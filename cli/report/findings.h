@@ -12,6 +12,7 @@ namespace snaptool::cli {
 
 // Two arrays and an object: "findings" and "counts" (by code).
 void add_findings(Json& json, const FindingLog& log);
-std::string findings_text(const FindingLog& log);
+// Those that repeat are a few lines and a count, or all that are kept.
+std::string findings_text(const FindingLog& log, bool all);
 
 }  // namespace snaptool::cli

@@ -84,7 +84,7 @@ Result<void> report_repair(const Invocation& invocation, const ops::RepairJob& j
   }
   uint64_t dropped = 0;
   for (const uint64_t count : report.dropped.counts) dropped += count;
-  std::string text = findings_text(report.dropped);
+  std::string text = findings_text(report.dropped, invocation.has("verbose"));
   text += text_line("{}: {} {} ({}){}{}", salvage.cow().name(), out ? "kept" : "would keep",
                     plural(report.kept, "exception"), format_size(report.kept * chunk_bytes),
                     dropped == 0 ? "" : ", dropped " + plural(dropped, "defect"),

@@ -60,7 +60,7 @@ std::vector<OptionSpec> all_options(const CommandSpec& command) {
   add(Shared::kOut, file('o', "out", "FILE", "write to FILE, which appears whole or not at all"));
   add(Shared::kFormat, choice('f', "format", "FMT", "take the image for this format instead of looking at its magic", format_names()));
   add(Shared::kSecondFormat, choice('F', "second-format", "FMT", "the same for the second image", format_names()));
-  add(Shared::kFollowParents, flag("follow-parents", "open the images that an image names as its parents, too"));
+  add(Shared::kFollowParents, {0, "follow-parents", OptionKind::kOptionalValue, "anywhere", "open the images that an image names as its parents, too: plain files in its own folder, or anywhere", ValueHint::kChoices, {"anywhere"}});
   add(Shared::kParent, file("parent", "IMAGE", "take IMAGE for the parent of the image"));
   add(Shared::kParent, value("internal-snapshot", "NAME", "read the snapshot of that name or id within the image"));
   add(Shared::kIgnoreInvalid, flag("ignore-invalid", "read what an invalid store still holds"));

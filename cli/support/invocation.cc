@@ -56,10 +56,14 @@ Result<ProgressStyle> parse_progress(std::string_view text) {
   return Error(ErrorCode::kInvalidArgument, "--progress takes no value, or =jsonl, or =jsonl:FD");
 }
 
-// "snaptool merge: <text>" on one line.
+// "snaptool merge: <text>" on one line, which no image or name makes longer than a screen.
 void print_message(std::string_view command, std::string_view text) {
-  print_error(
-      fmt::format("snaptool{}{}: {}\n", command.empty() ? "" : " ", command, printable(text)));
+  constexpr size_t kMost = 3000;
+  constexpr size_t kLast = 600;  // what can be done about it
+  const std::string line = text.size() <= kMost ? printable(text)
+                                                : excerpt(text, kMost - kLast) +
+                                                      printable(text.substr(text.size() - kLast));
+  print_error(fmt::format("snaptool{}{}: {}\n", command.empty() ? "" : " ", command, line));
 }
 
 // The exit status of an error, which is told on standard error unless it is only a reader that went
@@ -127,7 +131,10 @@ access::Policy policy_of(const CommandSpec& command, const ParsedOptions& option
   policy.force = options.has("force");
   policy.force_share = options.has("force-share");
   policy.ignore_invalid = options.has("ignore-invalid");
-  policy.follow_parents = options.has("follow-parents");
+  if (const auto where = options.value("follow-parents")) {
+    policy.follow_parents =
+        where->empty() ? access::Parents::kInFolder : access::Parents::kAnywhere;
+  }
   policy.from_medium = options.has("direct") || (command.name == "verify" && options.has("data"));
   policy.known_parent = options.value("base");
   // To export, --parent is a diff.

@@ -34,6 +34,7 @@ constexpr auto kRows = std::to_array<Row>({
   {Remedy::kTakeBaseAsRaw, "second-format", "-F raw takes its bytes", ""},
   {Remedy::kJoinSplit, "format", "-f split reads them as one", ""},
   {Remedy::kFollowParents, "follow-parents", "--follow-parents opens it", "'snaptool convert --follow-parents' makes one image of it"},
+  {Remedy::kFollowAnywhere, "follow-parents", "--follow-parents=anywhere opens it", "'snaptool convert --follow-parents=anywhere' makes one image of it"},
   {Remedy::kNameParent, "internal-snapshot", "--parent names it", "'snaptool convert --parent' makes one image of it"},
   {Remedy::kIgnoreInvalid, "ignore-invalid", "--ignore-invalid reads what is left of it", "'snaptool read --ignore-invalid' shows what is left of it"},
   {Remedy::kNameJournal, "journal", "--journal FILE says it", ""},

@@ -47,6 +47,12 @@ std::vector<OptionSpec> options_of(Verb verb) {
 
 }  // namespace
 
+// Whether a backslash in such a quote (0: none) takes the character after it as it is.
+static bool escapes(char quote, std::string_view after) {
+  if (after.empty() || quote == '\'') return false;
+  return quote == 0 || std::string_view("\"\\$`").find(after.front()) != std::string_view::npos;
+}
+
 Result<std::vector<std::string>> split_words(std::string_view line) {
   std::vector<std::string> words;
   std::string word;
@@ -65,7 +71,7 @@ Result<std::vector<std::string>> split_words(std::string_view line) {
       in_word = true;
     } else if (quote != 0 && c == quote) {
       quote = 0;
-    } else if (c == '\\' && quote != '\'' && i + 1 < line.size()) {
+    } else if (c == '\\' && escapes(quote, line.substr(i + 1))) {
       word += line[++i];
       in_word = true;
     } else {

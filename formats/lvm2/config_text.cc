@@ -35,7 +35,7 @@ class Scanner {
       if (is_space(text_[at_])) {
         ++at_;
       } else if (text_[at_] == '#') {
-        at_ = std::min(text_.find('\n', at_), text_.size());
+        at_ = std::min(text_.find_first_of(std::string_view("\n\0", 2), at_), text_.size());
       } else {
         return;
       }

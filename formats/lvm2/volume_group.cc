@@ -14,9 +14,10 @@
 namespace snaptool::lvm2 {
 namespace {
 
-constexpr uint64_t kMostBytes = INT64_MAX;  // of an LV: what an offset of a file can be
-constexpr size_t kMostUuid = 64;            // LVM's have 32 characters
-constexpr size_t kMostStripes = 128;        // of a segment: LVM's own limit
+constexpr uint64_t kMostBytes = INT64_MAX;         // of an LV: what an offset of a file can be
+constexpr size_t kMostUuid = 64;                   // LVM's have 32 characters
+constexpr uint64_t kMostChunkSectors = INT32_MAX;  // of a snapshot, as the kernel counts them
+constexpr size_t kMostStripes = 128;               // of a segment: LVM's own limit
 
 bool is_name(std::string_view text) {
   return !text.empty() && text.size() < 128 && text[0] != '-' &&
@@ -116,6 +117,9 @@ Result<SnapshotEntry> parse_snapshot(const ConfigNode& segment) {
   snapshot.merging = segment.find("merging_store").has_value();
   SNAP_ASSIGN(snapshot.name, segment.string(snapshot.merging ? "merging_store" : "cow_store"));
   SNAP_ASSIGN(snapshot.chunk_sectors, segment.number("chunk_size"));
+  if (snapshot.chunk_sectors > kMostChunkSectors) {
+    return corrupt(fmt::format("a snapshot has chunks of {} sectors", snapshot.chunk_sectors));
+  }
   return snapshot;
 }
 

@@ -14,6 +14,7 @@
 #include "libsnap/base/check.h"
 #include "libsnap/base/deflate.h"
 #include "libsnap/base/idle_pool.h"
+#include "libsnap/base/printable.h"
 #include "libsnap/base/zstd.h"
 
 namespace snaptool::qcow2 {
@@ -305,16 +306,15 @@ class Qcow2Image : public Image {
 // The header as it was when the snapshot was taken.
 Result<Header> header_of_snapshot(File& file, Header header, const std::string& wanted) {
   std::optional<SnapshotEntry> found;
-  std::vector<std::string> names;
+  std::vector<std::string> some;  // enough of the names for a message
   SNAP_TRY(for_each_snapshot(file, header, [&](const SnapshotEntry& entry) {
     if (entry.id == wanted || (entry.name == wanted && !found)) found = entry;
-    names.push_back(entry.name);
+    if (some.size() < 10) some.push_back(excerpt(entry.name));
     return entry.id != wanted;
   }));
   if (!found) {
-    return Error(ErrorCode::kNotFound,
-                 fmt::format("it has no snapshot '{}', only: {}", wanted,
-                             names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "))));
+    return Error(ErrorCode::kNotFound, fmt::format("it has no snapshot '{}', only: {}", wanted,
+                                                   excerpt_list({some.begin(), some.end()})));
   }
   header.l1_offset = found->l1_offset;
   header.l1_entries = found->l1_entries;

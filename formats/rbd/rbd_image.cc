@@ -12,6 +12,7 @@
 #include "formats/rbd/rbd_diff.h"
 #include "libsnap/base/check.h"
 #include "libsnap/base/endian.h"
+#include "libsnap/base/printable.h"
 
 namespace snaptool::rbd {
 namespace {
@@ -85,7 +86,7 @@ Result<std::vector<DiffIndex>> read_diffs(const RecordFile& records, uint64_t at
     if (diff.from_name() != before) {
       return records.damaged(at,
                              fmt::format("a diff from snapshot '{}' follows one that leads to '{}'",
-                                         diff.from_name(), before));
+                                         excerpt(diff.from_name()), excerpt(before)));
     }
     at = diff.end();
     diffs.push_back(std::move(diff));

@@ -13,13 +13,20 @@
 
 namespace snaptool::access {
 
+// Which parents an image may name: whoever made it can have written any name into it.
+enum class Parents {
+  kNone,
+  kInFolder,  // plain files in the folder of the image that the user named, or below it
+  kAnywhere,
+};
+
 // What the user allows and knows. Every field is the careful choice until it is set.
 struct Policy {
   bool force = false;           // go past guards that can be wrong
   bool force_share = false;     // readers take no locks and respect none
   bool ignore_invalid = false;  // show what an invalid store, or a corrupt image, still has
-  bool follow_parents = false;  // open the files that images name as their parents
   bool from_medium = false;     // whatever is read comes from the medium, not from the page cache
+  Parents follow_parents = Parents::kNone;
   // A file that may be followed to, where an image names it as its parent.
   std::optional<std::string> known_parent;
   // Of the main image: its parent, instead of the one that it names; and the snapshot within it.

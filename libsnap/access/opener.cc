@@ -128,10 +128,14 @@ Result<std::shared_ptr<File>> Opener::open_split(const std::string& path,
     return Error(ErrorCode::kUnsupported,
                  fmt::format("'{}' is a split image: it can only be read", path));
   }
-  SNAP_ASSIGN(const std::vector<std::string> names, split_raw_names(path));
+  SNAP_ASSIGN(const std::vector<SplitPart> found, find_split_raw(path));
   std::vector<std::shared_ptr<File>> parts;
-  for (const std::string& name : names) {
-    SNAP_ASSIGN(auto part, open_path(name, options));
+  for (const SplitPart& one : found) {
+    SNAP_ASSIGN(auto part, open_path(one.name, options));
+    if (part->id() != one.id || std::find(parts.begin(), parts.end(), part) != parts.end()) {
+      return Error(ErrorCode::kInvalidArgument,
+                   fmt::format("'{}' is another part as well, or was replaced just now", one.name));
+    }
     parts.push_back(std::move(part));
   }
   return join_split_raw(std::move(parts));
@@ -141,6 +145,12 @@ Result<std::vector<std::shared_ptr<File>>> Opener::open_sources(const FileSpec& 
                                                                 const OpenOptions& options) {
   std::vector<std::shared_ptr<File>> files;
   for (const FileSpec::Source& source : spec.sources) {
+    if (!source.hides.empty()) {
+      context_.notices.warn(
+          fmt::format("'{0}' is the name of a file, which is taken, and nothing of "
+                      "'{1}' (file:{0} says that it is meant)",
+                      source.path, source.hides));
+    }
     SNAP_ASSIGN(auto file, open_source(source.path, spec, options));
     SNAP_ASSIGN(file, open_parts(std::move(file), source.parts));
     files.push_back(std::move(file));

@@ -41,8 +41,11 @@ class Opener {
   std::vector<std::shared_ptr<File>> files() const;
 
  private:
-  // The files that an image was followed through to its parent, to find it when they come again.
-  using Followed = std::vector<const File*>;
+  // How an image was come to, from parent to parent.
+  struct Followed {
+    std::vector<const File*> files;  // to find it when they come again
+    std::string folder;              // of the first of them, which the user named
+  };
 
   Result<std::shared_ptr<File>> open_source(const std::string& path, const FileSpec& spec,
                                             const OpenOptions& options, Followed followed = {});

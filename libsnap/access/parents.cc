@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "libsnap/access/opener.h"
+#include "libsnap/base/printable.h"
 #include "libsnap/io/content_file.h"
 
 namespace snaptool::access {
@@ -19,13 +21,14 @@ Result<FileSpec> parent_spec(const Drivers& drivers, const std::string& path,
   const size_t colon = name.find(':');
   if (colon != std::string::npos && colon < name.find('/')) {
     return Error(ErrorCode::kUnsupported,
-                 fmt::format("the parent of '{}' is '{}': only files are followed", path, name));
+                 fmt::format("the parent of '{}' is '{}': only files are followed", path,
+                             excerpt(name, kMostOfName)));
   }
   const ImageDriver* const driver = parent.format ? drivers.find_image(*parent.format) : nullptr;
   if (parent.format && (driver == nullptr || !driver->can_be_parent)) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("the parent of '{}', '{}', has the format '{}', which is not read",
-                             path, name, *parent.format));
+                             path, excerpt(name, kMostOfName), excerpt(*parent.format)));
   }
   const size_t folder = path.rfind('/');
   if (!name.empty() && name[0] != '/' && folder != std::string::npos) {
@@ -36,6 +39,28 @@ Result<FileSpec> parent_spec(const Drivers& drivers, const std::string& path,
   return spec;
 }
 
+bool lies_in(const std::filesystem::path& folder, const std::filesystem::path& file) {
+  const auto [end, ignored] = std::mismatch(folder.begin(), folder.end(), file.begin(), file.end());
+  return end == folder.end();
+}
+
+// That Parents::kInFolder allows what `image` names: `parent`. Errors: kUnsupported.
+Result<void> check_in_folder(const std::string& folder, const std::string& image,
+                             const std::string& parent) {
+  namespace fs = std::filesystem;
+  std::error_code failed;
+  const fs::path file = fs::canonical(parent, failed);
+  if (failed) return {};  // opening it says why
+  const fs::path top = fs::canonical(folder, failed);
+  if (!failed && lies_in(top, file) && fs::is_regular_file(file, failed)) return {};
+  return Error(
+             ErrorCode::kUnsupported,
+             fmt::format("the parent of '{}', '{}', is no plain file in or below '{}', the folder "
+                         "of the image",
+                         image, excerpt(parent, kMostOfName), folder))
+      .with_remedy(Remedy::kFollowAnywhere);
+}
+
 }  // namespace
 
 Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
@@ -43,8 +68,9 @@ Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
                                                  const ImageDriver& driver, bool is_main,
                                                  Followed followed) {
   constexpr size_t kMostFollowed = 256;
-  if (std::find(followed.begin(), followed.end(), file.get()) != followed.end() ||
-      followed.size() >= kMostFollowed) {
+  auto& files = followed.files;
+  if (std::find(files.begin(), files.end(), file.get()) != files.end() ||
+      files.size() >= kMostFollowed) {
     return Error(
         ErrorCode::kCorruption,
         fmt::format("the way from parent to parent comes back to '{}', or does not end", path));
@@ -62,7 +88,8 @@ Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
   ImageOptions options{context_.cancel};
   if (is_main) options.snapshot = policy.internal_snapshot;
   options.warn = [&notices = context_.notices](const std::string& text) { notices.warn(text); };
-  followed.push_back(file.get());
+  if (files.empty()) followed.folder = folder_of(path);
+  files.push_back(file.get());
   if (facts.parent) {
     SNAP_ASSIGN(auto parent, open_parent(path, *facts.parent, is_main, followed));
     if (is_main && policy.parent && parent->size() < facts.size) {
@@ -107,18 +134,23 @@ Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const
   if (policy.parent && is_main) return open_named_parent(path, parent);
   SNAP_ASSIGN(const FileSpec spec, parent_spec(context_.drivers, path, parent));
   const auto known = policy.known_parent ? id_of(*policy.known_parent) : std::nullopt;
-  if (!policy.follow_parents && !(known && known == id_of(spec.path()))) {
+  const bool is_known = known && known == id_of(spec.path());
+  if (policy.follow_parents == Parents::kNone && !is_known) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("'{}' is only what changed over its parent '{}', which is not opened "
                              "unasked",
-                             path, parent.name))
+                             path, excerpt(parent.name, kMostOfName)))
         .with_remedy(Remedy::kFollowParents);
+  }
+  if (policy.follow_parents != Parents::kAnywhere && !is_known) {
+    SNAP_TRY(check_in_folder(followed.folder, path, spec.path()));
   }
   const OpenOptions options{Access::kRead, policy.force_share};
   auto file = open_path(spec.path(), options);
   if (!file && file.error().code() == ErrorCode::kNotFound) {
     return Error(ErrorCode::kWrongBase,
-                 fmt::format("'{}' needs its parent '{}', which is not there", path, spec.path()));
+                 fmt::format("'{}' needs its parent '{}', which is not there", path,
+                             excerpt(spec.path(), kMostOfName)));
   }
   if (!file) return file;
   SNAP_ASSIGN(const ImageDriver* const looks_like, context_.drivers.detect_image(**file));
@@ -126,7 +158,7 @@ Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const
     return Error(ErrorCode::kUnsupported,
                  fmt::format("'{}' does not say which format its parent '{}' has, and what looks "
                              "like one may have been written by a guest",
-                             path, parent.name))
+                             path, excerpt(parent.name, kMostOfName)))
         .with_remedy(Remedy::kNameParent);
   }
   return open_source(spec.path(), spec, options, followed);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 
 #include "libsnap/base/units.h"
 
@@ -19,10 +20,10 @@ bool exists(const std::string& path) {
   return ::stat(path.c_str(), &st) == 0;
 }
 
-// The length of the longest prefix of `text` that names a file and is followed by '@', '#', ',' or
-// nothing; 0 if none.
-size_t longest_file(const std::string& text) {
-  for (size_t end = text.size(); end > 0; end = text.find_last_of("@#,", end - 1)) {
+// The length of the longest prefix of `text`, of `most` bytes or fewer, that names a file and is
+// followed by '@', '#', ',' or nothing; 0 if none.
+size_t longest_file(const std::string& text, size_t most = std::string::npos) {
+  for (size_t end = std::min(text.size(), most); end > 0; end = text.find_last_of("@#,", end - 1)) {
     if (end == std::string::npos) break;
     if (exists(text.substr(0, end))) return end;
     if (end == 0) break;
@@ -84,12 +85,26 @@ Result<Part> take_part(std::string& rest) {
   return part;
 }
 
-Result<std::string> take_file(std::string& rest) {
+// The file of which `path` would name something if no file had that name; empty if none.
+std::string hidden_by(const std::string& path) {
+  const size_t mark = path.find_last_of("@#,");
+  if (mark == std::string::npos || mark == 0) return {};
+  std::string file = path.substr(0, longest_file(path, mark));
+  std::string rest = path.substr(file.size());
+  std::error_code ignored;
+  if (file.empty() || std::filesystem::is_directory(file, ignored)) return {};
+  const bool means_something =
+      rest[0] == '#' ? take_part(rest).has_value() : exists(rest.substr(1));
+  return means_something ? file : std::string();
+}
+
+Result<FileSpec::Source> take_file(std::string& rest) {
   const size_t length = longest_file(rest);
   if (length == 0) return no_such_file(rest.substr(0, rest.find_first_of("@#,")));
   std::string path = rest.substr(0, length);
   rest.erase(0, length);
-  return path;
+  std::string hides = hidden_by(path);
+  return FileSpec::Source{std::move(path), {}, std::move(hides)};
 }
 
 Result<std::vector<Part>> take_parts(std::string& rest, bool stop_at_volume) {
@@ -108,8 +123,7 @@ Result<std::vector<Part>> take_parts(std::string& rest, bool stop_at_volume) {
 Result<FileSpec> take_file_spec(std::string& rest) {
   FileSpec spec;
   while (true) {
-    FileSpec::Source source;
-    SNAP_ASSIGN(source.path, take_file(rest));
+    SNAP_ASSIGN(FileSpec::Source source, take_file(rest));
     SNAP_ASSIGN(source.parts, take_parts(rest, true));
     spec.sources.push_back(std::move(source));
     if (rest.empty() || rest[0] != ',') break;
@@ -186,8 +200,9 @@ Result<ImageSpec> parse_image_spec(const std::string& text) {
   SNAP_ASSIGN(spec.base, take_file_spec(rest));
   while (!rest.empty() && rest[0] == '@') {
     rest.erase(0, 1);
-    SNAP_ASSIGN(std::string path, take_file(rest));
-    spec.stores.emplace_back(path);
+    SNAP_ASSIGN(FileSpec::Source source, take_file(rest));
+    spec.stores.emplace_back();
+    spec.stores.back().sources.push_back(std::move(source));
     spec.stores.back().format = kStoreFormat;
   }
   SNAP_ASSIGN(spec.view_parts, take_parts(rest, false));

@@ -29,6 +29,8 @@ struct FileSpec {
   struct Source {
     std::string path;
     std::vector<Part> parts;
+    // Empty, or a file of which `path` would name a part or a view if no file had that name.
+    std::string hides;
   };
   std::vector<Source> sources;
   // Of the one source, or of all together: then the first is a volume.
@@ -42,7 +44,7 @@ struct FileSpec {
   bool is_main = false;
 
   FileSpec() = default;
-  explicit FileSpec(const std::string& path) : sources{{path, {}}} {}
+  explicit FileSpec(const std::string& path) : sources{{path, {}, {}}} {}
 
   // For messages.
   std::string name() const;

@@ -2,6 +2,7 @@
 #include "libsnap/access/split_raw.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -70,16 +71,33 @@ Result<std::string> later_part(const std::string& missing, size_t length) {
   return found;
 }
 
+Error not_a_part(const std::string& name, std::string_view why) {
+  return {ErrorCode::kInvalidArgument,
+          fmt::format("'{}' {}: the parts of an image are plain files of one owner", name, why)};
+}
+
+// What is there under a name that counts as a part. `first` is what the first part is.
+Result<SplitPart> look_at_part(const std::string& name, const struct stat& st,
+                               const struct stat& first) {
+  if (S_ISLNK(st.st_mode)) return not_a_part(name, "is a symbolic link");
+  if (!S_ISREG(st.st_mode)) return not_a_part(name, "is no plain file");
+  if (st.st_uid != first.st_uid) {
+    return not_a_part(name, fmt::format("belongs to user {}, and the first part to user {}",
+                                        st.st_uid, first.st_uid));
+  }
+  return SplitPart{name, {st.st_dev, st.st_ino}};
+}
+
 }  // namespace
 
 std::string second_part_of(const std::string& path) {
   if (!is_first(path)) return {};
   std::string second = next_name(path, counter_length(fs::path(path).filename()));
   std::error_code ignored;
-  return fs::is_regular_file(second, ignored) ? second : std::string();
+  return fs::is_regular_file(fs::symlink_status(second, ignored)) ? second : std::string();
 }
 
-Result<std::vector<std::string>> split_raw_names(const std::string& first) {
+Result<std::vector<SplitPart>> find_split_raw(const std::string& first) {
   if (!is_first(first)) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is not named like the first part of a split image: that ends in "
@@ -93,19 +111,23 @@ Result<std::vector<std::string>> split_raw_names(const std::string& first) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' is there, too: the split image begins with it", zeroth));
   }
-  std::vector<std::string> names;
+  std::vector<SplitPart> parts;
   std::string name = first;
-  for (; !name.empty() && fs::exists(name, ignored); name = next_name(name, length)) {
-    names.push_back(name);
+  struct stat st {};
+  struct stat of_first {};
+  for (; !name.empty() && ::lstat(name.c_str(), &st) == 0; name = next_name(name, length)) {
+    if (parts.empty()) of_first = st;
+    SNAP_ASSIGN(SplitPart part, look_at_part(name, st, of_first));
+    parts.push_back(std::move(part));
   }
-  if (name.empty()) return names;
+  if (name.empty()) return parts;
   SNAP_ASSIGN(const std::string later, later_part(name, length));
   if (!later.empty()) {
     return Error(
         ErrorCode::kCorruption,
         fmt::format("'{}' is missing, and '{}' is there: the image has a gap", name, later));
   }
-  return names;
+  return parts;
 }
 
 Result<std::shared_ptr<File>> join_split_raw(std::vector<std::shared_ptr<File>> parts) {

@@ -12,9 +12,17 @@ namespace snaptool::access {
 // A raw image in pieces of one size, the last of which may be shorter: "disk.001", "disk.002" and
 // so on (from 000 or 001), or with letters, "disk.aa", as split(1) names them.
 
-// The names of all parts that are there, from `first` on. Errors: kInvalidArgument when `first` is
-// not named like a first part; kCorruption when one is missing between others; kIo.
-Result<std::vector<std::string>> split_raw_names(const std::string& first);
+// One of them, as its name was looked at.
+struct SplitPart {
+  std::string name;
+  FileId id;
+};
+
+// All parts that are there, from `first` on: nothing but their names says that they belong
+// together, so they are plain files of one owner, and no links. Errors: kInvalidArgument when one
+// is not, or `first` is not named like a first part; kCorruption when one is missing between
+// others; kIo.
+Result<std::vector<SplitPart>> find_split_raw(const std::string& first);
 
 // The image that they are, in their order. Errors: kCorruption when a part other than the last does
 // not have the size of the first, or the last has more.

@@ -34,6 +34,7 @@ enum class Remedy {
   kTakeBaseAsRaw,     // say that the base is a raw image
   kJoinSplit,         // say that the file is the first part of a split image
   kFollowParents,     // allow the parents that images name to be opened
+  kFollowAnywhere,    // allow it wherever they lie
   kNameParent,        // name the parent
   kIgnoreInvalid,     // ask for what is left
   kNameJournal,       // name a file for the journal

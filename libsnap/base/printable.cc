@@ -77,12 +77,11 @@ std::string escaped(std::string_view text, std::string_view kept) {
 std::string printable(std::string_view text) { return escaped(text, ""); }
 std::string printable_lines(std::string_view text) { return escaped(text, "\n\t"); }
 
-std::string excerpt(std::string_view text) {
-  constexpr size_t kMost = 100;
-  if (text.size() <= kMost) return printable(text);
-  size_t end = kMost;
+std::string excerpt(std::string_view text, size_t most) {
+  if (text.size() <= most) return printable(text);
+  size_t end = most;
   while (end > 0 && (byte_at(text, end) & 0xc0) == 0x80) --end;  // no half character
-  if (end == 0) end = kMost;
+  if (end == 0) end = most;
   return printable(text.substr(0, end)) + "...";
 }
 

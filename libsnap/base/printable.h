@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,8 +14,10 @@ namespace snaptool {
 std::string printable(std::string_view text);
 // The same of text of several lines: tabs and newlines stay.
 std::string printable_lines(std::string_view text);
-// For a message: at most 100 bytes of it, printable, and "..." where there was more.
-std::string excerpt(std::string_view text);
+// For a message: at most so many bytes of it, printable, and "..." where there was more. Of a
+// file's name, kMostOfName.
+inline constexpr size_t kMostOfName = 400;
+std::string excerpt(std::string_view text, size_t most = 100);
 // The same of several: "a, b, c, ..." of about 200 bytes; "none".
 std::string excerpt_list(const std::vector<std::string_view>& texts);
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "libsnap/base/check.h"
+#include "libsnap/base/printable.h"
 
 namespace snaptool {
 namespace {
@@ -207,7 +208,7 @@ Result<Chain> Chain::open(std::vector<ChainLink> links, uint64_t image_size, Lin
       return Error(ErrorCode::kWrongBase,
                    fmt::format("'{}' does not follow '{}': it starts from the snapshot '{}', not "
                                "from '{}'",
-                               name, chain.name(i - 1), header.from_name, to));
+                               name, chain.name(i - 1), excerpt(header.from_name), excerpt(to)));
     }
     shape.sizes.push_back(header.target_size);
   }

@@ -8,6 +8,7 @@
 
 #include "libsnap/base/bytes.h"
 #include "libsnap/base/parallel.h"
+#include "libsnap/base/printable.h"
 
 namespace snaptool {
 namespace {
@@ -378,7 +379,7 @@ Result<ChangeEnd> invert_changes(Chain& chain, Image& base,
         ErrorCode::kUnsupported,
         fmt::format("'{}' starts from the snapshot '{}', but does not name the one that it "
                     "leads to: its inverse would pass for a whole image",
-                    chain.name(0), given.from_name));
+                    chain.name(0), excerpt(given.from_name)));
   }
   if (base.size() != shape.base_size) {
     return Error(ErrorCode::kWrongBase,

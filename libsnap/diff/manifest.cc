@@ -14,13 +14,22 @@ namespace snaptool {
 namespace {
 
 constexpr std::string_view kBlockHead = "# snaptool block manifest 1";
-constexpr size_t kLongestLine = 8 * kKiB;
+// A name from a command line has up to 128 KiB, and each byte of it may be escaped.
+constexpr size_t kLongestLine = 272 * kKiB;
 constexpr size_t kMostSums = 64;
 
 char upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
 
 bool is_sum(std::string_view text) {
-  return !text.empty() && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  return !text.empty() &&
+         text.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
+}
+
+// Some programs write sums in upper case.
+std::string lower(std::string_view sum) {
+  std::string text(sum);
+  for (char& c : text) c = c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
+  return text;
 }
 
 std::optional<uint64_t> number_of(std::string_view text) {
@@ -80,7 +89,7 @@ std::string block_manifest_head(uint64_t size, uint64_t block_size,
   for (const HashAlgorithm algorithm : algorithms)
     names += fmt::format(" {}", hash_name(algorithm));
   return fmt::format("{}\n# image {}\n# size {}\n# block-size {}\n# algorithms{}\n", kBlockHead,
-                     printable(name), size, block_size, names);
+                     excerpt(name, kMostOfName), size, block_size, names);
 }
 
 std::string block_manifest_line(uint64_t offset, const std::vector<std::string>& sums) {
@@ -186,7 +195,7 @@ Result<void> ManifestReader::read_sums(std::string line) {
     if (sums_.size() >= kMostSums) return damaged("too many sums");
     name = of;
     algorithms_.push_back(*algorithm);
-    sums_.emplace_back(sum);
+    sums_.push_back(lower(sum));
   }
   if (sums_.empty()) return damaged("the manifest has no sums");
   return {};
@@ -210,7 +219,7 @@ Result<std::optional<std::vector<std::string>>> ManifestReader::next_block() {
     if (!is_sum(words[i + 1]) || words[i + 1].size() != hash_digits(algorithms_[i])) {
       return damaged("a sum is none");
     }
-    sums.emplace_back(words[i + 1]);
+    sums.push_back(lower(words[i + 1]));
   }
   next_ += std::min(block_size_, size_ - next_);
   return std::optional(std::move(sums));

@@ -43,6 +43,14 @@ std::string remedy_for(int err, bool write) {
   return {};
 }
 
+Error no_image(const std::string& name, const struct stat& st) {
+  return {ErrorCode::kInvalidArgument,
+          fmt::format("'{}' is {}, not a file or block device", name,
+                      S_ISDIR(st.st_mode)   ? "a directory"
+                      : S_ISCHR(st.st_mode) ? "a character device"
+                                            : "a pipe or special file")};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<PosixFile>> PosixFile::open(const std::string& path,
@@ -53,7 +61,11 @@ Result<std::unique_ptr<PosixFile>> PosixFile::open(const std::string& path,
   int flags = (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK;
   if (options.no_follow) flags |= O_NOFOLLOW;
   struct stat before {};
-  if (write && ::stat(path.c_str(), &before) == 0 && S_ISBLK(before.st_mode)) flags |= O_EXCL;
+  if (::stat(path.c_str(), &before) == 0) {
+    // To open a device can rewind a tape, or start a watchdog.
+    if (S_ISCHR(before.st_mode)) return no_image(path, before);
+    if (write && S_ISBLK(before.st_mode)) flags |= O_EXCL;
+  }
   // What is only read keeps its access time, where its owner (or root) asks.
   int fd = write ? -1 : ::open(path.c_str(), flags | O_NOATIME);
   if (fd < 0 && (write || errno == EPERM)) fd = ::open(path.c_str(), flags);
@@ -122,9 +134,7 @@ Result<void> PosixFile::learn_about_it() {
     id_ = FileId{0, st.st_rdev};
     is_block_device_ = true;
   } else {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is {}, not a file or block device", name_,
-                             S_ISDIR(st.st_mode) ? "a directory" : "a pipe or special file"));
+    return no_image(name_, st);
   }
   return {};
 }

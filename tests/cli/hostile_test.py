@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from contract_test import ContractTest, commands  # noqa: E402
 from harness import ScratchTest, main, run  # noqa: E402
+from qcow2_maker import Qcow2  # noqa: E402
 
 MIB = 1 << 20
 
@@ -83,6 +84,95 @@ class OddNames(ContractTest):
         command = done.stdout.split("'snaptool ", 1)[1].rsplit("' brings", 1)[0]
         words = subprocess.run(["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True).stdout
         self.assertEqual(words.split(b"\0")[1:-1], [os.fsencode(path) for path in (self.scratch / "undo", self.origin, self.cow)])
+
+
+class Messages(ScratchTest):
+    """What is wrong many times over is told in a few lines, and a long name in one of a screen."""
+
+    def store(self, entries, chunks):
+        """A store of chunks of 512 bytes, 32 entries an area."""
+        data = bytearray(struct.pack("<4I", 0x70416e53, 1, 1, 1).ljust(512, b"\0"))
+        data += b"\0" * 512 * (chunks - 1)
+        for at, entry in enumerate(entries):
+            area, index = divmod(at, 32)
+            struct.pack_into("<QQ", data, 512 * (1 + 33 * area) + 16 * index, *entry)
+        path = self.scratch / "cow"
+        path.write_bytes(data)
+        return path
+
+    def test_findings_that_repeat(self):
+        count = 200  # every one beyond the end
+        cow = self.store([(n, 100_000 + n) for n in range(count)], 33 * 8)
+        done = run("verify", cow)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        lines = done.stdout.splitlines()
+        self.assertLess(len(lines), 12, done.stdout)
+        self.assertEqual(len([line for line in lines if line.startswith("corrupt: new-beyond-cow: area 0 entry ")]), 3)
+        area, index = divmod(count - 1, 32)
+        self.assertIn(f"corrupt: new-beyond-cow: {count - 3} more, up to area {area} entry {index} "
+                      f"(byte {512 * (1 + 33 * area) + 16 * index})", lines)
+        verbose = run("verify", "-v", cow).stdout.splitlines()
+        self.assertEqual(len([line for line in verbose if line.startswith("corrupt: new-beyond-cow: area")]), 100)
+        self.assertLess(len(run("repair", "--dry-run", cow).stdout.splitlines()), 16)
+
+    def test_three_are_told_one_by_one(self):
+        done = run("verify", self.store([(n, 1000 + n) for n in range(3)], 40))
+        self.assertNotIn(" more, up to", done.stdout)
+        self.assertEqual(done.stdout.count("new-beyond-cow"), 3)
+
+    def test_long_names(self):
+        """Of an image, and of the command line."""
+        parent = "p" * 1000
+        top = Qcow2(1 << 16, backing=parent, backing_format="f" * 3000).write(self.scratch / "top")
+        for options in ([], ["--follow-parents"]):
+            done = run("read", *options, top)
+            self.assertEqual(done.returncode, 63, done.stderr)
+            self.assertLess(len(done.stderr), 900)
+            self.assertGreater(len(done.stderr), 400)
+        done = run("hash", "x" * 60_000, stdin=subprocess.PIPE)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertLess(len(done.stderr), 4000)
+        self.assertIn("...", done.stderr)
+        dump = self.scratch / "dump"
+        for text in (f"<{'e' * 20_000}/>", f'<dm_snapshot {"a" * 20_000}="1"/>', f'<dm_snapshot version="{"7" * 20_000}"/>',
+                     f'{{"{"k" * 20_000}": 1}}', f'{{"format_version": "{"v" * 20_000}"}}'):
+            dump.write_text(text)
+            done = run("restore", dump, self.scratch / "new")
+            self.assertEqual(done.returncode, 65, done.stderr)
+            self.assertLess(len(done.stderr), 600)
+
+    def test_long_names_in_manifests(self):
+        """A name that fills lines is read back as it was written."""
+        image = self.scratch / "image"
+        image.write_bytes(b"x" * 5000)
+        name = "./" * 1000 + "image"
+        for options in ([], ["--block-size", "4k"]):
+            manifest = self.scratch / "manifest"
+            done = run("hash", *options, name, cwd=str(self.scratch))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            manifest.write_text(done.stdout)
+            self.assertEqual(run("verify", "--against", manifest, image).returncode, 0)
+
+    def test_sums_in_upper_case(self):
+        image, manifest = self.scratch / "image", self.scratch / "manifest"
+        image.write_bytes(b"x" * 5000)
+        for options in ([], ["--block-size", "4k"]):
+            text = run("hash", *options, image).stdout
+            for line in text.splitlines():
+                text = text.replace(line.split()[-1 if options else 0], line.split()[-1 if options else 0].upper()) if line[0] != "#" else text
+            self.assertNotEqual(text, text.lower())
+            manifest.write_text(text)
+            done = run("verify", "--against", manifest, image)
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_time_that_is_none(self):
+        image = self.scratch / "image"
+        image.write_bytes(b"x" * 5000)
+        for value in ("9223372036854775807", "junk", "-1", "1x", "99999999999999999999"):
+            done = run("diff", image, "file:" + str(image), "--report", self.scratch / "r.json", stdin=subprocess.PIPE,
+                       env=dict(os.environ, SOURCE_DATE_EPOCH=value))
+            self.assertEqual(done.returncode, 64, (value, done.stderr))
+            self.assertIn("SOURCE_DATE_EPOCH", done.stderr)
 
 
 class Diffs(ScratchTest):

@@ -226,7 +226,7 @@ MISTAKES = [
     Mistake("a FIFO", lambda pair: os.mkfifo(pair.other("pipe")), "{o} {d}/pipe", 64,
             ["pipe", "not a file or block device"]),
     Mistake("a socket", make_socket, "{o} {d}/socket", 1, ["{d}/socket", "No such device"]),
-    Mistake("a character device", nothing, "{o} /dev/null", 64, ["special file", "not a file or block device"]),
+    Mistake("a character device", nothing, "{o} /dev/null", 64, ["character device", "not a file or block device"]),
     Mistake("standard input", nothing, "{o} -", 63, ["standard input", "a file or block device is needed"]),
 
     # Who else has it.

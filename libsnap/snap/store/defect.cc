@@ -147,6 +147,7 @@ Severity FindingLog::result() const {
 
 void FindingLog::add(Finding finding) {
   uint64_t& seen = counts[static_cast<size_t>(finding.code)];
+  if (seen > 0) last[finding.code] = finding;
   if (seen++ < kKept) findings.push_back(std::move(finding));
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -75,11 +76,13 @@ struct Finding {
 // One of the header, at byte 0.
 Finding header_finding(DefectCode code, std::string message);
 
-// Defects that were found. Of each code the first kKept are kept; `counts` has them all.
+// Defects that were found. Of each code the first kKept are kept, and the last; `counts` has them
+// all.
 struct FindingLog {
   static constexpr size_t kKept = 100;
 
   std::vector<Finding> findings;
+  std::map<DefectCode, Finding> last;  // where there is more than one
   std::array<uint64_t, static_cast<size_t>(DefectCode::kCount)> counts{};
 
   uint64_t count(DefectCode code) const { return counts[static_cast<size_t>(code)]; }

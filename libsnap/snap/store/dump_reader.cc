@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "libsnap/base/check.h"
+#include "libsnap/base/printable.h"
 #include "libsnap/snap/store/layout.h"
 
 namespace snaptool {
@@ -113,10 +114,10 @@ class FieldSet {
 
   Result<void> add(std::string_view name, uint64_t value) {
     if (std::find(allowed_.begin(), allowed_.end(), name) == allowed_.end()) {
-      return Error(ErrorCode::kCorruption, fmt::format("there is no '{}' here", name));
+      return Error(ErrorCode::kCorruption, fmt::format("there is no '{}' here", excerpt(name)));
     }
     if (!fields_.emplace(name, value).second) {
-      return Error(ErrorCode::kCorruption, fmt::format("'{}' is there twice", name));
+      return Error(ErrorCode::kCorruption, fmt::format("'{}' is there twice", excerpt(name)));
     }
     return {};
   }
@@ -185,7 +186,8 @@ class XmlReader {
     const bool header = depth_ == 0 && name == "dm_snapshot";
     const bool exception = depth_ == 1 && name == "exception";
     if (!header && !exception && !(depth_ == 1 && name == "run")) {
-      return Error(ErrorCode::kCorruption, fmt::format("there is no element '{}' here", name));
+      return Error(ErrorCode::kCorruption,
+                   fmt::format("there is no element '{}' here", excerpt(name)));
     }
     FieldSet fields(header ? kHeaderFields : exception ? kExceptionFields : kRunFields);
     for (; attributes[0] != nullptr; attributes += 2) {
@@ -193,7 +195,7 @@ class XmlReader {
       uint64_t value = 0;
       const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
       if (ec != std::errc() || end != text.data() + text.size()) {
-        return Error(ErrorCode::kCorruption, fmt::format("'{}' is no number", text.substr(0, 40)));
+        return Error(ErrorCode::kCorruption, fmt::format("'{}' is no number", excerpt(text)));
       }
       SNAP_TRY(fields.add(attributes[0], value));
     }
@@ -320,7 +322,7 @@ class JsonReader : public nlohmann::json_sax<nlohmann::json> {
         end == digits.data() + digits.size()) {
       return done(run_.add(key_, value));
     }
-    return reject(fmt::format("'{}'", text.substr(0, 40)));
+    return reject(fmt::format("'{}'", excerpt(text)));
   }
   bool binary(binary_t&) override { return reject("bytes"); }
 
@@ -371,8 +373,8 @@ class JsonReader : public nlohmann::json_sax<nlohmann::json> {
 
  private:
   bool reject(std::string_view what) {
-    return done(Error(ErrorCode::kCorruption,
-                      fmt::format("{} has no place at '{}'", what, key_.substr(0, 40))));
+    return done(
+        Error(ErrorCode::kCorruption, fmt::format("{} has no place at '{}'", what, excerpt(key_))));
   }
   bool done(Result<void> result) {
     if (!result && !error_) error_ = std::move(result).error();
