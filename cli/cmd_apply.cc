@@ -105,8 +105,8 @@ CommandSpec apply_command() {
       "Brings IMAGE to the state that the last DIFF leads to. Several diffs are a chain, the oldest first, and each range is written once. Everything is checked before the first write: that no diff is damaged or cut, that each follows from the one before, and that what they change in IMAGE is what they expect. Diffs of whole images, and such as were exported with --parent or --verify-base, say themselves what they follow; one that nothing links to the one before it is refused. Interrupted at any instant, by a signal, a crash or a power cut, the same command finishes: a small journal beside IMAGE says where it was.\n\n"
       "With -o, IMAGE is only read, and not there at all when the first DIFF is a full one. '-' is standard input, which is kept in a file until it is applied. Diffs of Ceph's rbd are applied to raw images, too, but they have no sums to check.";
   command.options = {
-    file("journal", "FILE", "keep the journal there (default: IMAGE.snaptool-journal; needed for devices)"),
-    file("spool", "FILE", "keep standard input there until it is applied (default: IMAGE.snaptool-spool)"),
+    written(file("journal", "FILE", "keep the journal there (default: IMAGE.snaptool-journal; needed for devices)")),
+    written(file("spool", "FILE", "keep standard input there until it is applied (default: IMAGE.snaptool-spool)")),
     unlinked_option(),
     flag("verify-base", "read all of IMAGE: it must be the whole base of the first diff, and become the whole target of the last"),
     flag("resume-without-journal", "go on with an apply that was interrupted and whose journal is lost: the changes are written whatever IMAGE has there"),
@@ -116,6 +116,7 @@ CommandSpec apply_command() {
   // clang-format on
   command.shared = {Shared::kOut,      Shared::kFormat, Shared::kJobs,
                     Shared::kProgress, Shared::kJson,   Shared::kGroupBackup};
+  command.writes = Writes::kLast;
   command.run = run;
   return command;
 }

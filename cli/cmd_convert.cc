@@ -64,6 +64,7 @@ CommandSpec convert_command() {
                     Shared::kParent,     Shared::kIgnoreInvalid, Shared::kForceShare,
                     Shared::kJobs,       Shared::kProgress,      Shared::kJson,
                     Shared::kGroupBackup};
+  command.writes = Writes::kLast;
   command.run = run;
   return command;
 }

@@ -95,6 +95,7 @@ CommandSpec create_command() {
   };
   // clang-format on
   command.shared = {Shared::kForceShare, Shared::kJson};
+  command.writes = Writes::kLast;
   command.run = run;
   return command;
 }

@@ -128,7 +128,7 @@ CommandSpec diff_command() {
     value("granularity", "SIZE", "ranges begin and end at multiples of SIZE (default: 512)"),
     flag("hash", "give SHA-256 and entropy of each range, before and after"),
     {0, "hex", OptionKind::kOptionalValue, "SIZE", "show so many bytes of each range, before and after, from the first that differs (default: 64)", ValueHint::kNone, {}},
-    file("report", "FILE", "write a report to FILE: .json, .xml (DFXML) or .html"),
+    written(file("report", "FILE", "write a report to FILE: .json, .xml (DFXML) or .html")),
     flag("ignore-invalid", "compare what an invalid store still holds"),
     flag("force", "replace FILE if it exists"),
   };

@@ -62,6 +62,7 @@ CommandSpec discard_command() {
   };
   // clang-format on
   command.shared = {Shared::kFormat, Shared::kJson, Shared::kGroupBackup};
+  command.writes = Writes::kLast;
   command.run = run;
   return command;
 }

@@ -13,12 +13,12 @@ namespace snaptool::cli {
 namespace {
 
 Result<void> write_map(const Invocation& invocation, Image& image, int bottom, Image* changes,
-                       TextOutput& out) {
+                       TextSpool& spool, TextOutput& out) {
   const auto format = invocation.value("as");
   if (!format) return write_rows(invocation, image, out);
   const access::Phase phase(invocation.access(), "hashing");
   const Job& job = phase.job();
-  if (*format == "bmap") return write_bmap(image, bottom, out, job);
+  if (*format == "bmap") return write_bmap(image, bottom, spool, out, job);
   if (*format == "ddrescue") return write_ddrescue_map(image, bottom, out, job);
   return write_borg_map(image, changes, out, job);
 }
@@ -36,6 +36,8 @@ Result<void> check_options(const Invocation& invocation) {
 
 Result<int> run(Invocation& invocation) {
   SNAP_TRY(check_options(invocation));
+  TextSpool spool;
+  invocation.enter_sandbox(invocation.named_files());
   SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
   access::Door door(invocation.access(), access::operations::kOutput);
   SNAP_ASSIGN(access::OpenImage open, access::open_image(door.opener(), spec));
@@ -47,7 +49,7 @@ Result<int> run(Invocation& invocation) {
   const bool has_parents = invocation.has("follow-parents") || invocation.has("parent");
   const int bottom = static_cast<int>(spec.stores.size()) + (has_parents ? 1 : 0);
   SNAP_TRY(write_map(invocation, open.image(), bottom,
-                     changes.layers.empty() ? nullptr : &changes.image(), out));
+                     changes.layers.empty() ? nullptr : &changes.image(), spool, out));
   SNAP_TRY(out.commit());
   return kExitDone;
 }
@@ -73,6 +75,7 @@ CommandSpec map_command() {
   command.shared = {Shared::kOut,      Shared::kFormat,     Shared::kFollowParents,
                     Shared::kParent,   Shared::kForceShare, Shared::kJobs,
                     Shared::kProgress, Shared::kJson,       Shared::kGroupBackup};
+  command.enters_sandbox = true;
   command.run = run;
   return command;
 }

@@ -106,10 +106,10 @@ CommandSpec merge_command() {
   command.options = {
     flag("dry-run", "check everything, say what would be done, write nothing"),
     value("expect", "SHA256", "refuse unless the view has this SHA-256 (reads all of it)"),
-    repeated(file("sibling", "COW2", "another snapshot of ORIGIN, which keeps its view; may be given several times")),
+    repeated(written(file("sibling", "COW2", "another snapshot of ORIGIN, which keeps its view; may be given several times"))),
     value('r', "rate-limit", "RATE", "copy at most so many bytes a second (50M), or in such a part of the time (30%, as the kernel's snapshot_copy_throttle)"),
     flag("verify", "read each batch back, past the page cache, before its entries are cleared; with -o: compare NEW with the view, all of both"),
-    file("undo", "FILE", "keep in FILE what the merge overwrites, for 'snaptool undo'; an interrupted merge continues its FILE"),
+    written(file("undo", "FILE", "keep in FILE what the merge overwrites, for 'snaptool undo'; an interrupted merge continues its FILE")),
     flag("salvage", "go on past data that cannot be read; list them, and keep their exceptions and all before them in COW"),
     flag("accept-duplicates", "merge a store with several exceptions for one chunk: the first in the list wins, as in the kernel"),
     flag("force", "merge although the view bears another UUID than the origin, entries lie behind the end of the list that no interrupted merge left, or space seems too short; with -o: replace FILE if it exists"),
@@ -117,6 +117,7 @@ CommandSpec merge_command() {
   // clang-format on
   command.shared = {Shared::kOut,      Shared::kFormat, Shared::kForceShare, Shared::kJobs,
                     Shared::kProgress, Shared::kJson,   Shared::kGroupBackup};
+  command.writes = Writes::kAll;
   command.run = run;
   return command;
 }

@@ -67,6 +67,7 @@ CommandSpec repair_command() {
   // clang-format on
   command.shared = {Shared::kOut,      Shared::kForceShare, Shared::kJobs,
                     Shared::kProgress, Shared::kJson,       Shared::kGroupBackup};
+  command.writes = Writes::kLast;
   command.run = run;
   return command;
 }

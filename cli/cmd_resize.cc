@@ -60,6 +60,7 @@ CommandSpec resize_command() {
   };
   // clang-format on
   command.shared = {Shared::kForceShare, Shared::kJson};
+  command.writes = Writes::kAll;
   command.run = run;
   return command;
 }

@@ -46,6 +46,7 @@ CommandSpec restore_command() {
   };
   // clang-format on
   command.shared = {Shared::kJson};
+  command.writes = Writes::kLast;
   command.run = run;
   return command;
 }

@@ -69,12 +69,13 @@ CommandSpec undo_command() {
       "Stopped at any instant, ORIGIN and COW together show the same view, and the same command resumes.";
   command.options = {
     flag("dry-run", "check everything, say what would be done, write nothing"),
-    repeated(file("sibling", "COW2", "another snapshot of ORIGIN, which keeps its view; may be given several times")),
+    repeated(written(file("sibling", "COW2", "another snapshot of ORIGIN, which keeps its view; may be given several times"))),
     flag("force", "write to a volume whose other snapshots this breaks"),
   };
   // clang-format on
   command.shared = {Shared::kFormat, Shared::kJobs, Shared::kProgress, Shared::kJson,
                     Shared::kGroupBackup};
+  command.writes = Writes::kAll;
   command.run = run;
   return command;
 }

@@ -64,6 +64,7 @@ CommandSpec write_command() {
   command.options.push_back(
       flag("force", "drop what a torn write left behind the end of the list"));
   command.shared = {Shared::kProgress, Shared::kJson, Shared::kGroupBackup};
+  command.writes = Writes::kLast;
   command.run = run;
   return command;
 }

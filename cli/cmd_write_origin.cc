@@ -57,14 +57,15 @@ CommandSpec write_origin_command() {
       "If a COW is too small for what it must keep, nothing is changed (exit status 73), unless --allow-invalidate is given: then it is marked invalid, as the kernel would.";
   // clang-format on
   command.options = data_options();
-  command.options.push_back(repeated(file(
-      "snapshot", "COW", "a snapshot of ORIGIN that keeps its view; may be given several times")));
+  command.options.push_back(repeated(written(file(
+      "snapshot", "COW", "a snapshot of ORIGIN that keeps its view; may be given several times"))));
   command.options.push_back(
       flag("allow-invalidate", "a snapshot that is too small is invalidated"));
   command.options.push_back(in_flight_option());
   command.options.push_back(
       flag("force", "drop what a torn write left behind the end of a COW's list"));
   command.shared = {Shared::kFormat, Shared::kProgress, Shared::kJson, Shared::kGroupBackup};
+  command.writes = Writes::kAll;
   command.run = run;
   return command;
 }

@@ -95,34 +95,30 @@ std::string bmap_head(uint64_t size, uint64_t mapped, std::string_view sum) {
       size, kBlock, size / kBlock + (size % kBlock != 0 ? 1 : 0), mapped, sum);
 }
 
-// A nameless file of text that is written once, then read.
-class TextSpool {
- public:
-  Result<void> write(std::string_view text) {
-    if (!file_) return failed();
-    const bool written = std::fwrite(text.data(), 1, text.size(), file_.get()) == text.size();
-    return written ? Result<void>() : failed();
-  }
-  Result<void> copy_to(TextOutput& out) {
-    std::string buffer(64 * kKiB, '\0');
-    if (std::fflush(file_.get()) != 0) return failed();
-    std::rewind(file_.get());
-    while (true) {
-      const size_t got = std::fread(buffer.data(), 1, buffer.size(), file_.get());
-      if (got == 0) break;
-      SNAP_TRY(out.write(std::string_view(buffer).substr(0, got)));
-    }
-    return std::ferror(file_.get()) == 0 ? Result<void>() : failed();
-  }
-
- private:
-  static Error failed() { return Error::from_errno(errno, "cannot use a temporary file"); }
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_{std::tmpfile(), &std::fclose};
-};
+Error no_spool() { return Error::from_errno(errno, "cannot use a temporary file"); }
 
 }  // namespace
 
-Result<void> write_bmap(Image& image, int bottom, TextOutput& out, const Job& job) {
+Result<void> TextSpool::write(std::string_view text) {
+  if (!file_) return no_spool();
+  const bool written = std::fwrite(text.data(), 1, text.size(), file_.get()) == text.size();
+  return written ? Result<void>() : no_spool();
+}
+
+Result<void> TextSpool::copy_to(TextOutput& out) {
+  std::string buffer(64 * kKiB, '\0');
+  if (std::fflush(file_.get()) != 0) return no_spool();
+  std::rewind(file_.get());
+  while (true) {
+    const size_t got = std::fread(buffer.data(), 1, buffer.size(), file_.get());
+    if (got == 0) break;
+    SNAP_TRY(out.write(std::string_view(buffer).substr(0, got)));
+  }
+  return std::ferror(file_.get()) == 0 ? Result<void>() : no_spool();
+}
+
+Result<void> write_bmap(Image& image, int bottom, TextSpool& spool, TextOutput& out,
+                        const Job& job) {
   uint64_t mapped = 0;
   SNAP_TRY(for_each_block_range(image, bottom, job.cancel,
                                 [&](const BlockRange& blocks) -> Result<void> {
@@ -136,7 +132,6 @@ Result<void> write_bmap(Image& image, int bottom, TextOutput& out, const Job& jo
     own_sum.update(std::as_bytes(std::span(text)));
   };
   hash_text(bmap_head(image.size(), mapped, no_sum));
-  TextSpool spool;
   const auto add = [&](std::string_view text) {
     hash_text(text);
     return spool.write(text);

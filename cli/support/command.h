@@ -27,6 +27,10 @@ enum class Shared {
   kIgnoreInvalid,  // --ignore-invalid
 };
 
+// Which operands are made or written to, unless --out or --dry-run is given. What a command does
+// not say here it cannot do (sandbox.h).
+enum class Writes { kNothing, kFirst, kLast, kAll };
+
 // One row of the command table. Help, man page, completions and the contract tests are made from
 // it.
 struct CommandSpec {
@@ -41,6 +45,8 @@ struct CommandSpec {
   bool shares(Shared option) const {
     return std::find(shared.begin(), shared.end(), option) != shared.end();
   }
+  Writes writes = Writes::kNothing;
+  bool enters_sandbox = false;  // by itself, after what it must open first
   Result<int> (*run)(Invocation&) = nullptr;  // the exit status, or what went wrong
 };
 

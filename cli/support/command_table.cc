@@ -57,7 +57,7 @@ std::vector<OptionSpec> all_options(const CommandSpec& command) {
     if (command.shares(which)) options.push_back(std::move(option));
   };
   // clang-format off
-  add(Shared::kOut, file('o', "out", "FILE", "write to FILE, which appears whole or not at all"));
+  add(Shared::kOut, written(file('o', "out", "FILE", "write to FILE, which appears whole or not at all")));
   add(Shared::kFormat, choice('f', "format", "FMT", "take the image for this format instead of looking at its magic", format_names()));
   add(Shared::kSecondFormat, choice('F', "second-format", "FMT", "the same for the second image", format_names()));
   add(Shared::kFollowParents, {0, "follow-parents", OptionKind::kOptionalValue, "anywhere", "open the images that an image names as its parents, too: plain files in its own folder, or anywhere", ValueHint::kChoices, {"anywhere"}});
@@ -71,6 +71,7 @@ std::vector<OptionSpec> all_options(const CommandSpec& command) {
   add(Shared::kJson, choice(0, "output", "human|json", "how to print the result (default: human)", {"human", "json"}));
   options.push_back(flag('q', "quiet", "print no result, warning or progress"));
   options.push_back(flag('v', "verbose", "say more of what is done and why"));
+  options.push_back(flag("no-sandbox", "keep the right to open other files, the network and programs"));
   options.push_back(flag('h', "help", "print this help"));
   options.push_back(flag('V', "version", "print the version"));
   // clang-format on

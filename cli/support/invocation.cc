@@ -92,6 +92,7 @@ Result<int> run_command(const CommandSpec& command, const std::vector<std::strin
     return kExitDone;
   }
   SNAP_ASSIGN(Invocation invocation, Invocation::create(command, std::move(options)));
+  if (!command.enters_sandbox) invocation.enter_sandbox(invocation.named_files());
   return command.run(invocation);
 }
 
@@ -182,6 +183,11 @@ const Cancel& Invocation::cancel() const { return stop_requested(); }
 
 access::Context Invocation::access() const {
   return {all_drivers(), policy_, *this, cancel(), jobs_};
+}
+
+void Invocation::enter_sandbox(const NamedFiles& named) const {
+  say(has("no-sandbox") ? "no sandbox: --no-sandbox"
+                        : "sandbox: " + snaptool::enter_sandbox(named.allowed()));
 }
 
 std::shared_ptr<void> Invocation::show(std::string_view what, const Progress& progress) const {

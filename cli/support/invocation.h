@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "cli/support/command.h"
+#include "cli/support/named_files.h"
 #include "cli/support/progress_reporter.h"
 #include "libsnap/access/context.h"
 #include "libsnap/base/progress.h"
@@ -38,6 +39,11 @@ class Invocation : public access::Notices {
   const Cancel& cancel() const;
   // With what files are opened. It stays good as long as this does.
   access::Context access() const;
+
+  // Before anything is read: from here on this run can open no files but those that its command
+  // line names, and `named`. Unless --no-sandbox.
+  void enter_sandbox(const NamedFiles& named) const;
+  NamedFiles named_files() const { return NamedFiles(*command_, options_, policy_); }
 
   // "snaptool merge: warning: ..." on standard error, unless --quiet; the same text only once.
   void warn(std::string_view text, Remedy remedy = Remedy::kNone) const override;

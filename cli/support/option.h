@@ -31,6 +31,7 @@ struct OptionSpec {
   ValueHint hint = ValueHint::kNone;
   std::vector<std::string_view> choices;  // with kChoices
   bool repeatable = false;                // may be given more than once
+  bool written = false;                   // names a file that is made or written to
 };
 
 // The rows of option tables, one line each.
@@ -57,6 +58,11 @@ inline OptionSpec choice(char letter, std::string_view name, std::string_view va
                          std::string_view help, std::vector<std::string_view> choices) {
   return {
       letter, name, OptionKind::kValue, value_name, help, ValueHint::kChoices, std::move(choices)};
+}
+// Names a file that is made or written to, not only read.
+inline OptionSpec written(OptionSpec option) {
+  option.written = true;
+  return option;
 }
 // May be given more than once.
 inline OptionSpec repeated(OptionSpec option) {

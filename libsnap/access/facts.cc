@@ -129,6 +129,7 @@ class Looker {
       return file.error();
     }
     for (const VolumeSnapshot* const snapshot : group.facts().snapshots_of(volume.name)) {
+      if (context_.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
       SNAP_ASSIGN(auto one, look_at_snapshot(group, *snapshot, name));
       facts.snapshots.push_back(std::move(one));
     }

@@ -7,6 +7,7 @@
 #include "libsnap/access/opener.h"
 #include "libsnap/base/printable.h"
 #include "libsnap/io/content_file.h"
+#include "libsnap/io/folder.h"
 
 namespace snaptool::access {
 namespace {

@@ -24,16 +24,21 @@ std::string marked(const std::string& path) {
   return value;
 }
 
+std::optional<ApplyJournal> journal_at(const std::string& path) {
+  const auto file = PosixFile::open(path, kLook);
+  if (!file) return std::nullopt;
+  auto found = ApplyJournal::open(**file);
+  return found ? *std::move(found) : std::nullopt;
+}
+
 // A mark may be of an apply that was given up, or have come with a copy.
 bool is_of(const std::string& journal, const std::string& path) {
   const FileMark mark = mark_of(path);
   ApplyJournal::Identity now;
   now.file = mark.id;
   now.born = mark.born;
-  auto file = PosixFile::open(journal, kLook);
-  if (!file) return false;
-  const auto found = ApplyJournal::open(**file);
-  return found && *found && (*found)->identity().same_file(now);
+  const auto found = journal_at(journal);
+  return found && found->identity().same_file(now);
 }
 
 }  // namespace
@@ -51,6 +56,12 @@ std::optional<std::string> pending_apply_of(const std::string& path) {
   if (::access(beside.c_str(), F_OK) == 0) return beside;
   std::string named = marked(path);
   if (named.empty() || !is_of(named, path)) return std::nullopt;
+  return named;
+}
+
+std::optional<std::string> marked_journal_of(const std::string& path) {
+  std::string named = marked(path);
+  if (named.empty() || !journal_at(named)) return std::nullopt;
   return named;
 }
 

@@ -13,6 +13,8 @@ std::string apply_journal_of(const std::string& path);
 // The journal of an apply to a file that has not finished: the one beside it, or the one that its
 // mark names, if that is of this very file. Nothing where there is none.
 std::optional<std::string> pending_apply_of(const std::string& path);
+// What the file's mark names, if it is the journal of an apply, to whichever file.
+std::optional<std::string> marked_journal_of(const std::string& path);
 
 // What tells a file from all others.
 struct FileMark {

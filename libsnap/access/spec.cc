@@ -56,7 +56,7 @@ Result<Part> parse_slice(const std::string& text) {
 // `text` is what stands behind the '#'.
 Result<Part> parse_part(const std::string& text) {
   if (text.empty()) return no_part(text);
-  if (text[0] == '+') return parse_slice(text);
+  if (text[0] == '+' && text.find('/') == std::string::npos) return parse_slice(text);
   const size_t slash = text.find('/');
   if (slash != std::string::npos) {
     if (slash == 0 || slash + 1 == text.size() || text.find('/', slash + 1) != std::string::npos) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "libsnap/base/units.h"
 #include "libsnap/io/folder.h"
 #include "libsnap/io/part_file.h"
 
@@ -120,6 +121,7 @@ Result<std::vector<SplitPart>> find_split_raw(const std::string& first) {
     SNAP_ASSIGN(SplitPart part, look_at_part(name, st, of_first));
     parts.push_back(std::move(part));
   }
+  if (parts.empty()) return Error::from_errno(ENOENT, fmt::format("cannot open '{}'", first));
   if (name.empty()) return parts;
   SNAP_ASSIGN(const std::string later, later_part(name, length));
   if (!later.empty()) {
@@ -133,6 +135,7 @@ Result<std::vector<SplitPart>> find_split_raw(const std::string& first) {
 Result<std::shared_ptr<File>> join_split_raw(std::vector<std::shared_ptr<File>> parts) {
   const std::string name = parts.front()->name();
   const uint64_t size = parts.front()->size();
+  uint64_t left = kMaxFileSize;
   std::vector<PartSegment> segments;
   for (size_t i = 0; i < parts.size(); ++i) {
     const uint64_t length = parts[i]->size();
@@ -144,6 +147,12 @@ Result<std::shared_ptr<File>> join_split_raw(std::vector<std::shared_ptr<File>> 
                                length > size ? "the parts do not belong together"
                                              : "only the last part may be shorter"));
     }
+    if (length > left) {
+      return Error(ErrorCode::kCorruption,
+                   fmt::format("'{}' and the parts before it are more than a file can have",
+                               parts[i]->name()));
+    }
+    left -= length;
     segments.push_back({length, {{std::move(parts[i]), 0}}, 0});
   }
   return std::make_shared<PartFile>(name, std::move(segments));

@@ -20,12 +20,12 @@ struct SplitPart {
 
 // All parts that are there, from `first` on: nothing but their names says that they belong
 // together, so they are plain files of one owner, and no links. Errors: kInvalidArgument when one
-// is not, or `first` is not named like a first part; kCorruption when one is missing between
-// others; kIo.
+// is not, or `first` is not named like a first part; kNotFound; kCorruption when one is missing
+// between others; kIo.
 Result<std::vector<SplitPart>> find_split_raw(const std::string& first);
 
 // The image that they are, in their order. Errors: kCorruption when a part other than the last does
-// not have the size of the first, or the last has more.
+// not have the size of the first, or the last has more, or they pass kMaxFileSize.
 Result<std::shared_ptr<File>> join_split_raw(std::vector<std::shared_ptr<File>> parts);
 
 // The second part, when the file is named like a first one and there is a second: then it may not

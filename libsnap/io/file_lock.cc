@@ -86,7 +86,8 @@ Result<void> check_not_held(int fd, const std::string& name) {
     return busy(name, fmt::format("is held by {0}: remove that first ('lsblk /dev/{0}' shows it)",
                                   holders->front()));
   }
-  for (const std::string& device_name : names_in("/sys/block").value_or(std::vector<std::string>())) {
+  for (const std::string& device_name :
+       names_in("/sys/block").value_or(std::vector<std::string>())) {
     if (device_name.rfind("loop", 0) != 0) continue;
     const auto backing = first_line_of(fmt::format("/sys/block/{}/loop/backing_file", device_name));
     struct stat other {};

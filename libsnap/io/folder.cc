@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <memory>
 #include <new>
 
@@ -41,6 +42,11 @@ std::optional<std::string> first_line_of(const std::string& path) {
   if (size < 0) return std::nullopt;
   const std::string_view all(text.data(), static_cast<size_t>(size));
   return std::string(all.substr(0, all.find('\n')));
+}
+
+std::string folder_of(const std::string& path) {
+  const auto folder = std::filesystem::path(path).parent_path();
+  return folder.empty() ? std::string(".") : folder.string();
 }
 
 }  // namespace snaptool

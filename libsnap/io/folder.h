@@ -11,6 +11,9 @@
 // that there is nothing, when memory runs out.
 namespace snaptool {
 
+// The folder that a path's name is in: "." where it says none.
+std::string folder_of(const std::string& path);
+
 // The names of a folder's entries, in no order. Errors: kIo.
 Result<std::vector<std::string>> names_in(const std::string& folder);
 

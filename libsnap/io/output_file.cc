@@ -17,6 +17,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "libsnap/io/folder.h"
 #include "libsnap/io/storage.h"
 
 namespace snaptool {

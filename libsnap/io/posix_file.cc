@@ -23,6 +23,7 @@
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
 #include "libsnap/io/file_lock.h"
+#include "libsnap/io/folder.h"
 
 namespace snaptool {
 namespace {
@@ -62,8 +63,8 @@ Result<std::unique_ptr<PosixFile>> PosixFile::open(const std::string& path,
   if (options.no_follow) flags |= O_NOFOLLOW;
   struct stat before {};
   if (::stat(path.c_str(), &before) == 0) {
-    // To open a device can rewind a tape, or start a watchdog.
-    if (S_ISCHR(before.st_mode)) return no_image(path, before);
+    // To open a character device can rewind a tape, or start a watchdog.
+    if (!S_ISREG(before.st_mode) && !S_ISBLK(before.st_mode)) return no_image(path, before);
     if (write && S_ISBLK(before.st_mode)) flags |= O_EXCL;
   }
   // What is only read keeps its access time, where its owner (or root) asks.
@@ -461,11 +462,6 @@ bool PosixFile::forget_cache(uint64_t offset, uint64_t length) {
   if (!whole || direct_reader() == nullptr) return false;
   reads_directly_ = true;
   return true;
-}
-
-std::string folder_of(const std::string& path) {
-  const auto folder = std::filesystem::path(path).parent_path();
-  return folder.empty() ? std::string(".") : folder.string();
 }
 
 Result<void> flush_folder_of(const std::string& path) {

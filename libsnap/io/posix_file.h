@@ -107,9 +107,6 @@ class PosixFile : public File {
   mutable KnownExtent known_unshared_;  // guarded by known_mutex_
 };
 
-// The folder that a path's name is in.
-std::string folder_of(const std::string& path);
-
 // Makes the names in the folder of `path` durable.
 Result<void> flush_folder_of(const std::string& path);
 

@@ -148,7 +148,7 @@ void try_text(const std::string& text) {
 
 SNAPTOOL_FUZZ_TARGET(disk)(const uint8_t* data, size_t size) {
   using namespace snaptool::test;
-  if (size < 1 || size > 128 * 1024) return 0;
+  if (size < 1 || size > snaptool::kMiB) return 0;
   // Byte 0: 0 a disk as it is; 1, 2 with a GPT's sums made to fit (512-byte, 4 KiB sectors); 3 with
   // LVM2's; 4 a metadata text.
   const auto* const start = reinterpret_cast<const std::byte*>(data) + 1;

@@ -89,7 +89,7 @@ std::vector<std::string> options_named(std::string_view text) {
     const bool at_word = i == 0 || text[i - 1] == ' ';
     if (text[i] == '\'' && (quoted || at_word)) quoted = !quoted;
     if (quoted || !at_word || text[i] != '-') continue;
-    named.emplace_back(text.substr(i, text.find_first_of(" ;,", i) - i));
+    named.emplace_back(text.substr(i, text.find_first_of(" ;,=", i) - i));
   }
   return named;
 }

@@ -23,10 +23,14 @@ constexpr uint64_t kReadAheadArea = 64 * kKiB;  // larger areas are read sequent
 Result<bool> reads_as_zeros(File& file, uint64_t begin, uint64_t end) {
   std::vector<std::byte> bytes;
   end = std::min(end, file.size());
-  for (uint64_t at = begin; at < end; at += bytes.size()) {
-    bytes.resize(std::min(kIoPiece, end - at));
-    SNAP_TRY(file.read_at(at, bytes));
-    if (!is_all_zero(bytes)) return false;
+  for (uint64_t at = begin; at < end;) {
+    SNAP_ASSIGN(const Extent extent, file.extent_at(at, std::min(kIoPiece, end - at)));
+    if (!extent.zero) {
+      bytes.resize(extent.length);
+      SNAP_TRY(file.read_at(at, bytes));
+      if (!is_all_zero(bytes)) return false;
+    }
+    at += extent.length;
   }
   return true;
 }
