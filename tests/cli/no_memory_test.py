@@ -111,7 +111,7 @@ class NoMemory(ScratchTest):
             self.fresh()
             most *= 4
         self.fresh()
-        numbers = [self.random.randint(1, most) for _ in range(scaled(80))]
+        numbers = [self.random.randint(1, most) for _ in range(scaled(40))]
         return [f"{number}{self.random.choice(['', '+'])}" for number in numbers]
 
     def check(self, arguments):

@@ -117,7 +117,7 @@ size_t count_wrong(const Trial& trial, const Mutant& mutant, bool complain) {
   EXPECT_GT(flushes, 0U) << trial.name;
   for (const Trouble trouble : {Trouble::kFailedFlush, Trouble::kKill, Trouble::kPowerCut}) {
     // A mutant is to be caught at any; else each flush has its turn, in one run or another.
-    const size_t tries = complain ? scaled(60) : 6 * flushes;
+    const size_t tries = complain ? scaled(40) : 6 * flushes;
     for (size_t n = 0; n < tries && (complain || wrong == 0); ++n) {
       const size_t flush = (run_seed() + n * flushes / std::min(tries, flushes)) % flushes;
       Machine machine(trial, mutant, run_seed() + n);
