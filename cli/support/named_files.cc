@@ -65,7 +65,10 @@ void NamedFiles::add_operands(const CommandSpec& command, const ParsedOptions& o
 void NamedFiles::add_read(const std::string& word) {
   for (const std::string& path : paths_of(word)) {
     allowed_.read.push_back(path);
-    if (reads_beside_) allowed_.read_below.push_back(folder_of(path));
+    std::error_code failed;
+    if (reads_beside_ && !fs::is_block_file(path, failed)) {
+      allowed_.read_below.push_back(folder_of(path));
+    }
     // The journal may be elsewhere.
     if (auto journal = access::marked_journal_of(path)) allowed_.read.push_back(*journal);
   }

@@ -585,7 +585,8 @@ static Error damaged_index(const File& file) {
   return {ErrorCode::kCorruption, fmt::format("the index of '{}' is damaged", file.name())};
 }
 
-// Where evenly spread records are, from the last: back through the index.
+// Where evenly spread records are, from the last: back through the index. No part of the file is
+// read twice, whatever the index says.
 static Result<std::vector<uint64_t>> spread_records(File& file) {
   SNAP_ASSIGN(const ChangeEnd end, read_snapdiff_end(file));
   std::vector<std::byte> element(kEndSize);
@@ -593,15 +594,16 @@ static Result<std::vector<uint64_t>> spread_records(File& file) {
   const uint64_t step = std::max<uint64_t>(1, div_round_up(end.totals.records, kMostExpectations));
   std::vector<uint64_t> positions;
   uint64_t number = 0;  // of the record, from the last
+  uint64_t limit = file.size();
   uint64_t at = load_le<uint64_t>(&element[56]);
   while (at != 0) {
     std::vector<std::byte> head(kIndexSize);
-    if (at > file.size() - kIndexSize) return damaged_index(file);
+    if (limit < kIndexSize || at > limit - kIndexSize) return damaged_index(file);
     SNAP_TRY(file.read_at(at, head));
     const auto count = load_le<uint32_t>(&head[12]);
     const auto before = load_le<uint64_t>(&head[16]);
     if (element_kind(head) != Element::kIndex || count == 0 || count > kMostIndexEntries ||
-        before >= at || file.size() - at < kIndexSize + kIndexEntrySize * count) {
+        before >= at || limit - at < kIndexSize + kIndexEntrySize * count) {
       return damaged_index(file);
     }
     std::vector<std::byte> entries(kIndexEntrySize * count);
@@ -611,15 +613,16 @@ static Result<std::vector<uint64_t>> spread_records(File& file) {
         positions.push_back(load_le<uint64_t>(&entries[i * kIndexEntrySize + 8]));
       }
     }
-    at = before;
+    limit = std::exchange(at, before);
   }
   return positions;
 }
 
-// What the record there expects to find once it is applied.
-static Result<Expectation> expectation_at(File& file, uint64_t position) {
+// What the record there, of which nothing lies before `limit`, expects to find once it is applied.
+// `limit` becomes where its table ends.
+static Result<Expectation> expectation_at(File& file, uint64_t position, uint64_t& limit) {
   std::vector<std::byte> head(kRecordSize);
-  if (position > file.size() - kRecordSize) return damaged_index(file);
+  if (position < limit || position > file.size() - kRecordSize) return damaged_index(file);
   SNAP_TRY(file.read_at(position, head));
   const auto count = load_le<uint32_t>(&head[12]);
   if (element_kind(head) != Element::kRecord || count == 0 || count > kMostExtents) {
@@ -629,6 +632,8 @@ static Result<Expectation> expectation_at(File& file, uint64_t position) {
   expectation.window = load_le<uint64_t>(&head[16]);
   expectation.sum = get_digest(head, 40);
   std::vector<std::byte> table(kExtentSize * count);
+  limit = position + kRecordSize + table.size();
+  if (limit > file.size()) return damaged_index(file);
   SNAP_TRY(file.read_at(position + kRecordSize, table));
   uint64_t end_of_last = 0;
   for (uint32_t i = 0; i < count; ++i) {
@@ -650,8 +655,9 @@ static Result<Expectation> expectation_at(File& file, uint64_t position) {
 Result<std::vector<Expectation>> expectations_of(File& file) {
   SNAP_ASSIGN(const auto positions, spread_records(file));
   std::vector<Expectation> expectations;
+  uint64_t limit = 0;
   for (auto position = positions.rbegin(); position != positions.rend(); ++position) {
-    SNAP_ASSIGN(Expectation expectation, expectation_at(file, *position));
+    SNAP_ASSIGN(Expectation expectation, expectation_at(file, *position, limit));
     if (expectation.window > kMostImageBytes / kWindowBytes ||
         (!expectations.empty() && expectation.window <= expectations.back().window)) {
       return damaged_index(file);

@@ -225,7 +225,7 @@ MISTAKES = [
     Mistake("a folder", nothing, "{d} {c}", 64, ["is a directory, not a file or block device"]),
     Mistake("a FIFO", lambda pair: os.mkfifo(pair.other("pipe")), "{o} {d}/pipe", 64,
             ["pipe", "not a file or block device"]),
-    Mistake("a socket", make_socket, "{o} {d}/socket", 1, ["{d}/socket", "No such device"]),
+    Mistake("a socket", make_socket, "{o} {d}/socket", 64, ["{d}/socket", "not a file or block device"]),
     Mistake("a character device", nothing, "{o} /dev/null", 64, ["character device", "not a file or block device"]),
     Mistake("standard input", nothing, "{o} -", 63, ["standard input", "a file or block device is needed"]),
 

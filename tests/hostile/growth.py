@@ -5,12 +5,14 @@
     SNAPTOOL=build/cli/snaptool tests/hostile/growth.py [--most MIB] [--only CLASS] [--markdown]
 
 Each class makes an input of about so many bytes, and the commands that read it. At 1 MiB a command may take 2 s and 64 MiB;
-from there on time and memory may grow as the input does, and no faster. Exit status: 1 if something costs more."""
+from there on time and memory may grow as the input does, and no faster. Ctrl-C ends each within a second. Exit status: 1 if
+something costs more."""
 
 import argparse
 import os
 import random
 import resource
+import signal
 import struct
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from qcow2_maker import Qcow2  # noqa: E402
 
 MIB = 1 << 20
 MOST_SECONDS, MOST_MEMORY = 2, 64 * MIB  # at 1 MiB
+MOST_TO_STOP = 1  # seconds from Ctrl-C to the end
 LIMIT = 120  # seconds, whatever the size
 CLASSES = {}
 
@@ -122,6 +125,17 @@ def snapshots_of_one_volume(path, size):
     def two(number):
         return (volume(number, f"c{number}") + f's{number} {{ id = "{number:032}" segment1 {{ start_extent = 0 extent_count = 1 '
                 f'type = "snapshot" chunk_size = 8 origin = "v1" cow_store = "c{number}" }} }}\n')
+    physical_volume(path, group(volume(1) + "".join(repeat(two, size))))
+    return reads_volume(path)
+
+
+@hostile
+def snapshots_that_are_zeros(path, size):
+    """COWs of the type "zero": each is a new store, which is found by reading it."""
+    def two(number):
+        return (f'c{number} {{ id = "{number:032}" segment1 {{ start_extent = 0 extent_count = 100 type = "zero" }} }} '
+                f's{number} {{ id = "{number:032}" segment1 {{ start_extent = 0 extent_count = 1 type = "snapshot" chunk_size = 8 '
+                f'origin = "v1" cow_store = "c{number}" }} }}\n')
     physical_volume(path, group(volume(1) + "".join(repeat(two, size))))
     return reads_volume(path)
 
@@ -348,6 +362,17 @@ def measure(command):
     return child.returncode, seconds, usage.ru_maxrss * 1024, size, text
 
 
+def seconds_to_stop(command):
+    """How long a command goes on after Ctrl-C in the middle."""
+    with subprocess.Popen([SNAPTOOL, *map(str, command)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as child:
+        time.sleep(MOST_TO_STOP / 2)
+        start = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        child.wait()
+        return time.monotonic() - start
+
+
 def shown(command):
     return " ".join(word.name if isinstance(word, Path) else str(word).replace(str(FOLDER) + "/", "") for word in command)
 
@@ -380,6 +405,8 @@ def classes(only, most):
                         wrong.append("faster than linear in time")
                     if memory > MOST_MEMORY and memory > 1.3 * factor * base[index][1]:
                         wrong.append("faster than linear in memory")
+                if seconds > 2 * MOST_TO_STOP and (late := seconds_to_stop(command)) > MOST_TO_STOP:
+                    wrong.append(f"goes on for {late:.1f} s after Ctrl-C")
                 rows.append((name, shown(command), size // MIB, status, seconds, memory // MIB))
                 print(f"{name:32} {size // MIB:3} MiB  {shown(command):60.60} exit {status:3} {seconds:7.2f} s {memory // MIB:5} MiB "
                       f"{output:9} bytes {'; '.join(wrong)}", flush=True)
