@@ -7,9 +7,9 @@ import sys
 
 WANTED = {
     "position-independent": ("-h", r"Type:\s+DYN"),
-    "relocations read-only": ("-lW", r"GNU_RELRO"),
-    "bound at the start": ("-dW", r"\bBIND_NOW\b|Flags:.*\bNOW\b"),
-    "stack not executable": ("-lW", r"GNU_STACK\s+(?:0x[0-9a-f]+\s+){5}RW\s"),
+    "relocations read-only": ("-l", r"GNU_RELRO"),
+    "bound at the start": ("-d", r"\bBIND_NOW\b|Flags:.*\bNOW\b"),
+    "stack not executable": ("-l", r"GNU_STACK\s+(?:0x[0-9a-f]+\s+){5}RW\s"),
     "stack protector": ("--dyn-syms", r"__stack_chk_fail"),
     "fortified calls": ("--dyn-syms", r"__\w+_chk\b"),
     "checks of the standard library": ("--dyn-syms", r"glibcxx_assert_fail"),
@@ -19,7 +19,7 @@ WANTED = {
 def lacks(program):
     """What of it the program does not have."""
     def seen(option):
-        return subprocess.run(["readelf", option, program], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(["readelf", "-W", option, program], capture_output=True, text=True, check=True).stdout
     return [what for what, (option, pattern) in WANTED.items() if not re.search(pattern, seen(option))]
 
 
