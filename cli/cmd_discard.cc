@@ -62,7 +62,7 @@ CommandSpec discard_command() {
   };
   // clang-format on
   command.shared = {Shared::kFormat, Shared::kJson, Shared::kGroupBackup};
-  command.writes = Writes::kLast;
+  command.writes = Writes::kAll;
   command.run = run;
   return command;
 }

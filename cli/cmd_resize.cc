@@ -60,7 +60,7 @@ CommandSpec resize_command() {
   };
   // clang-format on
   command.shared = {Shared::kForceShare, Shared::kJson};
-  command.writes = Writes::kAll;
+  command.writes = Writes::kFirst;
   command.run = run;
   return command;
 }

@@ -13,14 +13,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Whatever a word may name: as an image, and as it is.
+// What a word may name: an image's files, or itself.
 std::vector<std::string> paths_of(const std::string& word) {
-  std::vector<std::string> paths{word};
+  std::vector<std::string> paths;
+  std::error_code ignored;
+  if (word == "-") return paths;
   const auto spec = access::parse_image_spec(word);
+  if (!spec || fs::exists(word, ignored)) paths.push_back(word);
   if (!spec) return paths;
   for (const auto& source : spec->base.sources) paths.push_back(source.path);
   for (const auto& store : spec->stores) paths.push_back(store.path());
   return paths;
+}
+
+// A file, or a name that may become one: only beside these is anything read or made.
+bool may_be_file(const std::string& path) {
+  std::error_code ignored;
+  return !fs::exists(path, ignored) || fs::is_regular_file(path, ignored);
 }
 
 bool may_write(Writes writes, size_t index, size_t count) {
@@ -65,10 +74,7 @@ void NamedFiles::add_operands(const CommandSpec& command, const ParsedOptions& o
 void NamedFiles::add_read(const std::string& word) {
   for (const std::string& path : paths_of(word)) {
     allowed_.read.push_back(path);
-    std::error_code failed;
-    if (reads_beside_ && !fs::is_block_file(path, failed)) {
-      allowed_.read_below.push_back(folder_of(path));
-    }
+    if (reads_beside_ && may_be_file(path)) allowed_.read_below.push_back(folder_of(path));
     // The journal may be elsewhere.
     if (auto journal = access::marked_journal_of(path)) allowed_.read.push_back(*journal);
   }
@@ -78,11 +84,14 @@ void NamedFiles::add_written(const std::string& word) {
   add_read(word);
   for (const std::string& path : paths_of(word)) {
     allowed_.written.push_back(path);
-    std::error_code failed;
-    if (fs::is_block_file(path, failed)) continue;  // nothing is made beside a device
+    if (!may_be_file(path)) continue;
     allowed_.made_in.push_back(folder_of(path));
+    std::error_code failed;
     const fs::path real = fs::canonical(path, failed);
     if (!failed) allowed_.made_in.push_back(folder_of(real));
+    if (const auto journal = access::marked_journal_of(path)) {
+      allowed_.made_in.push_back(folder_of(*journal));
+    }
   }
 }
 

@@ -147,8 +147,8 @@ Result<std::vector<std::shared_ptr<File>>> Opener::open_sources(const FileSpec& 
   for (const FileSpec::Source& source : spec.sources) {
     if (!source.hides.empty()) {
       context_.notices.warn(
-          fmt::format("'{0}' is the name of a file, which is taken, and nothing of "
-                      "'{1}' (file:{0} says that it is meant)",
+          fmt::format("there is a file named '{0}': it is used, and nothing of '{1}' "
+                      "(file:{0} says that it is meant)",
                       source.path, source.hides));
     }
     SNAP_ASSIGN(auto file, open_source(source.path, spec, options));

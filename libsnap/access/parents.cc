@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "libsnap/access/opener.h"
+#include "libsnap/access/pending_apply.h"
 #include "libsnap/base/printable.h"
 #include "libsnap/io/content_file.h"
 #include "libsnap/io/folder.h"
@@ -45,15 +46,16 @@ bool lies_in(const std::filesystem::path& folder, const std::filesystem::path& f
   return end == folder.end();
 }
 
-// That Parents::kInFolder allows what `image` names: `parent`. Errors: kUnsupported.
-Result<void> check_in_folder(const std::string& folder, const std::string& image,
+// That Parents::kInFolder allows what `image` names: `parent`. Which file it is; nothing where there
+// is none. Errors: kUnsupported.
+Result<std::optional<FileId>> check_in_folder(const std::string& folder, const std::string& image,
                              const std::string& parent) {
   namespace fs = std::filesystem;
   std::error_code failed;
   const fs::path file = fs::canonical(parent, failed);
-  if (failed) return {};  // opening it says why
+  if (failed) return std::optional<FileId>();  // opening it says why
   const fs::path top = fs::canonical(folder, failed);
-  if (!failed && lies_in(top, file) && fs::is_regular_file(file, failed)) return {};
+  if (!failed && lies_in(top, file) && fs::is_regular_file(file, failed)) return id_of(file);
   return Error(
              ErrorCode::kUnsupported,
              fmt::format("the parent of '{}', '{}', is no plain file in or below '{}', the folder "
@@ -143,8 +145,9 @@ Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const
                              path, excerpt(parent.name, kMostOfName)))
         .with_remedy(Remedy::kFollowParents);
   }
+  std::optional<FileId> checked;
   if (policy.follow_parents != Parents::kAnywhere && !is_known) {
-    SNAP_TRY(check_in_folder(followed.folder, path, spec.path()));
+    SNAP_ASSIGN(checked, check_in_folder(followed.folder, path, spec.path()));
   }
   const OpenOptions options{Access::kRead, policy.force_share};
   auto file = open_path(spec.path(), options);
@@ -154,6 +157,13 @@ Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const
                              excerpt(spec.path(), kMostOfName)));
   }
   if (!file) return file;
+  if (policy.follow_parents != Parents::kAnywhere && !is_known && (*file)->id() != checked) {
+    return Error(ErrorCode::kBusy, fmt::format("'{}' was replaced just now", spec.path()));
+  }
+  if (pending_apply_of(spec.path())) {
+    context_.notices.warn(fmt::format(
+        "an apply to '{}' is half done, and it is between two states", spec.path()));
+  }
   SNAP_ASSIGN(const ImageDriver* const looks_like, context_.drivers.detect_image(**file));
   if (!spec.format && looks_like->kind != ImageKind::kRaw) {
     return Error(ErrorCode::kUnsupported,

@@ -95,7 +95,7 @@ std::string second_part_of(const std::string& path) {
   if (!is_first(path)) return {};
   std::string second = next_name(path, counter_length(fs::path(path).filename()));
   std::error_code ignored;
-  return fs::is_regular_file(fs::symlink_status(second, ignored)) ? second : std::string();
+  return fs::exists(fs::symlink_status(second, ignored)) ? second : std::string();
 }
 
 Result<std::vector<SplitPart>> find_split_raw(const std::string& first) {
@@ -121,7 +121,10 @@ Result<std::vector<SplitPart>> find_split_raw(const std::string& first) {
     SNAP_ASSIGN(SplitPart part, look_at_part(name, st, of_first));
     parts.push_back(std::move(part));
   }
-  if (parts.empty()) return Error::from_errno(ENOENT, fmt::format("cannot open '{}'", first));
+  const int err = name.empty() ? 0 : errno;
+  if (!name.empty() && (err != ENOENT || parts.empty())) {
+    return Error::from_errno(err, fmt::format("cannot open '{}'", name));
+  }
   if (name.empty()) return parts;
   SNAP_ASSIGN(const std::string later, later_part(name, length));
   if (!later.empty()) {

@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include <cstring>
+#include <memory>
 
 #include "libsnap/base/check.h"
 #include "libsnap/base/endian.h"

@@ -3,8 +3,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/blkpg.h>
+#include <linux/fs.h>
 #include <linux/landlock.h>
 #include <sched.h>
+#include <scsi/sg.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -82,10 +85,18 @@ class Ruleset {
   uint64_t handled_;
 };
 
+// /dev/stdin and the like.
+void allow_reopening(const Ruleset& rules, int fd) {
+  struct stat st {};
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fstat(fd, &st) != 0 || S_ISDIR(st.st_mode)) return;
+  rules.allow(fd, (flags & O_ACCMODE) == O_RDONLY ? kRead : kWrite);
+}
+
 bool confine_files(const AllowedFiles& files) {
   const auto rules = Ruleset::create();
   if (!rules) return false;
-  for (int fd = 0; fd <= STDERR_FILENO; ++fd) rules->allow(fd, kWrite);
+  for (int fd = 0; fd <= STDERR_FILENO; ++fd) allow_reopening(*rules, fd);
   // Holders of block devices, loop devices, processors; what OpenSSL begins with.
   rules->allow("/sys", kReadBelow);
   rules->allow("/proc/self", kReadBelow);
@@ -101,17 +112,23 @@ bool confine_files(const AllowedFiles& files) {
 constexpr auto kRefused = std::to_array<int>({
   // Programs and processes
   SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev),
+  SCMP_SYS(kill), SCMP_SYS(tkill), SCMP_SYS(rt_sigqueueinfo), SCMP_SYS(rt_tgsigqueueinfo), SCMP_SYS(pidfd_open), SCMP_SYS(pidfd_send_signal),
   SCMP_SYS(pidfd_getfd), SCMP_SYS(unshare), SCMP_SYS(setns), SCMP_SYS(chroot), SCMP_SYS(pivot_root),
   // The network
   SCMP_SYS(socket), SCMP_SYS(socketpair), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(accept), SCMP_SYS(accept4),
   // File systems
   SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(open_tree), SCMP_SYS(move_mount), SCMP_SYS(fsopen), SCMP_SYS(fsmount),
+  SCMP_SYS(chmod), SCMP_SYS(fchmodat), SCMP_SYS(chown), SCMP_SYS(lchown), SCMP_SYS(fchownat), SCMP_SYS(lsetxattr),
   SCMP_SYS(fsconfig), SCMP_SYS(fspick), SCMP_SYS(mount_setattr), SCMP_SYS(open_by_handle_at), SCMP_SYS(swapon),
-  // The kernel
+  // The kernel and the machine
+  SCMP_SYS(iopl), SCMP_SYS(ioperm), SCMP_SYS(settimeofday), SCMP_SYS(clock_settime),
   SCMP_SYS(bpf), SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register), SCMP_SYS(userfaultfd),
   SCMP_SYS(perf_event_open), SCMP_SYS(keyctl), SCMP_SYS(add_key), SCMP_SYS(request_key), SCMP_SYS(init_module),
   SCMP_SYS(finit_module), SCMP_SYS(delete_module), SCMP_SYS(kexec_load), SCMP_SYS(kexec_file_load), SCMP_SYS(reboot),
 });
+// What a device or a file system does, although it was opened for reading only; and what puts
+// characters into a terminal as if they were typed.
+constexpr auto kRefusedRequests = std::to_array<uint32_t>({TIOCSTI, TIOCLINUX, SG_IO, BLKPG, FIFREEZE, FITHAW, FS_IOC_SETFLAGS});
 // clang-format on
 
 class CallFilter {
@@ -145,14 +162,16 @@ class CallFilter {
 bool confine_calls() {
   CallFilter filter;
   for (const int call : kRefused) filter.refuse(call);
-  // Puts characters into a terminal as if they were typed.
-  filter.refuse(SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCSTI));
+  for (const uint32_t request : kRefusedRequests) {
+    filter.refuse(SCMP_SYS(ioctl), scmp_arg_cmp{1, SCMP_CMP_MASKED_EQ, 0xffffffff, request});
+  }
+  filter.refuse(SCMP_SYS(prlimit64), scmp_arg_cmp{0, SCMP_CMP_NE, 0, 0});  // another process's
 #ifndef __SANITIZE_ADDRESS__  // which looks for leaks with these
   filter.refuse(SCMP_SYS(ptrace));
   filter.refuse(SCMP_SYS(fork));
   filter.refuse(SCMP_SYS(vfork));
   // Threads are made by clone, whose flags can be seen, where there is no clone3.
-  filter.refuse(SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
+  filter.refuse(SCMP_SYS(clone), scmp_arg_cmp{0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0});
   filter.hide(SCMP_SYS(clone3));
 #endif
   return filter.load();
@@ -166,9 +185,9 @@ std::string enter_sandbox(const AllowedFiles& files) {
   const bool by_seccomp = no_new && confine_calls();
   return fmt::format("{}; {}",
                      by_landlock ? "no other file can be opened (Landlock)"
-                                 : "the kernel has no Landlock, so any file can be opened",
+                                 : "Landlock cannot be used, so any file can be opened",
                      by_seccomp ? "no program, no network (seccomp)"
-                                : "the kernel has no seccomp, so anything can be called");
+                                : "seccomp cannot be used, so anything can be called");
 }
 
 }  // namespace snaptool

@@ -98,6 +98,12 @@ class ParentsOfAnImage(OpenedTest):
             self.done(0, "hash", "-U", "--follow-parents", top)
         self.done(0, "hash", "--follow-parents", top)
 
+    def test_other_values_of_the_option(self):
+        base = self.random_file(self.scratch / "base.raw")
+        top = self.overlay("top.qcow2", base)
+        for value in ("none", "no", "folder", "0"):
+            self.assertIn("=anywhere", self.done(64, "hash", f"--follow-parents={value}", top).stderr)
+
     def test_what_is_no_plain_file(self):
         os.mkfifo(self.work / "fifo")
         for name in ("fifo", "/dev/zero", "below"):
@@ -123,6 +129,12 @@ class PartsOfASplitImage(OpenedTest):
             parts[n].symlink_to(target)
             self.refused(f"disk.{n + 1:03}' is a symbolic link")
             parts[n].unlink()
+
+    def test_a_second_part_is_told_even_if_it_is_a_link(self):
+        parts = self.parts()
+        parts[1].unlink()
+        parts[1].symlink_to(parts[2])
+        self.assertIn("may be only a part", self.done(0, "hash", parts[0]).stderr)
 
     def test_the_same_file_twice(self):
         parts = self.parts()
@@ -171,10 +183,10 @@ class FilesNamedLikeParts(OpenedTest):
             with self.subTest(tail=tail):
                 path = self.random_file(Path(f"{disk}{tail}"))
                 done = self.done(0, "hash", path)
-                self.assertIn(f"'{path}' is the name of a file", done.stderr)
+                self.assertIn(f"there is a file named '{path}'", done.stderr)
                 self.assertIn(f"nothing of '{disk}'", done.stderr)
                 self.assertEqual(self.done(0, "hash", f"file:{path}").stderr, "")
-                self.assertIn("is the name of a file", self.done(0, "diff", "-f", "raw", path, path).stderr)
+                self.assertIn("there is a file named", self.done(0, "diff", "-f", "raw", path, path).stderr)
 
     def test_names_that_mean_nothing_else(self):
         self.random_file(self.work / "disk")

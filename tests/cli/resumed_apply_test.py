@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness import main, need, need_loop_devices, run, run_under_strace, skip  # noqa: E402
+from qcow2_maker import Qcow2  # noqa: E402
 from snapdiff_test import MIB, SnapdiffTest  # noqa: E402
 
 
@@ -113,6 +114,21 @@ class OfAnImage(Half):
         self.assertEqual((moved.read_bytes(), os.listxattr(moved)), (self.child, []))
         self.assertFalse(self.journal.exists())
         self.assertEqual(self.good("hash", moved).stderr, "")
+
+    def test_the_journal_is_elsewhere(self):
+        """The mark leads to it, and it is written to, and removed."""
+        self.need_marks()
+        diff, image = self.export("diff", self.b, "--base", self.a), self.file("image", self.base)
+        journal = self.scratch / "elsewhere/journal"
+        journal.parent.mkdir()
+        run_under_strace(["-o", "/dev/null", "-e", "inject=pwrite64:signal=KILL:when=4"], "apply", "-q", "-j", "1", "--journal",
+                         journal, diff, image)
+        self.assertTrue(journal.exists())
+        top = Qcow2(len(image.read_bytes()) // 512 * 512, backing=str(image), backing_format="raw").write(self.scratch / "top")
+        self.assertIn("half done", self.good("hash", "--follow-parents", top).stderr)
+        self.good("apply", diff, image)
+        self.assertEqual(image.read_bytes(), self.child)
+        self.assertFalse(journal.exists())
 
     def test_a_mark_without_its_journal(self):
         """It was given up, or the mark came with a copy: it says nothing."""

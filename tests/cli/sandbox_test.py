@@ -37,9 +37,9 @@ class Sandbox(ContractTest):
         self.environment["ASAN_OPTIONS"] = self.environment.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
         self.refused = dict(REFUSED, truncate=errno.EACCES if landlock_version() >= 3 else 0)
 
-    def tries(self, *arguments):
+    def tries(self, *arguments, **options):
         """What the image got when it took over such a run."""
-        done = run(*arguments, env=self.environment, binary=True)
+        done = run(*arguments, env=self.environment, binary=True, **options)
         self.assertEqual(done.returncode, 0, (arguments, done.stderr))
         lines = [line.split() for line in done.stderr.decode().splitlines() if line.startswith("curious ")]
         self.assertEqual(len(lines), 1, (arguments, done.stderr))
@@ -71,6 +71,20 @@ class Sandbox(ContractTest):
             self.assertEqual(self.tries(command, *operands), allowed, command)
         self.assertEqual(self.origin.read_bytes(), before)
         self.assertFalse((self.scratch / "beside").exists())
+
+    def test_what_does_not_open_folders(self):
+        """A device, standard output or a size is no file that others lie beside."""
+        self.assertEqual(self.tries("hash", "-o", "-", self.origin, cwd=str(self.home)), self.refused)
+        self.environment["CURIOUS_SECRET"] = "/dev/zero"
+        got = self.tries("hash", "-o", "/dev/null", self.origin)
+        self.assertEqual((got["read"], got["write"], got["make"]), (errno.EACCES,) * 3)
+
+    def test_files_that_lie_apart(self):
+        """A discard that goes on to the origin needs both."""
+        (self.scratch / "far").mkdir()
+        cow = self.cow.rename(self.scratch / "far/cow")
+        done = run("discard", "--discard-zeroes-cow", "--discard-passdown-origin", "--offset", "64k", "--length", "64k", self.origin, cow)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_folders(self):
         """Where output goes, files can be made; where parents may lie, files can be read."""

@@ -41,7 +41,7 @@ class Zygote:
         with other:
             os.set_inheritable(other.fileno(), True)
             descriptor = other.fileno()
-            self.process = subprocess.Popen(["sh", "-c", f'exec "$0" 3<&{descriptor}', ZYGOTE], pass_fds=[descriptor],
+            self.process = subprocess.Popen(["bash", "-c", f'exec "$0" 3<&{descriptor}', ZYGOTE], pass_fds=[descriptor],
                                             stdin=subprocess.DEVNULL, env=dict(env))
         atexit.register(self.close)
 

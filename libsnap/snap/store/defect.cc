@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libsnap/snap/store/defect.h"
 
+#include <tuple>
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -147,7 +149,11 @@ Severity FindingLog::result() const {
 
 void FindingLog::add(Finding finding) {
   uint64_t& seen = counts[static_cast<size_t>(finding.code)];
-  if (seen > 0) last[finding.code] = finding;
+  if (seen > 0) {
+    const auto place = [](const Finding& one) { return std::tie(one.area, one.index, one.offset); };
+    Finding& last_place = last.try_emplace(finding.code, finding).first->second;
+    if (place(last_place) < place(finding)) last_place = finding;
+  }
   if (seen++ < kKept) findings.push_back(std::move(finding));
 }
 
