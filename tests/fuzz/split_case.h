@@ -59,6 +59,7 @@ inline Expected expect(const Parts& parts) {
   const auto& there = parts.there;
   if (!parts.family.is_first(parts.first)) return {ErrorCode::kInvalidArgument, 0};
   if (parts.first == 1 && there.count(0) > 0) return {ErrorCode::kInvalidArgument, 0};
+  if (there.count(parts.first) == 0) return {ErrorCode::kNotFound, 0};
   size_t end = parts.first;
   for (; there.count(end) > 0; ++end) {
     const bool plain = parts.oddity == Oddity::kNone || parts.oddity == Oddity::kSecondName;
