@@ -60,9 +60,15 @@ Result<ProgressStyle> parse_progress(std::string_view text) {
 void print_message(std::string_view command, std::string_view text) {
   constexpr size_t kMost = 3000;
   constexpr size_t kLast = 600;  // what can be done about it
-  const std::string line = text.size() <= kMost ? printable(text)
-                                                : excerpt(text, kMost - kLast) +
-                                                      printable(text.substr(text.size() - kLast));
+  std::string line;
+  if (text.size() <= kMost) {
+    line = printable(text);
+  } else {
+    size_t last = text.size() - kLast;
+    while ((text[last] & 0xc0) == 0x80 && last > text.size() - kLast - 3)
+      --last;  // whole character
+    line = excerpt(text, kMost - kLast) + printable(text.substr(last));
+  }
   print_error(fmt::format("snaptool{}{}: {}\n", command.empty() ? "" : " ", command, line));
 }
 

@@ -64,6 +64,7 @@ constexpr auto kRows = std::to_array<Row>({
   {Remedy::kUndoMerge, "format", "'snaptool undo FILE ORIGIN COW' takes it back; -f raw takes its bytes as they are", "'snaptool undo FILE ORIGIN COW' takes it back"},
   {Remedy::kResumeApply, "format", "'snaptool apply --journal FILE' goes on; -f raw takes its bytes as they are", "'snaptool apply --journal FILE' goes on"},
   {Remedy::kCheckSums, "format", "'snaptool verify --against FILE IMAGE' uses it; -f raw takes its bytes as they are", "'snaptool verify --against FILE IMAGE' uses it"},
+  {Remedy::kLeaveSandbox, "", "--no-sandbox does without it", ""},
 });
 // clang-format on
 

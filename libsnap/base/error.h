@@ -62,6 +62,7 @@ enum class Remedy {
   kUndoMerge,         // it is an undo file: undo the merge
   kResumeApply,       // it is the journal of an apply: go on
   kCheckSums,         // it is a manifest: check an image by it
+  kLeaveSandbox,      // do without the sandbox
 };
 
 // An error: a code, the errno behind it (0 if none), a message and the contexts it passed through.

@@ -82,9 +82,16 @@ Result<std::unique_ptr<PosixFile>> PosixFile::open(const std::string& path,
       return Error(ErrorCode::kInvalidArgument,
                    fmt::format("'{}' is a directory, not a file or block device", path));
     }
-    return Error::from_errno(err,
-                             fmt::format("cannot open '{}'{}", path, write ? " for writing" : ""))
-        .with_note(remedy_for(err, write));
+    auto error = Error::from_errno(
+        err, fmt::format("cannot open '{}'{}", path, write ? " for writing" : ""));
+    // Landlock is not asked here.
+    if (err == EACCES &&
+        ::faccessat(AT_FDCWD, path.c_str(), write ? R_OK | W_OK : R_OK, AT_EACCESS) == 0) {
+      return std::move(error)
+          .with_note("the sandbox lets only those files be opened that the command line names")
+          .with_remedy(Remedy::kLeaveSandbox);
+    }
+    return std::move(error).with_note(remedy_for(err, write));
   }
   SNAP_ASSIGN(auto file, adopt(fd, path, options.access));
   if (write) {

@@ -171,7 +171,12 @@ bool confine_calls() {
   filter.refuse(SCMP_SYS(fork));
   filter.refuse(SCMP_SYS(vfork));
   // Threads are made by clone, whose flags can be seen, where there is no clone3.
-  filter.refuse(SCMP_SYS(clone), scmp_arg_cmp{0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0});
+#ifdef __s390__
+  constexpr unsigned kCloneFlags = 1;  // the stack comes first there
+#else
+  constexpr unsigned kCloneFlags = 0;
+#endif
+  filter.refuse(SCMP_SYS(clone), scmp_arg_cmp{kCloneFlags, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0});
   filter.hide(SCMP_SYS(clone3));
 #endif
   return filter.load();

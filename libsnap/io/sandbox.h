@@ -17,9 +17,8 @@ struct AllowedFiles {
 // Takes from this process, and for good, what a program that reads images does not need, whatever
 // an image makes of its parsers. What is open stays open. Of the two, what the kernel has is used:
 //
-// - Landlock (Linux 5.13): no other file can be opened, made, replaced or removed than `files`
-// says,
-//   what is printed to (descriptors 0 to 2), /sys, and /proc/self;
+// - Landlock (Linux 5.13): no file can be opened, made, replaced or removed but those that `files`
+//   names, what is printed to (descriptors 0 to 2), /sys, and /proc/self;
 // - seccomp: no program is started, no socket opened, no other process touched, nothing mounted.
 //
 // For a program that does nothing else: of a process with other threads only this one loses its

@@ -199,7 +199,7 @@ class Conversion {
     SNAP_ASSIGN(const auto output, door_.resume_file(request_.path, create_.size));
     if (output->is_resumed()) {
       context_.notices.warn(
-          fmt::format("'{}' is there: it is gone on with", output->temporary_name()));
+          fmt::format("'{}' is there: the conversion continues from it", output->temporary_name()));
     }
     create_.before = output->is_resumed()      ? Before::kPartly
                      : output->starts_zeroed() ? Before::kZeros

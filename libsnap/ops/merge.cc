@@ -211,7 +211,7 @@ Result<std::unique_ptr<MergeJob>> MergeJob::prepare(const Context& context,
                                                     const MergeRequest& request) {
   SNAP_TRY(access::check_is_view(request.image));
   if (request.image.stores.size() > 1 && request.undo_file) {
-    return Error(ErrorCode::kUnsupported, "an undo file for a merge into a view");
+    return Error(ErrorCode::kUnsupported, "a merge into a view keeps no undo file: merge without --undo");
   }
   std::unique_ptr<MergeJob> job(
       new MergeJob(context, request.dry_run ? Access::kRead : Access::kReadWrite));

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -10,6 +11,7 @@
 
 #include "libsnap/io/memory_file.h"
 #include "libsnap/io/posix_file.h"
+#include "libsnap/io/sandbox.h"
 #include "tests/support/model.h"
 #include "tests/support/scratch.h"
 #include "tests/support/seed.h"
@@ -140,6 +142,23 @@ TEST(PosixFile, TwoNamesOfOneFileAreOne) {
   const auto second = PosixFile::open(b, {});
   ASSERT_TRUE(first && second);
   EXPECT_EQ((*first)->id(), (*second)->id());
+}
+
+TEST(PosixFile, WhatTheSandboxRefusesIsNoMatterOfPermissions) {
+  const Scratch scratch;
+  const std::string path = (scratch.path() / "f").string();
+  std::ofstream(path) << "x";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    enter_sandbox({});
+    const auto file = PosixFile::open(path, {});
+    ::_exit(file ? 2 : file.error().remedy() == Remedy::kLeaveSandbox ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 2) GTEST_SKIP() << "no Landlock here";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 }  // namespace

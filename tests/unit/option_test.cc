@@ -99,7 +99,7 @@ TEST(Remedies, NameOnlyOptionsThatTheCommandHas) {
             (std::vector<std::string>{"-f", "--force"}));
   size_t checked = 0;
   for (const CommandSpec& command : command_table()) {
-    for (int i = 0; i <= static_cast<int>(Remedy::kCheckSums); ++i) {
+    for (int i = 0; i <= static_cast<int>(Remedy::kLeaveSandbox); ++i) {
       const auto words = remedy_words(static_cast<Remedy>(i), command.name);
       for (const std::string& name : options_named(words)) {
         const auto options = all_options(command);
