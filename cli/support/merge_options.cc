@@ -56,6 +56,7 @@ Result<ops::MergeRequest> merge_request(const Invocation& invocation) {
   request.options.accept_duplicates = invocation.has("accept-duplicates");
   request.options.verify = invocation.has("verify");
   request.options.salvage = invocation.has("salvage");
+  request.options.punch = !invocation.has("no-punch");
   SNAP_ASSIGN(request.options.rate, rate_limit(invocation));
   return request;
 }

@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
+#include <utility>
 #include <vector>
 
+#include "libsnap/base/bytes.h"
 #include "libsnap/base/parallel.h"
 #include "libsnap/copy/medium_sums.h"
 
@@ -96,59 +99,146 @@ Result<void> Copier::compare(std::span<const CopyOp> ops, const Job& job) {
 
 Result<void> Copier::in_place(Result<void> done, const File& file, uint64_t offset,
                               uint64_t length) const {
-  if (done || unit_ == 0) return done;
-  const uint64_t first = offset / unit_;
-  const uint64_t last = (offset + length - 1) / unit_;
+  if (done || chunk_bytes_ == 0) return done;
+  const uint64_t first = offset / chunk_bytes_;
+  const uint64_t last = (offset + length - 1) / chunk_bytes_;
   return std::move(done).error().with_context(
       first == last ? fmt::format("chunk {} of '{}'", first, file.name())
                     : fmt::format("chunks {} to {} of '{}'", first, last, file.name()));
 }
 
-Result<void> Copier::copy_piece(std::span<const CopyOp> ops, uint64_t skip, uint64_t length,
-                                std::span<std::byte> buffer, const Cancel& cancel) {
-  uint64_t filled = 0;          // bytes of the buffer read so far
-  uint64_t written = 0;         // of these, bytes written so far
-  uint64_t written_target = 0;  // where buffer[written] belongs
-  uint64_t source_start = 0;    // the read that is being gathered: where it begins,
-  uint64_t gathered = 0;        // and how long it is (it belongs behind `filled`)
+void Copier::will_need(uint64_t offset, uint64_t length) {
+  while (length > 0) {
+    const auto run = source_run(offset, length);
+    if (!run) return;  // it is told when it is copied
+    if (!run->hole) source_.will_need(offset, run->length);
+    offset += run->length;
+    length -= run->length;
+  }
+}
 
-  // A piece may be thousands of places of a slow disk, so a request to stop is looked at at each.
-  const auto read_gathered = [&]() -> Result<void> {
-    if (gathered == 0) return {};
-    if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
-    SNAP_TRY(in_place(source_.read_at(source_start, buffer.subspan(filled, gathered)), source_,
-                      source_start, gathered));
-    filled += gathered;
-    gathered = 0;
-    return {};
-  };
-  const auto write_filled = [&]() -> Result<void> {
-    if (filled == written) return {};
-    if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
-    SNAP_TRY(in_place(target_.write_at(written_target, buffer.subspan(written, filled - written)),
-                      target_, written_target, filled - written));
-    written = filled;
-    return {};
-  };
+Result<ExtentMap::Run> Copier::source_run(uint64_t offset, uint64_t limit) {
+  constexpr uint64_t kWorthAsking = 64 * kKiB;
+  if (limit < kWorthAsking) return ExtentMap::Run{limit, false};
+  return source_map_.run_at(offset, limit);
+}
 
-  for (size_t i = 0; length > 0; ++i, skip = 0) {
-    const uint64_t take = std::min(ops[i].length - skip, length);
-    const uint64_t source = ops[i].source + skip;
-    const uint64_t target = ops[i].target + skip;
-    length -= take;
-    const bool extends_write = target == written_target + (filled + gathered - written);
-    if (gathered > 0 && (!extends_write || source != source_start + gathered)) {
+Result<void> Copier::zero(uint64_t target, uint64_t length) {
+  while (length > 0) {
+    SNAP_ASSIGN(const Extent extent, target_.extent_at(target, length));
+    if (!extent.zero) {
+      SNAP_TRY(
+          in_place(target_.zero_at(target, extent.length, zeros_), target_, target, extent.length));
+    }
+    target += extent.length;
+    length -= extent.length;
+  }
+  return {};
+}
+
+Result<void> Copier::write(uint64_t target, std::span<const std::byte> bytes) {
+  // A file system's block, at least: less makes no hole.
+  const uint64_t unit = std::clamp<uint64_t>(chunk_bytes_, 4 * kKiB, 64 * kKiB);
+  for (size_t at = 0; at < bytes.size();) {
+    size_t end = at;
+    bool zeros = false;
+    while (end < bytes.size()) {
+      const uint64_t next = std::min<uint64_t>(bytes.size(), end + unit - (target + end) % unit);
+      const bool is_zero = next - end == unit && is_all_zero(bytes.subspan(end, unit));
+      if (end > at && is_zero != zeros) break;
+      zeros = is_zero;
+      end = next;
+    }
+    const auto run = bytes.subspan(at, end - at);
+    if (zeros) {
+      SNAP_TRY(zero(target + at, run.size()));
+    } else {
+      SNAP_TRY(in_place(target_.write_at(target + at, run), target_, target + at, run.size()));
+    }
+    at = end;
+  }
+  return {};
+}
+
+// What a thread has of its piece in a buffer: bytes that were read, and before these those that
+// were written already; and the read that is being gathered, whose bytes belong after them.
+class Copier::PieceCopy {
+ public:
+  PieceCopy(Copier& copier, std::span<std::byte> buffer, const Cancel& cancel)
+      : copier_(copier), buffer_(buffer), cancel_(cancel) {}
+
+  // Requires: all that is added fits into the buffer; targets ascend.
+  Result<void> add(uint64_t source, uint64_t target, uint64_t length) {
+    const bool extends_write = target == written_target_ + (filled_ + gathered_ - written_);
+    if (gathered_ > 0 && (!extends_write || source != source_start_ + gathered_)) {
       SNAP_TRY(read_gathered());
     }
-    if (!extends_write || filled + gathered == written) {
+    if (!extends_write || filled_ + gathered_ == written_) {
       SNAP_TRY(write_filled());
-      written_target = target;
+      written_target_ = target;
     }
-    if (gathered == 0) source_start = source;
-    gathered += take;
+    if (gathered_ == 0) source_start_ = source;
+    gathered_ += length;
+    return {};
   }
-  SNAP_TRY(read_gathered());
-  return write_filled();
+
+  Result<void> add_hole(uint64_t target, uint64_t length) {
+    SNAP_TRY(finish());
+    std::memset(buffer_.data() + filled_, 0, length);  // for who looks at it later
+    filled_ += length;
+    written_ = filled_;
+    return copier_.zero(target, length);
+  }
+
+  Result<void> finish() {
+    SNAP_TRY(read_gathered());
+    return write_filled();
+  }
+
+ private:
+  // A piece may be thousands of places of a slow disk, so a request to stop is looked at at each.
+  Result<void> read_gathered() {
+    if (gathered_ == 0) return {};
+    if (cancel_.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+    const auto bytes = buffer_.subspan(filled_, gathered_);
+    SNAP_TRY(copier_.in_place(copier_.source_.read_at(source_start_, bytes), copier_.source_,
+                              source_start_, gathered_));
+    filled_ += std::exchange(gathered_, 0);
+    return {};
+  }
+
+  Result<void> write_filled() {
+    if (filled_ == written_) return {};
+    if (cancel_.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+    SNAP_TRY(copier_.write(written_target_, buffer_.subspan(written_, filled_ - written_)));
+    written_ = filled_;
+    return {};
+  }
+
+  Copier& copier_;
+  std::span<std::byte> buffer_;
+  const Cancel& cancel_;
+  uint64_t filled_ = 0;          // bytes of the buffer that were read
+  uint64_t written_ = 0;         // of these, bytes that were written
+  uint64_t written_target_ = 0;  // where buffer_[written_] belongs
+  uint64_t source_start_ = 0;    // of the read that is being gathered
+  uint64_t gathered_ = 0;        // its length
+};
+
+Result<void> Copier::copy_piece(std::span<const CopyOp> ops, uint64_t skip, uint64_t length,
+                                std::span<std::byte> buffer, const Cancel& cancel) {
+  PieceCopy copy(*this, buffer, cancel);
+  for (size_t i = 0; length > 0; ++i, skip = 0) {
+    const uint64_t end = skip + std::min(ops[i].length - skip, length);
+    length -= end - skip;
+    while (skip < end) {
+      SNAP_ASSIGN(const auto run, source_run(ops[i].source + skip, end - skip));
+      SNAP_TRY(run.hole ? copy.add_hole(ops[i].target + skip, run.length)
+                        : copy.add(ops[i].source + skip, ops[i].target + skip, run.length));
+      skip += run.length;
+    }
+  }
+  return copy.finish();
 }
 
 }  // namespace snaptool

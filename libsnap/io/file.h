@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <future>
 #include <optional>
 #include <span>
 #include <string>
@@ -97,6 +98,13 @@ class File {
   // Errors: kIo, kNoSpace. A failed flush stays failed: the page cache may have dropped what could
   // not be written, so no later flush or write of this File succeeds.
   virtual Result<void> flush() = 0;
+  // Begins a flush that goes on beside other calls, and gives its result when asked (once). What
+  // was written before this call is durable once it says so; what is written meanwhile may not be.
+  // Requires: the file stays until then; the future waits for that when it goes.
+  // Where a flush is no matter of waiting for a medium, it is all done when asked.
+  virtual std::future<Result<void>> begin_flush() {
+    return std::async(std::launch::deferred, [this] { return flush(); });
+  }
 
   // Bytes that can still be allocated where it lies; nullopt where that cannot be told, or where
   // nothing needs to be (a block device).
@@ -109,6 +117,8 @@ class File {
   // Whether the bytes from `offset` on are shared, for at most `limit` bytes. Two files of one
   // device with the same physical bytes have the same content. Requires: as extent_at.
   virtual SharedExtent shared_at(uint64_t /*offset*/, uint64_t limit) const { return {limit, {}}; }
+  // Whether space has been left out already, so that zeros should become holes.
+  virtual bool is_sparse() const { return false; }
   // Whether the map of holes that there is leaves out more than it can: all counts as data then.
   virtual bool distrusts_map() const { return false; }
   // A hint that the range will be read soon.
@@ -130,5 +140,10 @@ class File {
   // the file takes such reads: true then. Requires: it was flushed; no other call is under way.
   virtual bool forget_cache(uint64_t /*offset*/, uint64_t /*length*/) { return false; }
 };
+
+// How zeros are written to a file so that it stays as sparse as it is.
+inline ZeroMode zero_mode_of(const File& file) {
+  return file.is_sparse() ? ZeroMode::kPunch : ZeroMode::kKeep;
+}
 
 }  // namespace snaptool

@@ -157,13 +157,24 @@ Result<void> PartFile::resize(uint64_t /*size*/) {
                fmt::format("'{}' is part of a file: its size is fixed", name_));
 }
 
-Result<void> PartFile::flush() {
-  Result<void> result;
-  for (File* file : files_) {
-    auto flushed = file->flush();
-    if (!flushed && result) result = std::move(flushed);
-  }
-  return result;
+Result<void> PartFile::flush() { return begin_flush().get(); }
+
+bool PartFile::is_sparse() const {
+  return std::any_of(files_.begin(), files_.end(),
+                     [](const File* file) { return file->is_sparse(); });
+}
+
+std::future<Result<void>> PartFile::begin_flush() {
+  std::vector<std::future<Result<void>>> begun;
+  for (File* file : files_) begun.push_back(file->begin_flush());
+  return std::async(std::launch::deferred, [begun = std::move(begun)]() mutable {
+    Result<void> result;
+    for (auto& flush : begun) {
+      auto flushed = flush.get();
+      if (!flushed && result) result = std::move(flushed);
+    }
+    return result;
+  });
 }
 
 std::optional<uint64_t> PartFile::space_left() const {

@@ -42,7 +42,9 @@ class PartFile : public File {
   // Always kUnsupported.
   Result<void> resize(uint64_t size) override;
   Result<void> flush() override;
+  std::future<Result<void>> begin_flush() override;
   std::optional<uint64_t> space_left() const override;
+  bool is_sparse() const override;
   Result<Extent> extent_at(uint64_t offset, uint64_t limit) override;
   void will_need(uint64_t offset, uint64_t length) override;
   void start_writeback(uint64_t offset, uint64_t length) override;

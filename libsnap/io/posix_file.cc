@@ -296,15 +296,25 @@ Result<void> PosixFile::flush() {
   return {};
 }
 
-PosixFile::KnownExtent PosixFile::find_extent(uint64_t offset) const {
+std::future<Result<void>> PosixFile::begin_flush() {
+  try {
+    return std::async(std::launch::async, [this] { return flush(); });
+  } catch (const std::system_error&) {  // no thread to be had
+    return File::begin_flush();
+  }
+}
+
+PosixFile::KnownExtent PosixFile::find_extent(uint64_t offset, const KnownExtent& before) const {
   const uint64_t size = size_.load();
   const KnownExtent all_data{offset, size, false};
   if (is_block_device_ || distrusts_map_) return all_data;
   const off_t start = static_cast<off_t>(offset);
-  const off_t data = ::lseek(fd_, start, SEEK_DATA);
-  // ENXIO: nothing but a hole to the end of the file. Anything else: holes cannot be told.
-  if (data < 0) return errno == ENXIO ? KnownExtent{offset, size, true} : all_data;
-  if (data > start) return {offset, std::min(size, static_cast<uint64_t>(data)), true};
+  if (!before.hole || before.end != offset) {
+    const off_t data = ::lseek(fd_, start, SEEK_DATA);
+    // ENXIO: nothing but a hole to the end of the file. Anything else: holes cannot be told.
+    if (data < 0) return errno == ENXIO ? KnownExtent{offset, size, true} : all_data;
+    if (data > start) return {offset, std::min(size, static_cast<uint64_t>(data)), true};
+  }
   const off_t hole = ::lseek(fd_, start, SEEK_HOLE);
   if (hole <= start) return all_data;
   return {offset, std::min(size, static_cast<uint64_t>(hole)), false};
@@ -315,9 +325,9 @@ Result<Extent> PosixFile::extent_at(uint64_t offset, uint64_t limit) {
   const auto cut = [&](const KnownExtent& known) {
     return Extent{std::min(limit, known.end - offset), known.hole, 0, this, offset};
   };
-  if (writable_) return cut(find_extent(offset));
+  if (writable_) return cut(find_extent(offset, {}));
   const std::scoped_lock lock(known_mutex_);
-  if (!known_.has(offset)) known_ = find_extent(offset);
+  if (!known_.has(offset)) known_ = find_extent(offset, known_);
   return cut(known_);
 }
 
@@ -345,6 +355,12 @@ Result<std::optional<struct fiemap_extent>> map_extent(int fd, uint64_t offset, 
 
 }  // namespace
 
+bool PosixFile::is_sparse() const {
+  struct stat st {};
+  return !is_block_device_ && ::fstat(fd_, &st) == 0 &&
+         static_cast<uint64_t>(st.st_blocks) * kSectorSize < size_.load();
+}
+
 bool PosixFile::map_has(uint64_t block_bytes) const {
   constexpr uint64_t kMostExtents = 4096;  // what is asked for must not take long
   const uint64_t size = size_.load();
@@ -355,9 +371,10 @@ bool PosixFile::map_has(uint64_t block_bytes) const {
     const uint64_t of_map = 8 * kKiB + extents * 16 + shown / 512;
     return std::min(block_bytes, size) - std::min(std::min(block_bytes, size), of_map);
   };
+  KnownExtent extent;
   for (uint64_t at = 0; at < size && extents < kMostExtents; ++extents) {
     if (shown >= expected()) return true;
-    const KnownExtent extent = find_extent(at);
+    extent = find_extent(at, extent);
     if (!extent.hole) shown += extent.end - at;
     at = extent.end;
   }

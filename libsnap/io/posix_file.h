@@ -53,6 +53,7 @@ class PosixFile : public File {
   Result<void> resize(uint64_t size) override;
   Result<void> reserve(uint64_t offset, uint64_t length) override;
   Result<void> flush() override;
+  std::future<Result<void>> begin_flush() override;
   std::optional<uint64_t> space_left() const override;
   Result<Extent> extent_at(uint64_t offset, uint64_t limit) override;
   SharedExtent shared_at(uint64_t offset, uint64_t limit) const override;
@@ -61,6 +62,7 @@ class PosixFile : public File {
   Result<void> read_medium(uint64_t offset, std::span<std::byte> out) override;
   bool forget_cache(uint64_t offset, uint64_t length) override;
 
+  bool is_sparse() const override;
   bool distrusts_map() const override { return distrusts_map_; }
   int fd() const { return fd_; }
 
@@ -84,7 +86,8 @@ class PosixFile : public File {
     bool has(uint64_t offset) const { return offset >= start && offset < end; }
   };
   // Requires: offset < size(). Errors: none; where holes cannot be told, all is data.
-  KnownExtent find_extent(uint64_t offset) const;
+  // The extent that starts at `offset`. A hole `before` that ends there is followed by data.
+  KnownExtent find_extent(uint64_t offset, const KnownExtent& before) const;
 
   int fd_;
   std::string name_;

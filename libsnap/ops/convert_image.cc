@@ -23,6 +23,7 @@ struct Slot {
   access::WritePiece piece;
   PageBuffer data;
   PageBuffer base;
+  std::vector<ByteRange> ranges;      // of the piece, without a base: where there are data
   std::vector<Candidate> candidates;  // with a base: where the two may differ
   uint64_t progress = 0;              // bytes
 };
@@ -62,6 +63,7 @@ class Converter {
       SNAP_ASSIGN(const uint64_t zeros, zeros_ahead());
       if (zeros == 0) {
         begin(slot, at_);
+        SNAP_TRY(find_data(slot));
         at_ += slot.piece.length;
         slot.progress = slot.piece.length;
         return true;
@@ -76,10 +78,35 @@ class Converter {
 
   // Bytes from at_ on that are known to be zeros: whole pieces, or all up to the end.
   Result<uint64_t> zeros_ahead() {
-    SNAP_ASSIGN(const Extent extent, source_.extent_at(at_, source_.size() - at_));
-    if (!extent.zero) return 0;
-    const uint64_t end = at_ + extent.length;
-    return end == source_.size() ? extent.length : round_down(end, piece_) - at_;
+    SNAP_TRY(look_at(at_));
+    if (!known_.zero) return 0;
+    return (known_.end == source_.size() ? known_.end : round_down(known_.end, piece_)) - at_;
+  }
+
+  // Makes known_ the extent at `offset`. Each is asked for once, in order.
+  Result<void> look_at(uint64_t offset) {
+    if (offset >= known_.begin && offset < known_.end) return {};
+    SNAP_ASSIGN(const Extent extent, source_.extent_at(offset, source_.size() - offset));
+    known_ = {offset, offset + extent.length, extent.zero};
+    return {};
+  }
+
+  Result<void> find_data(Slot& slot) {
+    slot.ranges.clear();
+    const access::WritePiece& piece = slot.piece;
+    for (uint64_t at = 0; at < piece.length;) {
+      SNAP_TRY(look_at(piece.offset + at));
+      const uint64_t end = std::min(known_.end - piece.offset, piece.length);
+      if (!known_.zero) {
+        if (!slot.ranges.empty() && slot.ranges.back().offset + slot.ranges.back().length == at) {
+          slot.ranges.back().length += end - at;
+        } else {
+          slot.ranges.push_back({at, end - at});
+        }
+      }
+      at = end;
+    }
+    return {};
   }
 
   // The same where there is a base: the next piece in which the two may differ.
@@ -117,28 +144,29 @@ class Converter {
   }
 
   Result<void> fill(Slot& slot) {
-    SNAP_TRY(scan_ ? fill_changed(slot) : fill_all(slot.piece));
+    SNAP_TRY(scan_ ? fill_changed(slot) : fill_all(slot));
     const uint64_t used = slot.piece.length % unit_;
     if (used != 0) std::memset(slot.piece.data.data() + slot.piece.length, 0, unit_ - used);
     return writer_.prepare(slot.piece);
   }
 
-  Result<void> fill_all(access::WritePiece& piece) {
-    for (uint64_t at = 0; at < piece.length;) {
-      SNAP_ASSIGN(const Extent extent, source_.extent_at(piece.offset + at, piece.length - at));
-      const auto bytes = piece.data.subspan(at, extent.length);
-      if (extent.zero) {
-        std::memset(bytes.data(), 0, bytes.size());
-      } else {
-        SNAP_TRY(source_.read_at(piece.offset + at, bytes));
-        // All units that have data of it.
-        std::fill(
-            piece.units.begin() + static_cast<ptrdiff_t>(at / unit_),
-            piece.units.begin() + static_cast<ptrdiff_t>(div_round_up(at + extent.length, unit_)),
-            access::UnitKind::kData);
-      }
-      at += extent.length;
+  Result<void> fill_all(Slot& slot) {
+    access::WritePiece& piece = slot.piece;
+    uint64_t filled = 0;
+    const auto fill_zeros = [&](uint64_t end) {
+      std::memset(piece.data.data() + filled, 0, end - filled);
+    };
+    for (const ByteRange& range : slot.ranges) {
+      fill_zeros(range.offset);
+      SNAP_TRY(source_.read_at(piece.offset + range.offset,
+                               piece.data.subspan(range.offset, range.length)));
+      filled = range.offset + range.length;
+      // All units that have data of it.
+      std::fill(piece.units.begin() + static_cast<ptrdiff_t>(range.offset / unit_),
+                piece.units.begin() + static_cast<ptrdiff_t>(div_round_up(filled, unit_)),
+                access::UnitKind::kData);
     }
+    fill_zeros(piece.length);
     for (size_t i = 0; i < piece.units.size(); ++i) {
       const bool data = piece.units[i] == access::UnitKind::kData;
       const bool zeros = !data || (options_.detect_zeros && is_all_zero(unit_of(piece.data, i)));
@@ -234,6 +262,11 @@ class Converter {
   const uint64_t mark_;  // bytes; 0: there are none
   std::optional<CandidateScan> scan_;
   std::optional<Candidate> pending_;  // the rest of what the scan gave last
+  struct {
+    uint64_t begin = 0;
+    uint64_t end = 0;
+    bool zero = false;
+  } known_;  // of the source, bytes
   uint64_t at_ = 0;
   std::vector<Slot> slots_;
   std::mutex mutex_;  // guards what follows

@@ -882,8 +882,8 @@ size_t count_bad_states(const CrashCase& one, std::mt19937_64& random, std::opti
   MemoryFile image_file("image", one.first);
   MemoryFile journal_file("journal");
   WriteLog log;
-  LoggedFile image(image_file, log, swallow == 0);
-  LoggedFile journal(journal_file, log, swallow == 1);
+  LoggedFile image(image_file, log, swallowed_if(swallow == 0));
+  LoggedFile journal(journal_file, log, swallowed_if(swallow == 1));
   const auto whole = apply_in_place(one.streams, image, journal);
   EXPECT_TRUE(whole) << whole.error().describe();
   EXPECT_EQ(content_of(image_file), one.last);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "libsnap/base/bytes.h"
 #include "libsnap/ops/merge.h"
 #include "tests/support/crash.h"
 #include "tests/support/seed.h"
@@ -19,8 +20,9 @@ using Merger = std::function<Result<void>(File& origin, File& cow, uint64_t batc
 struct Scenario {
   NaiveStore store;
   uint64_t batch_bytes = 256 * kMiB;
-  bool swallow_origin_flush = false;
-  bool swallow_cow_flush = false;
+  bool sparse = false;  // what is zeros are holes
+  FlushFault origin_flush = FlushFault::kNone;
+  FlushFault cow_flush = FlushFault::kNone;
   Merger merger;  // merge_files when empty
 };
 
@@ -61,6 +63,16 @@ struct Effort {
   int depth = 2;           // resumes of resumes
 };
 
+void make_holes(MemoryFile& file) {
+  constexpr uint64_t kPage = 4096;
+  const Bytes content = content_of(file);
+  for (uint64_t at = 0; at + kPage <= content.size(); at += kPage) {
+    if (is_all_zero(std::span(content).subspan(at, kPage))) {
+      EXPECT_TRUE(file.zero_at(at, kPage, ZeroMode::kPunch));
+    }
+  }
+}
+
 // Counts the crash states in which something is wrong; `complain` makes each a test failure.
 size_t count_bad_states(const Scenario& scenario, std::mt19937_64& random, bool complain,
                         const Effort& effort = {}) {
@@ -69,9 +81,12 @@ size_t count_bad_states(const Scenario& scenario, std::mt19937_64& random, bool 
   const Merger merger = scenario.merger ? scenario.merger : Merger(merge_files);
   MemoryFile origin("origin", scenario.store.origin);
   MemoryFile cow("cow", scenario.store.cow);
+  if (scenario.sparse) {
+    for (MemoryFile* const file : {&origin, &cow}) make_holes(*file);
+  }
   WriteLog log;
-  LoggedFile logged_origin(origin, log, scenario.swallow_origin_flush);
-  LoggedFile logged_cow(cow, log, scenario.swallow_cow_flush);
+  LoggedFile logged_origin(origin, log, scenario.origin_flush);
+  LoggedFile logged_cow(cow, log, scenario.cow_flush);
   const auto merged = merger(logged_origin, logged_cow, scenario.batch_bytes);
   EXPECT_TRUE(merged) << merged.error().describe();
 
@@ -220,7 +235,7 @@ TEST(MergeCrash, MutantWithoutTheOriginsFlushIsCaught) {
   std::mt19937_64 random(run_seed() + 2);
   Scenario scenario;
   scenario.store = make_store({4096, 40 * 4096, 20, true, false}, random);
-  scenario.swallow_origin_flush = true;
+  scenario.origin_flush = FlushFault::kSwallowed;
   EXPECT_GT(count_bad_states(scenario, random, false), 0U);
 }
 
@@ -228,7 +243,55 @@ TEST(MergeCrash, MutantWithoutTheCowsFlushIsCaught) {
   std::mt19937_64 random(run_seed() + 3);
   Scenario scenario;
   scenario.store = make_store({4096, 40 * 4096, 20, true, false}, random);
-  scenario.swallow_cow_flush = true;
+  scenario.cow_flush = FlushFault::kSwallowed;
+  EXPECT_GT(count_bad_states(scenario, random, false), 0U);
+}
+
+TEST(MergeCrash, HolesAndZerosOnBothSides) {
+  std::mt19937_64 random(run_seed() + 11);
+  for (const uint64_t chunk_bytes : {4 * kKiB, 64 * kKiB}) {
+    const uint64_t chunks = chunk_bytes == 4 * kKiB ? 40 : 9;
+    Scenario scenario;
+    scenario.sparse = true;
+    scenario.store =
+        make_store({chunk_bytes, chunks * chunk_bytes + 512, chunks - 2, true, false}, random);
+    scenario.batch_bytes = 3 * chunk_bytes;
+    const auto zero = [&](Bytes& bytes, uint64_t chunk) {
+      std::fill_n(bytes.begin() + static_cast<ptrdiff_t>(chunk * chunk_bytes), chunk_bytes,
+                  std::byte{0});
+    };
+    for (const auto& [old_chunk, new_chunk] : scenario.store.entries) {
+      if (random() % 2 == 0) zero(scenario.store.cow, new_chunk);
+    }
+    for (uint64_t chunk = 0; chunk < chunks; ++chunk) {
+      if (random() % 2 == 0) zero(scenario.store.origin, chunk);
+    }
+    EXPECT_EQ(count_bad_states(scenario, random, true, {scaled(64), 2, 16, 100, 0}), 0U);
+    scenario.origin_flush = FlushFault::kTooEarly;
+    EXPECT_GT(count_bad_states(scenario, random, false, {1, 2, 100, 100, 0}), 0U);
+  }
+}
+
+// Many batches: what is in flight is always the one before.
+Scenario many_batches(std::mt19937_64& random) {
+  Scenario scenario;
+  scenario.store = make_store({4096, 40 * 4096, 30, true, false}, random);
+  scenario.batch_bytes = 3 * 4096;
+  return scenario;
+}
+
+TEST(MergeCrash, MutantThatClearsABatchTooEarlyIsCaught) {
+  std::mt19937_64 random(run_seed() + 9);
+  Scenario scenario = many_batches(random);
+  EXPECT_EQ(count_bad_states(scenario, random, true), 0U);
+  scenario.origin_flush = FlushFault::kTooEarly;
+  EXPECT_GT(count_bad_states(scenario, random, false), 0U);
+}
+
+TEST(MergeCrash, MutantThatClearsWhileAClearAboveIsNotDurableIsCaught) {
+  std::mt19937_64 random(run_seed() + 10);
+  Scenario scenario = many_batches(random);
+  scenario.cow_flush = FlushFault::kTooEarly;
   EXPECT_GT(count_bad_states(scenario, random, false), 0U);
 }
 

@@ -151,7 +151,7 @@ TEST(MergeProperty, BatchesShrinkWhereTheyTakeLongAndGrowWhereTheyDoNot) {
     before = after;
     if (merged.size() == 4) a_batch = std::chrono::seconds(1);
   }
-  EXPECT_EQ(merged, (std::vector<uint64_t>{4, 2, 1, 1, 1, 2, 4, 1}));
+  EXPECT_EQ(merged, (std::vector<uint64_t>{4, 4, 2, 1, 1, 1, 2, 1}));
   EXPECT_EQ(content_of(origin), store.view());
 }
 

@@ -117,7 +117,7 @@ size_t count_bad_states_of_merge(const Sizes& sizes, std::mt19937_64& random, bo
   WriteLog log;
   LoggedFile origin(files.origin, log);
   LoggedFile cow(files.cow, log);
-  LoggedFile journal(files.journal, log, swallow_flush);
+  LoggedFile journal(files.journal, log, swallowed_if(swallow_flush));
   EXPECT_TRUE(merge_keeping_undo(origin, cow, journal, sizes.batch_bytes));
   size_t bad = 0;
   size_t states = 0;
@@ -193,7 +193,7 @@ size_t count_bad_states_of_undo(const Sizes& sizes, size_t phases, std::mt19937_
   }
   WriteLog log;
   LoggedFile origin(files.origin, log);
-  LoggedFile cow(files.cow, log, swallow_cow_flush);
+  LoggedFile cow(files.cow, log, swallowed_if(swallow_cow_flush));
   LoggedFile journal(files.journal, log);
   const auto done = undo(origin, cow, journal);
   EXPECT_TRUE(done) << done.error().describe();

@@ -542,7 +542,7 @@ size_t count_bad_stack_states(std::mt19937_64& random, bool swallow_lower_flush,
   MemoryFile lower("lower", lower_bytes);
   MemoryFile upper("upper", upper_bytes);
   WriteLog log;
-  LoggedFile logged_lower(lower, log, swallow_lower_flush);
+  LoggedFile logged_lower(lower, log, swallowed_if(swallow_lower_flush));
   LoggedFile logged_upper(upper, log);
   const auto merged = merge_into_view(origin, logged_lower, logged_upper);
   EXPECT_TRUE(merged) << merged.error().describe();
@@ -605,7 +605,7 @@ size_t count_bad_sibling_states(std::mt19937_64& random, bool swallow_siblings_f
   WriteLog log;
   LoggedFile logged_origin(origin, log);
   LoggedFile logged_cow(cow, log);
-  LoggedFile logged_sibling(sibling, log, swallow_siblings_flush);
+  LoggedFile logged_sibling(sibling, log, swallowed_if(swallow_siblings_flush));
   const auto merged = merge_with_sibling(logged_origin, logged_cow, logged_sibling);
   EXPECT_TRUE(merged) << merged.error().describe();
   EXPECT_EQ(content_of(origin), view);

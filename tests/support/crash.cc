@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <compare>
 #include <map>
+#include <utility>
 
 #include "libsnap/base/check.h"
 
@@ -18,8 +19,19 @@ struct Pending {
   std::vector<Bytes> versions;  // of a sector, oldest first
   std::vector<uint64_t> sizes;  // of the file, oldest first
   bool border = false;          // a size, or the first or last sector of a write
+  size_t arrived = 0;           // how many there were before these
 
   size_t count() const { return sizes.empty() ? versions.size() : sizes.size(); }
+  // The first `number` of all that there ever were have arrived.
+  void drop(size_t number) {
+    const auto gone = static_cast<ptrdiff_t>(std::min(number - std::min(number, arrived), count()));
+    arrived += static_cast<size_t>(gone);
+    if (sizes.empty()) {
+      versions.erase(versions.begin(), versions.begin() + gone);
+    } else {
+      sizes.erase(sizes.begin(), sizes.begin() + gone);
+    }
+  }
 };
 
 // Sorts a file's sizes before its sectors.
@@ -29,6 +41,39 @@ struct Unit {
   uint64_t sector = 0;
   auto operator<=>(const Unit&) const = default;
 };
+
+// What a flush found when it began.
+struct BegunFlush {
+  size_t file = 0;
+  Bytes content;
+  std::map<Unit, size_t> numbers;  // of versions that there ever were, up to then
+};
+
+BegunFlush begun_flush(size_t file, const Bytes& content, const std::map<Unit, Pending>& pending) {
+  BegunFlush begun{file, content, {}};
+  for (const auto& [unit, changes] : pending) {
+    if (unit.file == file) begun.numbers[unit] = changes.arrived + changes.count();
+  }
+  return begun;
+}
+
+// The first flush of the file that is under way has ended.
+void finish_flush(size_t file, std::vector<BegunFlush>& begun, std::map<Unit, Pending>& pending,
+                  Bytes& durable) {
+  const auto of_file = [&](const BegunFlush& flush) { return flush.file == file; };
+  const auto first = std::find_if(begun.begin(), begun.end(), of_file);
+  SNAP_CHECK(first != begun.end());
+  for (const auto& [unit, number] : first->numbers) {
+    const auto changed = pending.find(unit);
+    if (changed != pending.end()) changed->second.drop(number);
+  }
+  durable = std::move(first->content);
+  begun.erase(first);
+  if (std::any_of(begun.begin(), begun.end(), of_file)) return;  // which counts on the numbers
+  std::erase_if(pending, [&](const auto& entry) {
+    return entry.first.file == file && entry.second.count() == 0;
+  });
+}
 
 }  // namespace
 
@@ -52,6 +97,16 @@ void WriteLog::flush(size_t file) {
   events_.push_back({file, Event::Kind::kFlush, 0, {}});
 }
 
+void WriteLog::begin_flush(size_t file) {
+  const std::lock_guard lock(mutex_);
+  events_.push_back({file, Event::Kind::kBeginFlush, 0, {}});
+}
+
+void WriteLog::end_flush(size_t file) {
+  const std::lock_guard lock(mutex_);
+  events_.push_back({file, Event::Kind::kEndFlush, 0, {}});
+}
+
 void WriteLog::visit_crash_states(size_t exhaustive, size_t sampled, std::mt19937_64& random,
                                   const Visitor& visitor) const {
   visit(0, exhaustive, sampled, random, visitor);
@@ -67,6 +122,7 @@ void WriteLog::visit(size_t first_cut, size_t exhaustive, size_t sampled, std::m
   std::vector<Bytes> durable = initial_;
   std::vector<Bytes> current = initial_;  // as the program sees them
   std::map<Unit, Pending> pending;
+  std::vector<BegunFlush> begun;
 
   // One state: choice[i] versions of pending unit i have arrived (0: none, it is as it was).
   const auto show = [&](const std::vector<size_t>& choice, size_t cut, const std::string& which) {
@@ -135,6 +191,12 @@ void WriteLog::visit(size_t first_cut, size_t exhaustive, size_t sampled, std::m
         durable[event.file] = now;
         std::erase_if(pending, [&](const auto& entry) { return entry.first.file == event.file; });
         break;
+      case Event::Kind::kBeginFlush:
+        begun.push_back(begun_flush(event.file, now, pending));
+        break;
+      case Event::Kind::kEndFlush:
+        finish_flush(event.file, begun, pending, durable[event.file]);
+        break;
       case Event::Kind::kResize: {
         Pending& size = pending[{event.file, false, 0}];
         size.sizes.push_back(event.offset);
@@ -167,11 +229,8 @@ void WriteLog::visit(size_t first_cut, size_t exhaustive, size_t sampled, std::m
   }
 }
 
-LoggedFile::LoggedFile(File& inner, WriteLog& log, bool swallow_flush)
-    : inner_(inner),
-      log_(log),
-      number_(log.add_file(content_of(inner))),
-      swallow_flush_(swallow_flush) {}
+LoggedFile::LoggedFile(File& inner, WriteLog& log, FlushFault fault)
+    : inner_(inner), log_(log), number_(log.add_file(content_of(inner))), fault_(fault) {}
 
 Result<void> LoggedFile::write_at(uint64_t offset, std::span<const std::byte> data) {
   log_.write(number_, offset, data);
@@ -189,9 +248,20 @@ Result<void> LoggedFile::resize(uint64_t size) {
 }
 
 Result<void> LoggedFile::flush() {
-  if (swallow_flush_) return {};
+  if (fault_ == FlushFault::kSwallowed) return {};
   log_.flush(number_);
   return inner_.flush();
+}
+
+std::future<Result<void>> LoggedFile::begin_flush() {
+  if (fault_ != FlushFault::kSwallowed) log_.begin_flush(number_);
+  return std::async(std::launch::deferred, [this]() -> Result<void> {
+    if (fault_ == FlushFault::kSwallowed) return {};
+    const bool is_first = std::exchange(none_ended_, false);
+    if (fault_ == FlushFault::kTooEarly && is_first) return {};
+    log_.end_flush(number_);
+    return inner_.flush();
+  });
 }
 
 }  // namespace snaptool::test

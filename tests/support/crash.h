@@ -17,11 +17,12 @@ namespace snaptool::test {
 //
 // The model: what was flushed on a file is there; of what was written to it since, any subset of
 // the 512-byte sectors is, each with the content of any one of the writes to it. Flushing one file
-// says nothing of another.
+// says nothing of another. A flush that was begun says nothing until it ends, and then only of what
+// was written before it began.
 class WriteLog {
  public:
   struct Event {
-    enum class Kind { kWrite, kResize, kFlush };
+    enum class Kind { kWrite, kResize, kFlush, kBeginFlush, kEndFlush };
     size_t file = 0;
     Kind kind = Kind::kWrite;
     uint64_t offset = 0;  // of a resize the new size
@@ -33,6 +34,9 @@ class WriteLog {
   void write(size_t file, uint64_t offset, std::span<const std::byte> data);
   void resize(size_t file, uint64_t size);
   void flush(size_t file);
+  // Requires: as many ends as begins. The first to end is the first that began.
+  void begin_flush(size_t file);
+  void end_flush(size_t file);
   const std::vector<Event>& events() const { return events_; }
 
   // A state after a cut: the files' contents. `cut` is the number of events before it.
@@ -56,12 +60,22 @@ class WriteLog {
   std::vector<Event> events_;
 };
 
+// Mutants.
+enum class FlushFault {
+  kNone,
+  kSwallowed,  // flushes are neither recorded nor done
+  kTooEarly,   // one that was begun has made durable what the one before should have
+};
+
+inline FlushFault swallowed_if(bool yes) {
+  return yes ? FlushFault::kSwallowed : FlushFault::kNone;
+}
+
 // Passes everything on and records it.
 class LoggedFile : public File {
  public:
-  // Requires: inner and log outlive this. `swallow_flush`: flushes are neither recorded nor done: a
-  // mutant.
-  LoggedFile(File& inner, WriteLog& log, bool swallow_flush = false);
+  // Requires: inner and log outlive this.
+  LoggedFile(File& inner, WriteLog& log, FlushFault fault = FlushFault::kNone);
 
   const std::string& name() const override { return inner_.name(); }
   uint64_t size() const override { return inner_.size(); }
@@ -72,6 +86,7 @@ class LoggedFile : public File {
   Result<void> zero_at(uint64_t offset, uint64_t length, ZeroMode mode) override;
   Result<void> resize(uint64_t size) override;
   Result<void> flush() override;
+  std::future<Result<void>> begin_flush() override;
   Result<Extent> extent_at(uint64_t offset, uint64_t limit) override {
     SNAP_ASSIGN(Extent extent, inner_.extent_at(offset, limit));
     extent.file = this;
@@ -82,7 +97,8 @@ class LoggedFile : public File {
   File& inner_;
   WriteLog& log_;
   size_t number_;
-  bool swallow_flush_;
+  FlushFault fault_;
+  bool none_ended_ = true;  // of the flushes that were begun
 };
 
 }  // namespace snaptool::test

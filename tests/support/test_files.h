@@ -30,7 +30,9 @@ class LentFile : public File {
   }
   Result<void> resize(uint64_t size) override { return inner_.resize(size); }
   Result<void> flush() override { return inner_.flush(); }
+  std::future<Result<void>> begin_flush() override { return inner_.begin_flush(); }
   std::optional<uint64_t> space_left() const override { return inner_.space_left(); }
+  bool is_sparse() const override { return inner_.is_sparse(); }
   Result<Extent> extent_at(uint64_t offset, uint64_t limit) override {
     return inner_.extent_at(offset, limit);
   }

@@ -79,7 +79,10 @@ bool receive(Request& request) {
   const std::string& failing = words[1];
   snaptool::testing::fail_allocation(std::atoll(failing.c_str()),
                                      !failing.empty() && failing.back() == '+');
-  std::exit(snaptool_main(static_cast<int>(argv.size() - 1), argv.data()));
+  const int status = snaptool_main(static_cast<int>(argv.size() - 1), argv.data());
+  std::fflush(nullptr);
+  // Without a sanitizer's work at the end of a process, which is as long as the run was.
+  std::_Exit(status);
 }
 
 void tell(int fd, int number) {

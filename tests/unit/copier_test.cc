@@ -2,13 +2,18 @@
 #include "libsnap/copy/copier.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
+#include <fstream>
 
 #include "libsnap/io/memory_file.h"
+#include "libsnap/io/posix_file.h"
 #include "tests/support/fault_file.h"
 #include "tests/support/model.h"
+#include "tests/support/scratch.h"
 #include "tests/support/seed.h"
 
 namespace snaptool::test {
@@ -18,7 +23,12 @@ TEST(Copier, RandomOpsCopyWhatTheyName) {
   std::mt19937_64 random(run_seed());
   const Cancel cancel;
   for (int n = 0; n < case_count(30); ++n) {
-    const Bytes from = random_bytes(4 * kMiB, random);
+    Bytes from = random_bytes(4 * kMiB, random);
+    for (int zeros = n % 5; zeros > 0; --zeros) {
+      const size_t at = random() % from.size();
+      std::fill_n(from.begin() + static_cast<ptrdiff_t>(at),
+                  std::min<size_t>(random() % 300'000, from.size() - at), std::byte{0});
+    }
     Bytes model = random_bytes(6 * kMiB, random);
     MemoryFile source("source", from);
     MemoryFile target("target", model);
@@ -38,7 +48,8 @@ TEST(Copier, RandomOpsCopyWhatTheyName) {
                   model.begin() + static_cast<ptrdiff_t>(op.target));
     }
     Progress progress;
-    Copier copier(source, target);
+    Copier copier(source, target, 512U << random() % 12,
+                  random() % 2 == 0 ? ZeroMode::kKeep : ZeroMode::kPunch);
     ASSERT_TRUE(copier.copy(ops, Job{progress, cancel, 1 + static_cast<unsigned>(random() % 4)}));
     ASSERT_EQ(content_of(target), model);
     EXPECT_EQ(progress.transferred(), total);
@@ -67,15 +78,16 @@ TEST(Copier, WhatLiesBetweenTheComparedMayBeUnreadable) {
   });
   const std::vector<CopyOp> ops{{0, 0, 4096}, {4096, 12288, 4096}};
   bad = 9000;
-  EXPECT_TRUE(Copier(source, target).compare(ops, Job{progress, cancel, 1}));
+  EXPECT_TRUE(Copier(source, target, 4096, ZeroMode::kKeep).compare(ops, Job{progress, cancel, 1}));
   bad = 13000;
-  EXPECT_FALSE(Copier(source, target).compare(ops, Job{progress, cancel, 1}));
+  EXPECT_FALSE(
+      Copier(source, target, 4096, ZeroMode::kKeep).compare(ops, Job{progress, cancel, 1}));
 }
 
 TEST(Copier, PiecesAreAtMostOneMebibyteAndNeighboursGoTogether) {
   std::vector<FileOperation> reads;
   std::vector<FileOperation> writes;
-  MemoryFile source_data("source", 10 * kMiB);
+  MemoryFile source_data("source", Bytes(10 * kMiB, std::byte{7}));
   MemoryFile target_data("target", 10 * kMiB);
   FaultFile source(source_data, [&](const FileOperation& operation) -> Result<void> {
     reads.push_back(operation);
@@ -85,7 +97,7 @@ TEST(Copier, PiecesAreAtMostOneMebibyteAndNeighboursGoTogether) {
     writes.push_back(operation);
     return {};
   });
-  Copier copier(source, target);
+  Copier copier(source, target, 4096, ZeroMode::kKeep);
   Progress progress;
   const Cancel cancel;
   const std::vector<CopyOp> ops = {
@@ -105,7 +117,7 @@ TEST(Copier, PiecesAreAtMostOneMebibyteAndNeighboursGoTogether) {
 }
 
 TEST(Copier, StopsWithinAPieceOfScatteredOps) {
-  MemoryFile source("source", kMiB);
+  MemoryFile source("source", Bytes(kMiB, std::byte{7}));
   MemoryFile target_data("target", 2 * kMiB);
   Cancel cancel;
   int writes = 0;
@@ -116,11 +128,52 @@ TEST(Copier, StopsWithinAPieceOfScatteredOps) {
   std::vector<CopyOp> ops;
   for (uint64_t at = 0; at < kMiB; at += 4096) ops.push_back({at, 2 * at, 4096});
   Progress progress;
-  Copier copier(source, target);
+  Copier copier(source, target, 4096, ZeroMode::kKeep);
   const auto done = copier.copy(ops, Job{progress, cancel, 1});
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code(), ErrorCode::kInterrupted);
   EXPECT_EQ(writes, 3);
+}
+
+// What of a file is allocated, bytes.
+uint64_t allocated(const std::filesystem::path& path) {
+  struct stat st {};
+  EXPECT_EQ(::stat(path.c_str(), &st), 0);
+  return static_cast<uint64_t>(st.st_blocks) * 512;
+}
+
+TEST(Copier, ZerosLeaveHolesAndMakeThem) {
+  const Scratch scratch;
+  std::mt19937_64 random(run_seed());
+  const auto path = [&](const char* name) { return (scratch.path() / name).string(); };
+  // 8 MiB: a hole; a MiB of zeros that are allocated; data.
+  {
+    std::ofstream file(path("source"));
+    file.seekp(4 * kMiB);
+    file << std::string(kMiB, '\0') << std::string(3 * kMiB, 'x');
+  }
+  std::filesystem::resize_file(path("source"), 8 * kMiB);
+  for (const bool punch : {true, false}) {
+    for (const bool dense : {true, false}) {
+      { std::ofstream(path("target")) << std::string(dense ? 8 * kMiB : 0, 'y'); }
+      std::filesystem::resize_file(path("target"), 8 * kMiB);
+      const auto source = PosixFile::open(path("source"), {});
+      const auto target = PosixFile::open(path("target"), {.access = Access::kReadWrite});
+      ASSERT_TRUE(source && target);
+      Copier copier(**source, **target, 64 * kKiB, punch ? ZeroMode::kPunch : ZeroMode::kKeep);
+      Progress progress;
+      const Cancel cancel;
+      const std::vector<CopyOp> ops{{0, 0, 8 * kMiB}};
+      ASSERT_TRUE(copier.copy(ops, Job{progress, cancel, 2}));
+      EXPECT_EQ(progress.transferred(), 8 * kMiB);
+      EXPECT_EQ(content_of(**target), content_of(**source));
+      ASSERT_TRUE((*target)->flush());
+      // Room for the file system's own.
+      const uint64_t expected = dense && !punch ? 8 * kMiB : 3 * kMiB;
+      EXPECT_GE(allocated(path("target")), expected);
+      EXPECT_LE(allocated(path("target")), expected + 128 * kKiB);
+    }
+  }
 }
 
 }  // namespace

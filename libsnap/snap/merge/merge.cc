@@ -49,7 +49,8 @@ Result<std::unique_ptr<Merge>> Merge::begin(File& origin, File& cow, const Merge
   SNAP_ASSIGN(merge->store_, PersistentStore::open(cow));
   SNAP_TRY(merge->store_->read_metadata(job.cancel));
   const uint64_t chunk_bytes = merge->store_->layout().chunk_bytes();
-  merge->copier_.emplace(cow, origin, chunk_bytes);
+  merge->copier_.emplace(cow, origin, chunk_bytes,
+                         options.punch ? zero_mode_of(origin) : ZeroMode::kKeep);
   if (merge->report_.count(DefectCode::kLiveBehindTerminator) > 0 && !options.discard_tail) {
     SNAP_TRY(merge->check_tail_is_merged(job));
   }
@@ -132,11 +133,15 @@ static Result<void> in_context(Result<void> result, std::string_view what) {
   return {};
 }
 
-// The next batch, or the end of the merge.
+// The next batch; what is still to be flushed and cleared; or the end of the merge.
 Result<void> Merge::begin_batch() {
   SNAP_TRY(in_context(plan(), "planning a batch"));
-  if (!batch_.empty()) {
+  if (!batch_.entries.empty()) {
     phase_ = journal_ ? Phase::kJournal : options_.salvage ? Phase::kProbe : Phase::kCopy;
+    return {};
+  }
+  if (origin_flush_.valid() || cow_flush_.valid()) {
+    phase_ = Phase::kEndFlush;
     return {};
   }
   if (journal_ && kept_exceptions() == 0) {
@@ -149,21 +154,48 @@ Result<void> Merge::begin_batch() {
 
 // What an earlier run journaled may be overwritten already.
 Result<void> Merge::journal_batch(const Job& job) {
-  if (journal_->first_entry() != planned_end_) return {};
-  const std::vector<Exception> entries(batch_.rbegin(), batch_.rend());
-  return in_context(journal_->append(entries, ops_, origin_, job),
+  if (journal_->first_entry() != batch_.end) return {};
+  const std::vector<Exception> entries(batch_.entries.rbegin(), batch_.entries.rend());
+  return in_context(journal_->append(entries, batch_.ops, origin_, job),
                     "keeping what the next batch changes");
+}
+
+Result<void> Merge::end_flush() {
+  if (origin_flush_.valid()) {
+    SNAP_TRY(in_context(origin_flush_.get(), "making the copied chunks durable"));
+  }
+  if (cow_flush_.valid()) {
+    SNAP_TRY(in_context(cow_flush_.get(), "making the cleared entries durable"));
+  }
+  adapt_batch();
+  phase_ = copied_.entries.empty() ? Phase::kPlan
+           : options_.verify       ? Phase::kCompare
+                                   : Phase::kClear;
+  return {};
+}
+
+Result<void> Merge::clear() {
+  SNAP_TRY(in_context(store_->commit_merge(copied_.clear_count), "clearing merged entries"));
+  merged_ += copied_.clear_count;
+  copied_ = {};
+  cleared_ = true;
+  return {};
+}
+
+void Merge::begin_flush() {
+  if (std::exchange(cleared_, false)) cow_flush_ = cow_.begin_flush();
+  copied_ = std::exchange(batch_, {});
+  if (!copied_.entries.empty()) origin_flush_ = origin_.begin_flush();
 }
 
 Result<void> Merge::do_phase(const Job& job) {
   // A clear once begun is brought to its flush: stopping between them would only cost the next run
   // its work.
-  if (job.cancel.requested() && phase_ != Phase::kFlushCow) {
-    return Error(ErrorCode::kInterrupted, "interrupted");
-  }
+  if (job.cancel.requested() && !cleared_) return Error(ErrorCode::kInterrupted, "interrupted");
   switch (phase_) {
     case Phase::kSettle:
       SNAP_TRY(in_context(settle(), "before the first batch"));
+      last_flush_ = options_.now();
       phase_ = Phase::kPlan;
       return {};
     case Phase::kPlan:
@@ -178,26 +210,21 @@ Result<void> Merge::do_phase(const Job& job) {
       return {};
     case Phase::kCopy:
       SNAP_TRY(in_context(copy(job), "copying to the origin"));
-      phase_ = Phase::kFlushOrigin;
+      phase_ = copied_.entries.empty() ? Phase::kBeginFlush : Phase::kEndFlush;
       return {};
-    case Phase::kFlushOrigin:
-      SNAP_TRY(in_context(origin_.flush(), "making the copied chunks durable"));
-      phase_ = options_.verify ? Phase::kCompare : Phase::kClear;
-      return {};
+    case Phase::kEndFlush:
+      return end_flush();
     case Phase::kCompare:
-      SNAP_TRY(in_context(copier_->compare(ops_, job), "verifying the copied chunks"));
+      SNAP_TRY(in_context(copier_->compare(copied_.ops, job), "verifying the copied chunks"));
       phase_ = Phase::kClear;
       return {};
     case Phase::kClear:
-      SNAP_TRY(in_context(store_->commit_merge(clear_count_), "clearing merged entries"));
-      phase_ = Phase::kFlushCow;
+      SNAP_TRY(clear());
+      phase_ = Phase::kBeginFlush;
       return {};
-    case Phase::kFlushCow:
-      SNAP_TRY(in_context(cow_.flush(), "making the cleared entries durable"));
-      merged_ += clear_count_;
-      planned_end_ -= batch_.size();
-      adapt_batch();
-      phase_ = Phase::kPlan;
+    case Phase::kBeginFlush:
+      begin_flush();
+      phase_ = one_by_one_ ? Phase::kEndFlush : Phase::kPlan;
       return {};
     case Phase::kDone:
       return {};
@@ -240,19 +267,35 @@ Result<void> Merge::settle() {
   return {};
 }
 
-Result<uint64_t> Merge::holes_to_fill(const Job& job) {
+// Bytes of the origin's holes that data of the COW go into.
+Result<uint64_t> Merge::space_for(const Exception& entry, ExtentMap& origin, ExtentMap& cow) const {
   const uint64_t chunk_bytes = store_->layout().chunk_bytes();
+  const uint64_t source = entry.new_chunk * chunk_bytes;
+  const uint64_t target = entry.old_chunk * chunk_bytes;
+  const uint64_t length = std::min(chunk_bytes, origin_view_size_ - target);
+  uint64_t needed = 0;
+  for (uint64_t at = 0; at < length;) {
+    SNAP_ASSIGN(const auto below, origin.run_at(target + at, length - at));
+    uint64_t step = below.length;
+    if (below.hole) {
+      SNAP_ASSIGN(const auto data, cow.run_at(source + at, step));
+      step = data.length;
+      if (!data.hole) needed += step;
+    }
+    at += step;
+  }
+  return needed;
+}
+
+Result<uint64_t> Merge::holes_to_fill(const Job& job) {
+  ExtentMap origin_map(origin_);
+  ExtentMap cow_map(cow_);
   uint64_t holes = 0;
   SNAP_TRY(store_->read_metadata(
       [&](uint64_t, uint64_t, std::span<const Exception> entries) -> Result<void> {
         for (const Exception& entry : entries) {
-          uint64_t at = entry.old_chunk * chunk_bytes;
-          const uint64_t end = std::min(at + chunk_bytes, origin_view_size_);
-          while (at < end) {
-            SNAP_ASSIGN(const Extent extent, origin_.extent_at(at, end - at));
-            if (extent.zero) holes += extent.length;
-            at += extent.length;
-          }
+          SNAP_ASSIGN(const uint64_t needed, space_for(entry, origin_map, cow_map));
+          holes += needed;
         }
         return {};
       },
@@ -274,30 +317,33 @@ Result<void> Merge::check_space(const Job& job) {
 }
 
 Result<void> Merge::plan() {
-  batch_begun_ = options_.now();
   const uint64_t chunk_bytes = store_->layout().chunk_bytes();
   uint64_t limit = std::clamp<uint64_t>(batch_limit_ / chunk_bytes, 1, options_.batch_exceptions);
   if (journal_ && planned_end_ > journal_->first_entry()) {
     limit = std::min(limit, planned_end_ - journal_->first_entry());
   }
-  SNAP_ASSIGN(batch_, store_->prepare_merge(planned_end_, limit));
+  batch_.end = planned_end_;
+  SNAP_ASSIGN(batch_.entries, store_->prepare_merge(planned_end_, limit));
   if (report_.count(DefectCode::kDuplicateOld) > 0) {
     // Of two entries for one chunk the later one must be gone, durably, before the first, which
     // counts, is copied: a torn clear of both could leave the later one, whose data nobody has.
+    one_by_one_ = true;
     std::unordered_set<uint64_t> seen;
-    const auto second = std::find_if(batch_.begin(), batch_.end(), [&](const Exception& entry) {
+    auto& entries = batch_.entries;
+    const auto second = std::find_if(entries.begin(), entries.end(), [&](const Exception& entry) {
       return !seen.insert(entry.old_chunk).second;
     });
-    batch_.erase(second, batch_.end());
+    entries.erase(second, entries.end());
   }
-  clear_count_ = unreadable_count_ == 0 ? batch_.size() : 0;
+  planned_end_ -= batch_.entries.size();
+  batch_.clear_count = unreadable_count_ == 0 ? batch_.entries.size() : 0;
   plan_copies();
   return {};
 }
 
 void Merge::plan_copies() {
   const uint64_t chunk_bytes = store_->layout().chunk_bytes();
-  ops_.clear();
+  auto& ops = batch_.ops;
 
   // The COW's data are read ahead in the order they lie in (the writes below go in the origin's
   // order).
@@ -305,10 +351,10 @@ void Merge::plan_copies() {
   uint64_t ahead_end = 0;
   const auto read_ahead = [&] {
     if (ahead_end > ahead_start) {
-      cow_.will_need(ahead_start * chunk_bytes, (ahead_end - ahead_start) * chunk_bytes);
+      copier_->will_need(ahead_start * chunk_bytes, (ahead_end - ahead_start) * chunk_bytes);
     }
   };
-  for (auto entry = batch_.rbegin(); entry != batch_.rend(); ++entry) {
+  for (auto entry = batch_.entries.rbegin(); entry != batch_.entries.rend(); ++entry) {
     // Up to two chunks in between (an area, say) are cheaper read than skipped.
     if (entry->new_chunk < ahead_start || entry->new_chunk > ahead_end + 2) {
       read_ahead();
@@ -320,7 +366,7 @@ void Merge::plan_copies() {
 
   // By origin chunk; of several entries for one chunk the first in the list counts. The batch comes
   // with the list's last entry first, so after a stable sort that is the last of its equals.
-  std::vector<Exception> sorted = batch_;
+  std::vector<Exception> sorted = batch_.entries;
   std::stable_sort(sorted.begin(), sorted.end(), [](const Exception& a, const Exception& b) {
     return a.old_chunk < b.old_chunk;
   });
@@ -330,27 +376,30 @@ void Merge::plan_copies() {
     SNAP_CHECK(target < origin_view_size_);  // verify_store saw to it
     const CopyOp op{sorted[i].new_chunk * chunk_bytes, target,
                     std::min(chunk_bytes, origin_view_size_ - target)};
-    if (!ops_.empty() && ops_.back().target + ops_.back().length == op.target &&
-        ops_.back().source + ops_.back().length == op.source) {
-      ops_.back().length += op.length;
+    if (!ops.empty() && ops.back().target + ops.back().length == op.target &&
+        ops.back().source + ops.back().length == op.source) {
+      ops.back().length += op.length;
     } else {
-      ops_.push_back(op);
+      ops.push_back(op);
     }
   }
 }
 
 Result<void> Merge::copy(const Job& job) {
   throttle_.resume();
-  if (options_.rate.none()) return copier_->copy(ops_, job);
-  return copier_->copy(ops_, job, [&](size_t, std::span<const std::byte> bytes) {
+  copied_since_ += batch_.entries.size() * store_->layout().chunk_bytes();
+  if (options_.rate.none()) return copier_->copy(batch_.ops, job);
+  return copier_->copy(batch_.ops, job, [&](size_t, std::span<const std::byte> bytes) {
     // Being told to stop is seen before the next piece.
     (void)throttle_.pause(bytes.size(), job.cancel);
   });
 }
 
 void Merge::adapt_batch() {
-  const std::chrono::nanoseconds took = options_.now() - batch_begun_;
-  const double bytes = static_cast<double>(batch_.size() * store_->layout().chunk_bytes());
+  const auto now = options_.now();
+  const std::chrono::nanoseconds took = now - std::exchange(last_flush_, now);
+  const auto bytes = static_cast<double>(std::exchange(copied_since_, 0));
+  if (bytes == 0) return;
   // So many would have taken the time allowed.
   const double fitting =
       bytes * static_cast<double>(std::chrono::nanoseconds(options_.batch_time).count()) /
@@ -374,7 +423,7 @@ Result<void> Merge::probe(const Job& job) {
   };
   std::vector<CopyOp> readable;
   std::vector<Exception> bad;
-  for (const CopyOp& op : ops_) {
+  for (const CopyOp& op : batch_.ops) {
     auto whole = read_all(op.source, op.length);
     if (whole) {
       readable.push_back(op);
@@ -398,16 +447,18 @@ Result<void> Merge::probe(const Job& job) {
     }
   }
   if (bad.empty()) return {};
-  ops_ = std::move(readable);
+  batch_.ops = std::move(readable);
   // The list ends at its first cleared entry: only what lies behind the last bad one is cleared.
   const auto by_chunks = [](const Exception& a, const Exception& b) {
     return std::pair(a.old_chunk, a.new_chunk) < std::pair(b.old_chunk, b.new_chunk);
   };
   std::sort(bad.begin(), bad.end(), by_chunks);
-  const auto last_bad = std::find_if(batch_.begin(), batch_.end(), [&](const Exception& entry) {
-    return std::binary_search(bad.begin(), bad.end(), entry, by_chunks);
-  });
-  clear_count_ = std::min<uint64_t>(clear_count_, static_cast<uint64_t>(last_bad - batch_.begin()));
+  const auto last_bad =
+      std::find_if(batch_.entries.begin(), batch_.entries.end(), [&](const Exception& entry) {
+        return std::binary_search(bad.begin(), bad.end(), entry, by_chunks);
+      });
+  batch_.clear_count = std::min<uint64_t>(batch_.clear_count,
+                                          static_cast<uint64_t>(last_bad - batch_.entries.begin()));
   return {};
 }
 

@@ -22,12 +22,14 @@ struct MergeOptions {
   bool discard_tail = false;
   // Go on past data chunks that cannot be read; their entries stay, and all entries before them.
   bool salvage = false;
+  // Where zeros are merged into an origin that has holes, give their space back.
+  bool punch = true;
   // Begin although the origin's file system has less space left than its holes will take.
   bool ignore_space = false;
   // Copied between two flushes, at most; a merge begins with less.
   uint64_t batch_bytes = 256 * kMiB;
   // On a slow medium a batch takes less than batch_bytes, so that it is about so long from one
-  // flush to the next: what a crash may cost.
+  // flush to the next. A crash costs two batches.
   std::chrono::seconds batch_time{5};
   // Entries in a batch, at most: they are what a merge keeps in memory.
   uint64_t batch_exceptions = 128 * kKiB;
@@ -39,8 +41,8 @@ struct MergeOptions {
 // order and what each crash leaves. At every instant view(origin, cow) is what it was before, and
 // the kernel's snapshot-merge target, or another Merge, can finish the work.
 //
-// Memory: the entries of one batch and a buffer a thread; nothing grows with the store (but for the
-// list of unreadable chunks, which is cut at kUnreadableKept).
+// Memory: the entries of two batches and a buffer a thread; nothing grows with the store (but for
+// the list of unreadable chunks, which is cut at kUnreadableKept).
 class Merge {
  public:
   // An exception whose data could not be read.
@@ -70,15 +72,15 @@ class Merge {
 
   // One phase of the merge; each call of step() does the one that phase() names, then moves on.
   enum class Phase {
-    kSettle,       // zero what is behind the terminator; flush both files
-    kPlan,         // take the next batch from the end of the list
-    kJournal,      // with keep_undo: what it will change is durable in the journal
-    kProbe,        // with options.salvage: which of its data can be read
-    kCopy,         // its data: COW to origin
-    kFlushOrigin,  // they are durable before
-    kCompare,      // with options.verify: they read back as what they are, and only then
-    kClear,        // their entries are cleared
-    kFlushCow,     // and these before anything is cleared that lies before them
+    kSettle,      // zero what is behind the terminator; flush both files
+    kPlan,        // take the next batch from the end of the list
+    kJournal,     // with keep_undo: what it will change is durable in the journal
+    kProbe,       // with options.salvage: which of its data can be read
+    kCopy,        // its data: COW to origin, while the batch before is flushed
+    kEndFlush,    // the data of the batch before are durable, and what was cleared before these
+    kCompare,     // with options.verify: its data read back as what they are, and only then
+    kClear,       // its entries are cleared
+    kBeginFlush,  // of the batch that was copied, and of what was cleared
     kDone,
   };
   Phase phase() const { return phase_; }
@@ -94,7 +96,7 @@ class Merge {
   Result<void> run(const Job& job);
 
   const VerifyReport& report() const { return report_; }
-  // Entries that were cleared so far.
+  // Entries that were cleared so far; the last of them are durable when all is done.
   uint64_t merged_exceptions() const { return merged_; }
   // Bytes that are yet to be copied, as planned at the start.
   uint64_t bytes_to_copy() const { return bytes_to_copy_; }
@@ -105,13 +107,26 @@ class Merge {
   uint64_t kept_exceptions() const { return store_ ? store_->exceptions() : 0; }
 
  private:
+  // Entries that are merged together.
+  struct Batch {
+    std::vector<Exception> entries;  // the list's last first
+    std::vector<CopyOp> ops;
+    uint64_t end = 0;  // of the list when it was planned
+    uint64_t clear_count =
+        0;  // of the entries, how many are cleared: all, unless one was unreadable
+  };
+
   Merge(File& origin, File& cow, const MergeOptions& options);
   Result<void> do_phase(const Job& job);
   Result<void> begin_batch();
+  Result<void> end_flush();
+  Result<void> clear();
+  void begin_flush();
   Result<void> journal_batch(const Job& job);
   Result<void> check_tail_is_merged(const Job& job);
   Result<void> check_space(const Job& job);
   Result<void> check_space_for_undo(const File& journal, uint64_t needed, const Job& job);
+  Result<uint64_t> space_for(const Exception& entry, ExtentMap& origin, ExtentMap& cow) const;
   Result<uint64_t> holes_to_fill(const Job& job);
   Result<void> settle();
   Result<void> plan();
@@ -132,14 +147,19 @@ class Merge {
   Phase phase_ = Phase::kSettle;
   std::optional<Error> failure_;
 
-  // The batch between kPlan and kFlushCow.
-  std::vector<Exception> batch_;  // the list's last first
-  std::vector<CopyOp> ops_;
-  uint64_t clear_count_ = 0;  // of these, how many are cleared: all, unless one was unreadable
+  Batch batch_;   // from kPlan to kBeginFlush
+  Batch copied_;  // from there to the next kClear
+  // Under way from kBeginFlush to kEndFlush.
+  std::future<Result<void>> origin_flush_;  // with copied_
+  std::future<Result<void>> cow_flush_;     // when something was cleared
 
-  uint64_t planned_end_ = 0;  // entries before this one are yet to be planned
-  uint64_t batch_limit_ = 0;  // bytes
-  std::chrono::nanoseconds batch_begun_{};
+  bool cleared_ = false;     // and no flush has begun yet
+  bool one_by_one_ = false;  // each batch is flushed and cleared before the next is copied
+
+  uint64_t planned_end_ = 0;               // entries before this one are yet to be planned
+  uint64_t batch_limit_ = 0;               // bytes
+  std::chrono::nanoseconds last_flush_{};  // when kEndFlush was last done
+  uint64_t copied_since_ = 0;              // bytes
   Throttle throttle_;
   std::vector<Unreadable> unreadable_;
   uint64_t unreadable_count_ = 0;

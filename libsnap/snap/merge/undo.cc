@@ -93,7 +93,7 @@ Result<void> Undo::do_phase(const Job& job) {
         ops.push_back({at, range.target, range.length});
         at += range.length;
       }
-      SNAP_TRY(Copier(journal_.file(), origin_).copy(ops, job));
+      SNAP_TRY(Copier(journal_.file(), origin_, 0, zero_mode_of(origin_)).copy(ops, job));
       phase_ = Phase::kFlushOrigin;
       return {};
     }

@@ -288,7 +288,7 @@ Result<void> UndoJournal::append(std::span<const Exception> entries, std::span<c
   }
   std::vector<Sha256::Digest> pieces(batch.piece_count());
   Progress own;  // the merge's counts what arrives in the origin
-  SNAP_TRY(Copier(origin, *file_)
+  SNAP_TRY(Copier(origin, *file_, 0, ZeroMode::kPunch)
                .copy(ops, Job{own, job.cancel, job.jobs},
                      [&](size_t piece, std::span<const std::byte> bytes) {
                        pieces[piece] = Sha256::of(bytes);

@@ -67,7 +67,7 @@ class Repair {
       : salvage_(salvage),
         layout_(salvage.layout()),
         job_(job),
-        copier_(salvage.cow(), target, layout_.chunk_bytes()),
+        copier_(salvage.cow(), target, layout_.chunk_bytes(), ZeroMode::kPunch),
         writer_(target, layout_, options.target_zeroed),
         numbering_(numbering_of(salvage, options)),
         batch_limit_(std::clamp<uint64_t>(kBatchBytes / layout_.chunk_bytes(), 1, kBatchEntries)) {}
