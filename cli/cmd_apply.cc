@@ -72,7 +72,7 @@ Result<int> apply_in_place(const Invocation& invocation, ops::ApplyRequest reque
   return kExitDone;
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_apply(Invocation& invocation) {
   ops::ApplyRequest request;
   request.diffs.paths = invocation.operands();
   request.diffs.spool = invocation.value("spool").value_or("");
@@ -117,7 +117,7 @@ CommandSpec apply_command() {
   command.shared = {Shared::kOut,      Shared::kFormat, Shared::kJobs,
                     Shared::kProgress, Shared::kJson,   Shared::kGroupBackup};
   command.writes = Writes::kLast;
-  command.run = run;
+  command.run = run_apply;
   return command;
 }
 

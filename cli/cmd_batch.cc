@@ -43,7 +43,7 @@ void enter_sandbox(const Invocation& invocation, const std::vector<ScriptCommand
   invocation.enter_sandbox(named);
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_batch(Invocation& invocation) {
   if (invocation.has("discard-passdown-origin") && !invocation.has("discard-zeroes-cow")) {
     return Error(ErrorCode::kInvalidArgument,
                  "--discard-passdown-origin needs --discard-zeroes-cow, as in the kernel");
@@ -93,7 +93,7 @@ CommandSpec batch_command() {
                     Shared::kGroupBackup};
   command.writes = Writes::kFirst;
   command.enters_sandbox = true;
-  command.run = run;
+  command.run = run_batch;
   return command;
 }
 

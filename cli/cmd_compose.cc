@@ -12,7 +12,7 @@
 namespace snaptool::cli {
 namespace {
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_compose(Invocation& invocation) {
   SNAP_ASSIGN(const int level, level_of(invocation));
   access::Door door(invocation.access(), access::operations::kOutput);
   std::vector<std::unique_ptr<access::ChangeFile>> files;
@@ -70,7 +70,7 @@ CommandSpec compose_command() {
   };
   // clang-format on
   command.shared = {Shared::kOut, Shared::kJobs, Shared::kProgress, Shared::kJson};
-  command.run = run;
+  command.run = run_compose;
   return command;
 }
 

@@ -11,7 +11,7 @@
 namespace snaptool::cli {
 namespace {
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_convert(Invocation& invocation) {
   SNAP_ASSIGN(const ops::ConvertRequest request, convert_request(invocation));
   SNAP_ASSIGN(const ops::Converted converted, ops::convert(invocation.access(), request));
   for (const ByteRange& range : converted.unreadable) {
@@ -54,7 +54,7 @@ CommandSpec convert_command() {
     file("base", "IMAGE0", "only what differs from IMAGE0, as an overlay of it"),
     value('S', "sparse", "SIZE", "-O raw: SIZE bytes of zeros become a hole (default: 4k); 0: none do"),
     flag('n', "no-create", "-O raw: write into OUT, which is there"),
-    choice('t', "cache", "MODE", "writeback (the default: OUT is durable when the command is done) or unsafe", {"writeback", "unsafe"}),
+    choice('t', "cache", "MODE", "writeback (the default: OUT is durable when the command is done), none (durable, and the page cache is left as it is) or unsafe", {"none", "writeback", "unsafe"}),
     flag("salvage", "go on where IMAGE cannot be read: there will be zeros, and exit status 65"),
     flag("verify", "read OUT back and compare it before it gets its name"),
     flag("force", "replace OUT if it exists"),
@@ -65,7 +65,7 @@ CommandSpec convert_command() {
                     Shared::kJobs,       Shared::kProgress,      Shared::kJson,
                     Shared::kGroupBackup};
   command.writes = Writes::kLast;
-  command.run = run;
+  command.run = run_convert;
   return command;
 }
 

@@ -43,7 +43,7 @@ Result<int> print_measure(const Invocation& invocation, const access::ImageSpec&
   return kExitDone;
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_create(Invocation& invocation) {
   SNAP_ASSIGN(const uint64_t chunk,
               parse_chunk_size(invocation.value("chunk-size").value_or("4k")));
   const bool measure = invocation.has("measure");
@@ -96,7 +96,7 @@ CommandSpec create_command() {
   // clang-format on
   command.shared = {Shared::kForceShare, Shared::kJson};
   command.writes = Writes::kLast;
-  command.run = run;
+  command.run = run_create;
   return command;
 }
 

@@ -99,7 +99,7 @@ Result<int> compare(Invocation& invocation) {
 }
 
 // What would otherwise end with 1, which says that the images differ, ends with 2.
-Result<int> run(Invocation& invocation) {
+Result<int> run_diff(Invocation& invocation) {
   auto status = compare(invocation);
   if (status || exit_status_of(status.error().code()) != kExitFailed ||
       status.error().sys_errno() == EPIPE) {
@@ -136,7 +136,7 @@ CommandSpec diff_command() {
   command.shared = {Shared::kFormat,     Shared::kSecondFormat, Shared::kFollowParents,
                     Shared::kForceShare, Shared::kJobs,         Shared::kProgress,
                     Shared::kJson,       Shared::kGroupBackup};
-  command.run = run;
+  command.run = run_diff;
   return command;
 }
 

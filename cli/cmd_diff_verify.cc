@@ -34,7 +34,7 @@ Result<Operands> open_operands(const Invocation& invocation, access::Opener& ope
   return opened;
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_diff_verify(Invocation& invocation) {
   access::Opener opener(invocation.access());
   SNAP_ASSIGN(const Operands operands, open_operands(invocation, opener));
   const auto& diffs = operands.diffs;
@@ -102,7 +102,7 @@ CommandSpec diff_verify_command() {
   // clang-format on
   command.shared = {Shared::kFormat,   Shared::kIgnoreInvalid, Shared::kForceShare, Shared::kJobs,
                     Shared::kProgress, Shared::kJson,          Shared::kGroupBackup};
-  command.run = run;
+  command.run = run_diff_verify;
   return command;
 }
 

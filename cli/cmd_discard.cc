@@ -11,7 +11,7 @@
 namespace snaptool::cli {
 namespace {
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_discard(Invocation& invocation) {
   SNAP_ASSIGN(const access::ImageSpec spec, origin_and_cow_operands(invocation));
   ops::DiscardRequest request{spec, 0, {}, {}, {}};
   request.discard = {invocation.has("discard-zeroes-cow"),
@@ -63,7 +63,7 @@ CommandSpec discard_command() {
   // clang-format on
   command.shared = {Shared::kFormat, Shared::kJson, Shared::kGroupBackup};
   command.writes = Writes::kAll;
-  command.run = run;
+  command.run = run_discard;
   return command;
 }
 

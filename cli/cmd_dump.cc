@@ -38,7 +38,7 @@ Result<int> pack(const Invocation& invocation, access::Door& door, PersistentSto
   return kExitDone;
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_dump(Invocation& invocation) {
   SNAP_ASSIGN(const access::FileSpec spec, cow_operand(invocation, invocation.operands().front()));
   access::Door door(invocation.access(), access::operations::kOutput);
   SNAP_ASSIGN(const auto cow, door.opener().open(spec, {Access::kRead, invocation.force_share()}));
@@ -75,7 +75,7 @@ CommandSpec dump_command() {
   };
   // clang-format on
   command.shared = {Shared::kOut, Shared::kForceShare, Shared::kJson, Shared::kGroupBackup};
-  command.run = run;
+  command.run = run_dump;
   return command;
 }
 

@@ -20,7 +20,7 @@ std::string direction(const ops::ExportRequest& request) {
                "how to roll the origin back\n";
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_export(Invocation& invocation) {
   SNAP_ASSIGN(const ops::ExportRequest request, export_request(invocation));
   const std::string path = invocation.value("out").value_or("-");
   SNAP_ASSIGN(const ops::Exported exported, ops::export_diff(invocation.access(), request, path));
@@ -69,8 +69,8 @@ CommandSpec export_command() {
   command.shared = {Shared::kOut,           Shared::kFormat,        Shared::kSecondFormat,
                     Shared::kFollowParents, Shared::kIgnoreInvalid, Shared::kForceShare,
                     Shared::kJobs,          Shared::kProgress,      Shared::kJson,
-                    Shared::kGroupBackup};
-  command.run = run;
+                    Shared::kGroupBackup,   Shared::kCache};
+  command.run = run_export;
   return command;
 }
 

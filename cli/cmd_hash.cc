@@ -86,7 +86,7 @@ Result<void> write_blocks(const Invocation& invocation, Image& image, const std:
   return json ? out.write(any ? "\n]}\n" : "]}\n") : Result<void>();
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_hash(Invocation& invocation) {
   SNAP_ASSIGN(const auto algorithms, algorithms_of(invocation));
   SNAP_ASSIGN(const auto block_size, invocation.size_value("block-size"));
   if (block_size && *block_size < kSectorSize) {
@@ -131,7 +131,7 @@ CommandSpec hash_command() {
                     Shared::kParent,     Shared::kIgnoreInvalid, Shared::kForceShare,
                     Shared::kJobs,       Shared::kProgress,      Shared::kJson,
                     Shared::kGroupBackup};
-  command.run = run;
+  command.run = run_hash;
   return command;
 }
 

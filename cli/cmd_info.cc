@@ -114,7 +114,7 @@ Result<std::string> describe_view(const Invocation& invocation, const access::Im
   return text + within;
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_info(Invocation& invocation) {
   const std::string& operand = invocation.operands().front();
   SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
   Json json = {{"format_version", 1}, {"filename", operand}};
@@ -143,7 +143,7 @@ CommandSpec info_command() {
   // clang-format on
   command.shared = {Shared::kFormat,     Shared::kFollowParents, Shared::kParent,
                     Shared::kForceShare, Shared::kJson,          Shared::kGroupBackup};
-  command.run = run;
+  command.run = run_info;
   return command;
 }
 

@@ -13,7 +13,7 @@
 namespace snaptool::cli {
 namespace {
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_invert(Invocation& invocation) {
   SNAP_ASSIGN(const int level, level_of(invocation));
   const auto base = invocation.value("base");
   if (!base) {
@@ -69,7 +69,7 @@ CommandSpec invert_command() {
   // clang-format on
   command.shared = {Shared::kOut,  Shared::kFormat,   Shared::kIgnoreInvalid, Shared::kForceShare,
                     Shared::kJobs, Shared::kProgress, Shared::kJson,          Shared::kGroupBackup};
-  command.run = run;
+  command.run = run_invert;
   return command;
 }
 

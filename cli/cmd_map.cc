@@ -34,7 +34,7 @@ Result<void> check_options(const Invocation& invocation) {
   return {};
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_map(Invocation& invocation) {
   SNAP_TRY(check_options(invocation));
   TextSpool spool;
   invocation.enter_sandbox(invocation.named_files());
@@ -76,7 +76,7 @@ CommandSpec map_command() {
                     Shared::kParent,   Shared::kForceShare, Shared::kJobs,
                     Shared::kProgress, Shared::kJson,       Shared::kGroupBackup};
   command.enters_sandbox = true;
-  command.run = run;
+  command.run = run_map;
   return command;
 }
 

@@ -18,11 +18,12 @@ Result<int> merge_into_new_file(const Invocation& invocation, const ops::MergeRe
     return Error(ErrorCode::kUnsupported,
                  "-o with a stack of stores: 'snaptool read A@C1@C2 -o NEW' writes its view");
   }
-  for (const char* option : {"dry-run", "salvage", "undo", "rate-limit", "sibling", "no-punch"}) {
+  for (const char* option :
+       {"dry-run", "salvage", "undo", "rate-limit", "sibling", "no-punch", "scrub"}) {
     if (!invocation.has(option)) continue;
     return Error(ErrorCode::kInvalidArgument,
-                 "--dry-run, --salvage, --undo, --sibling, --no-punch and --rate-limit go with a "
-                 "merge in place, not with -o");
+                 "--dry-run, --salvage, --undo, --sibling, --no-punch, --scrub and --rate-limit go "
+                 "with a merge in place, not with -o");
   }
   access::Door door(invocation.access(), access::operations::kOutput);
   SNAP_ASSIGN(ops::MergedView view, ops::prepare_view(door, request));
@@ -46,8 +47,8 @@ Result<int> merge_into_new_file(const Invocation& invocation, const ops::MergeRe
   return kExitDone;
 }
 
-Result<void> run_merge(const Invocation& invocation, const ops::MergeRequest& request,
-                       ops::MergeJob& job) {
+Result<void> merge_in_place(const Invocation& invocation, const ops::MergeRequest& request,
+                            ops::MergeJob& job) {
   invocation.say(fmt::format(
       "copying by reading and writing pieces of up to {} with {} threads; between two flushes "
       "at most {}, and about {} s",
@@ -63,7 +64,7 @@ Result<void> run_merge(const Invocation& invocation, const ops::MergeRequest& re
       job.merge().merged_exceptions(), job.exceptions(), resume_merge(invocation, request)));
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_merge(Invocation& invocation) {
   SNAP_ASSIGN(const ops::MergeRequest request, merge_request(invocation));
   if (invocation.has("out")) return merge_into_new_file(invocation, request);
   if (invocation.force_share() && !request.dry_run) {
@@ -79,7 +80,7 @@ Result<int> run(Invocation& invocation) {
   if (job->merge().report().count(DefectCode::kLiveBehindTerminator) > 0) {
     invocation.say("entries behind the end of the list, left by a crash, are cleared first");
   }
-  if (!request.dry_run) SNAP_TRY(run_merge(invocation, request, *job));
+  if (!request.dry_run) SNAP_TRY(merge_in_place(invocation, request, *job));
   SNAP_TRY(report_merge(invocation, request, *job));
   if (job->merge().unreadable_count() == 0) return kExitDone;
   return Error(ErrorCode::kIo,
@@ -102,7 +103,7 @@ CommandSpec merge_command() {
   command.description =
       "Copies every chunk of COW to ORIGIN and empties COW. Stopped at any instant, by a signal, a crash or a power cut, ORIGIN and COW together still show the same view, and the same command resumes; so does the kernel's snapshot-merge target.\n\n"
       "What that means depends on the life of the COW. If the snapshot was written to, COW holds new data, and merging commits them. If the origin was written to, COW holds the old data, and merging rolls the origin back. The store does not say which, nor which origin it belongs to: the wrong origin is destroyed by it. Other snapshots of the same origin lose their views, unless they are named with --sibling: these get first what they still need. ORIGIN may itself be a view, A@C1: then its store gets the chunks, and A is only read.\n\n"
-      "A store that verify finds corrupt is refused (exit status 65) before the first write, except for what an interrupted merge leaves behind the end of the list. --dry-run, --undo, --salvage, --sibling, --no-punch and --rate-limit do not go with -o; --force-share only with --dry-run or -o.";
+      "A store that verify finds corrupt is refused (exit status 65) before the first write, except for what an interrupted merge leaves behind the end of the list. --dry-run, --undo, --salvage, --sibling, --no-punch, --scrub and --rate-limit do not go with -o; --force-share only with --dry-run or -o.";
   command.options = {
     flag("dry-run", "check everything, say what would be done, write nothing"),
     value("expect", "SHA256", "refuse unless the view has this SHA-256 (reads all of it)"),
@@ -110,16 +111,17 @@ CommandSpec merge_command() {
     value('r', "rate-limit", "RATE", "copy at most so many bytes a second (50M), or in such a part of the time (30%, as the kernel's snapshot_copy_throttle)"),
     flag("verify", "read each batch back, past the page cache, before its entries are cleared; with -o: compare NEW with the view, all of both"),
     written(file("undo", "FILE", "keep in FILE what the merge overwrites, for 'snaptool undo'; an interrupted merge continues its FILE")),
+    flag("scrub", "when all is merged, write zeros over the data that COW still has; not with --undo"),
     flag("salvage", "go on past data that cannot be read; list them, and keep their exceptions and all before them in COW"),
     flag("no-punch", "leave what is allocated of ORIGIN allocated, also where COW has zeros; without it, they give back the space of an ORIGIN that has holes"),
     flag("accept-duplicates", "merge a store with several exceptions for one chunk: the first in the list wins, as in the kernel"),
     flag("force", "merge although the view bears another UUID than the origin, entries lie behind the end of the list that no interrupted merge left, or space seems too short; with -o: replace FILE if it exists"),
   };
   // clang-format on
-  command.shared = {Shared::kOut,      Shared::kFormat, Shared::kForceShare, Shared::kJobs,
-                    Shared::kProgress, Shared::kJson,   Shared::kGroupBackup};
+  command.shared = {Shared::kOut,      Shared::kFormat, Shared::kForceShare,  Shared::kJobs,
+                    Shared::kProgress, Shared::kJson,   Shared::kGroupBackup, Shared::kCache};
   command.writes = Writes::kAll;
-  command.run = run;
+  command.run = run_merge;
   return command;
 }
 

@@ -30,7 +30,7 @@ Result<ByteRange> range_of(const Invocation& invocation, const Image& image) {
   return ByteRange{offset, length};
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_read(Invocation& invocation) {
   SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
   const access::Context context = invocation.access();
   access::Door door(context, access::operations::kOutput);
@@ -77,8 +77,9 @@ CommandSpec read_command() {
   // clang-format on
   command.shared = {Shared::kOut,    Shared::kFormat,        Shared::kFollowParents,
                     Shared::kParent, Shared::kIgnoreInvalid, Shared::kForceShare,
-                    Shared::kJobs,   Shared::kProgress,      Shared::kGroupBackup};
-  command.run = run;
+                    Shared::kJobs,   Shared::kProgress,      Shared::kGroupBackup,
+                    Shared::kCache};
+  command.run = run_read;
   return command;
 }
 

@@ -27,7 +27,7 @@ Result<ops::RepairJob::Request> request_of(const Invocation& invocation) {
   return request;
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_repair(Invocation& invocation) {
   const auto out = invocation.value("out");
   const bool dry_run = invocation.has("dry-run");
   if (dry_run == out.has_value()) {
@@ -68,7 +68,7 @@ CommandSpec repair_command() {
   command.shared = {Shared::kOut,      Shared::kForceShare, Shared::kJobs,
                     Shared::kProgress, Shared::kJson,       Shared::kGroupBackup};
   command.writes = Writes::kLast;
-  command.run = run;
+  command.run = run_repair;
   return command;
 }
 

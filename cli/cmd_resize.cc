@@ -19,7 +19,7 @@ Result<int> print_minimum(const Invocation& invocation, const access::FileSpec& 
   return kExitDone;
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_resize(Invocation& invocation) {
   SNAP_ASSIGN(const access::FileSpec spec, cow_operand(invocation, invocation.operands().front()));
   const bool only_minimum = invocation.has("minimum");
   if (only_minimum != (invocation.operands().size() == 1)) {
@@ -61,7 +61,7 @@ CommandSpec resize_command() {
   // clang-format on
   command.shared = {Shared::kForceShare, Shared::kJson};
   command.writes = Writes::kFirst;
-  command.run = run;
+  command.run = run_resize;
   return command;
 }
 

@@ -12,7 +12,7 @@
 namespace snaptool::cli {
 namespace {
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_restore(Invocation& invocation) {
   const std::string& cow = invocation.operands()[1];
   DataSource::Request request;
   request.input = invocation.operands()[0];
@@ -47,7 +47,7 @@ CommandSpec restore_command() {
   // clang-format on
   command.shared = {Shared::kJson};
   command.writes = Writes::kLast;
-  command.run = run;
+  command.run = run_restore;
   return command;
 }
 

@@ -31,7 +31,7 @@ Json status_json(const access::ImageSpec& spec, const File& origin, const File& 
   return json;
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_status(Invocation& invocation) {
   SNAP_ASSIGN(const access::ImageSpec spec, origin_and_cow_operands(invocation));
   if (spec.stores.size() != 1) {
     return Error(ErrorCode::kUnsupported,
@@ -104,7 +104,7 @@ CommandSpec status_command() {
   };
   // clang-format on
   command.shared = {Shared::kForceShare, Shared::kJson, Shared::kGroupBackup};
-  command.run = run;
+  command.run = run_status;
   return command;
 }
 

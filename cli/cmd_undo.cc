@@ -33,7 +33,7 @@ Result<void> report_undo(const Invocation& invocation, const access::ImageSpec& 
       undo.exceptions(), spec.stores.front().name(), format_size(undo.bytes()), spec.base.name()));
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_undo(Invocation& invocation) {
   ops::UndoRequest request;
   request.undo_file = invocation.operands().front();
   SNAP_ASSIGN(request.image, origin_and_cow_operands(invocation, 1));
@@ -76,7 +76,7 @@ CommandSpec undo_command() {
   command.shared = {Shared::kFormat, Shared::kJobs, Shared::kProgress, Shared::kJson,
                     Shared::kGroupBackup};
   command.writes = Writes::kAll;
-  command.run = run;
+  command.run = run_undo;
   return command;
 }
 

@@ -32,7 +32,7 @@ std::string human(const VerifyReport& report, const std::string& cow, bool all) 
                               report.areas == 1 ? "" : "s");
 }
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_verify(Invocation& invocation) {
   if (invocation.has("against")) {
     if (invocation.has("data")) {
       return Error(ErrorCode::kInvalidArgument,
@@ -104,7 +104,7 @@ CommandSpec verify_command() {
   // clang-format on
   command.shared = {Shared::kFormat, Shared::kFollowParents, Shared::kParent, Shared::kForceShare,
                     Shared::kJobs,   Shared::kProgress,      Shared::kJson,   Shared::kGroupBackup};
-  command.run = run;
+  command.run = run_verify;
   return command;
 }
 

@@ -12,7 +12,7 @@
 namespace snaptool::cli {
 namespace {
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_write(Invocation& invocation) {
   SNAP_ASSIGN(const access::ImageSpec spec, origin_and_cow_operands(invocation));
   SNAP_ASSIGN(const auto data, data_of(invocation));
   ops::WriteRequest request{spec, data->data(), {}, false, true};
@@ -65,7 +65,7 @@ CommandSpec write_command() {
       flag("force", "drop what a torn write left behind the end of the list"));
   command.shared = {Shared::kProgress, Shared::kJson, Shared::kGroupBackup};
   command.writes = Writes::kLast;
-  command.run = run;
+  command.run = run_write;
   return command;
 }
 

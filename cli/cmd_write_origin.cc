@@ -12,7 +12,7 @@
 namespace snaptool::cli {
 namespace {
 
-Result<int> run(Invocation& invocation) {
+Result<int> run_write_origin(Invocation& invocation) {
   SNAP_ASSIGN(const access::ImageSpec spec, target_operand(invocation));
   SNAP_ASSIGN(auto snapshots, cow_operands(invocation, "snapshot"));
   SNAP_ASSIGN(const auto data, data_of(invocation));
@@ -66,7 +66,7 @@ CommandSpec write_origin_command() {
       flag("force", "drop what a torn write left behind the end of a COW's list"));
   command.shared = {Shared::kFormat, Shared::kProgress, Shared::kJson, Shared::kGroupBackup};
   command.writes = Writes::kAll;
-  command.run = run;
+  command.run = run_write_origin;
   return command;
 }
 

@@ -103,7 +103,7 @@ Result<void> report_merge(const Invocation& invocation, const ops::MergeRequest&
 
 std::string resume_merge(const Invocation& invocation, const ops::MergeRequest& request) {
   std::string command = "snaptool merge";
-  for (const char* flag : {"verify", "salvage", "no-punch", "force", "accept-duplicates"}) {
+  for (const char* flag : {"verify", "salvage", "no-punch", "scrub", "force", "accept-duplicates"}) {
     if (invocation.has(flag)) command += fmt::format(" --{}", flag);
   }
   if (const auto format = invocation.value("format")) command += " -f " + *format;

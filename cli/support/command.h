@@ -21,6 +21,7 @@ enum class Shared {
   kFormat,         // --format
   kSecondFormat,   // --second-format
   kOut,            // --out
+  kCache,          // --cache
   kGroupBackup,    // --vgcfg
   kFollowParents,  // --follow-parents
   kParent,         // --parent, --internal-snapshot

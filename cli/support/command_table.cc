@@ -65,6 +65,7 @@ std::vector<OptionSpec> all_options(const CommandSpec& command) {
   add(Shared::kParent, value("internal-snapshot", "NAME", "read the snapshot of that name or id within the image"));
   add(Shared::kIgnoreInvalid, flag("ignore-invalid", "read what an invalid store still holds"));
   add(Shared::kForceShare, flag('U', "force-share", "read even what another program is writing (what is read may be inconsistent)"));
+  add(Shared::kCache, choice('t', "cache", "MODE", "none: leave the page cache as it is; or writeback (the default)", {"none", "writeback"}));
   add(Shared::kGroupBackup, file("vgcfg", "FILE", "take LVM's metadata from FILE, a backup of vgcfgbackup, instead of the PVs"));
   add(Shared::kJobs, value('j', "jobs", "N", "use at most N threads, 1 to 32 (default: one a processor, at most 8)"));
   add(Shared::kProgress, {'p', "progress", OptionKind::kOptionalValue, "jsonl[:FD]", "show progress: a bar on a terminal, or lines of json on standard error or FD", ValueHint::kChoices, {"jsonl"}});

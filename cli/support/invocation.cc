@@ -143,6 +143,7 @@ access::Policy policy_of(const CommandSpec& command, const ParsedOptions& option
         where->empty() ? access::Parents::kInFolder : access::Parents::kAnywhere;
   }
   policy.from_medium = options.has("direct") || (command.name == "verify" && options.has("data"));
+  policy.leave_cache = options.value("cache") == "none";
   policy.known_parent = options.value("base");
   // To export, --parent is a diff.
   if (command.shares(Shared::kParent)) policy.parent = options.value("parent");

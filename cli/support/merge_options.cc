@@ -57,6 +57,11 @@ Result<ops::MergeRequest> merge_request(const Invocation& invocation) {
   request.options.verify = invocation.has("verify");
   request.options.salvage = invocation.has("salvage");
   request.options.punch = !invocation.has("no-punch");
+  request.options.scrub = invocation.has("scrub");
+  if (request.options.scrub && request.undo_file) {
+    return Error(ErrorCode::kInvalidArgument,
+                 "--scrub destroys what --undo would bring back: one or the other");
+  }
   SNAP_ASSIGN(request.options.rate, rate_limit(invocation));
   return request;
 }

@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::string_view kImageBanner = "rbd image v2\n";
 constexpr std::string_view kDiffsBanner = "rbd image diffs v2\n";
-constexpr char kLastTag = 'E';
+constexpr char kEndTag = 'E';
 constexpr uint64_t kMostDiffs = 256;
 constexpr size_t kMostMeta = 1000;
 constexpr uint64_t kMostValue = 16 * kKiB;
@@ -38,7 +38,7 @@ Result<uint64_t> read_properties(const RecordFile& records, access::ImageFacts& 
   size_t meta = 0;
   while (true) {
     if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
-    SNAP_ASSIGN(const Record record, records.record_at(at, kLastTag));
+    SNAP_ASSIGN(const Record record, records.record_at(at, kEndTag));
     const char* name = record.tag == 'O'   ? "order"
                        : record.tag == 'T' ? "features"
                        : record.tag == 'U' ? "stripe_unit"
@@ -58,7 +58,7 @@ Result<uint64_t> read_properties(const RecordFile& records, access::ImageFacts& 
       facts.metadata.emplace_back(key, value);
     }
     at = record.end();
-    if (record.tag == kLastTag) return at;
+    if (record.tag == kEndTag) return at;
   }
 }
 
@@ -227,7 +227,7 @@ std::string image_head(uint64_t order) {
   add_property('T', kFeatures);
   add_property('U', uint64_t{1} << order);
   add_property('C', 1);
-  head += kLastTag;
+  head += kEndTag;
   head += kDiffsBanner;
   add_number(1);
   return head;

@@ -26,6 +26,7 @@ struct Policy {
   bool force_share = false;     // readers take no locks and respect none
   bool ignore_invalid = false;  // show what an invalid store, or a corrupt image, still has
   bool from_medium = false;     // whatever is read comes from the medium, not from the page cache
+  bool leave_cache = false;     // what is read and written leaves the page cache as it is
   Parents follow_parents = Parents::kNone;
   // A file that may be followed to, where an image names it as its parent.
   std::optional<std::string> known_parent;

@@ -157,12 +157,16 @@ Result<Target> Door::open_file(const FileSpec& spec, const FileSpec& base,
 
 Result<std::unique_ptr<OutputFile>> Door::make_file(const std::string& path, uint64_t size) {
   SNAP_TRY(check_output_name(path));
-  return OutputFile::create(path, size, inputs(), context_.policy.force);
+  SNAP_ASSIGN(auto output, OutputFile::create(path, size, inputs(), context_.policy.force));
+  if (context_.policy.leave_cache) output->file().leave_cache();
+  return output;
 }
 
 Result<std::unique_ptr<OutputFile>> Door::resume_file(const std::string& path, uint64_t size) {
   SNAP_TRY(check_output_name(path));
-  return OutputFile::resume(path, size, inputs(), context_.policy.force);
+  SNAP_ASSIGN(auto output, OutputFile::resume(path, size, inputs(), context_.policy.force));
+  if (context_.policy.leave_cache) output->file().leave_cache();
+  return output;
 }
 
 Result<std::shared_ptr<File>> Door::find_notes(const std::string& path, std::string_view what) {

@@ -81,6 +81,7 @@ Result<std::shared_ptr<File>> Opener::open_path(const std::string& path,
   context_.notices.say(fmt::format("'{}' is opened {}", path,
                                    wanted.access == Access::kRead ? "read-only" : "for writing"));
   if (context_.policy.from_medium) SNAP_TRY(trust_only_medium(context_, *file));
+  if (context_.policy.leave_cache) file->leave_cache();
   if (id) open_.emplace_back(*id, file);
   return file;
 }

@@ -32,5 +32,7 @@ struct OrderedSteps {
 // Errors: that of the item taken first among those that failed; kInterrupted when cancelled. What a
 // step throws (std::bad_alloc) is thrown here once no call runs.
 Result<void> parallel_ordered(size_t slots, const Job& job, const OrderedSteps& steps);
+// So many that no thread waits for another's item.
+inline constexpr size_t kSlotsPerThread = 3;
 
 }  // namespace snaptool

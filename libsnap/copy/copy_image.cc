@@ -71,6 +71,7 @@ Result<void> copy_image(Image& source, uint64_t offset, uint64_t length, File& t
       job.progress.add(piece);
       return {};
     }));
+    target.start_writeback(at, window);
     at += window;
   }
   return {};

@@ -18,8 +18,6 @@
 namespace snaptool {
 namespace {
 
-constexpr size_t kSlotsPerThread = 3;
-
 // Looks at one window after the other, and at what the image has there.
 class Checker {
  public:

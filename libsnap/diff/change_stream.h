@@ -37,6 +37,16 @@ struct ChangeExtent {
   bool operator==(const ChangeExtent&) const = default;
 };
 
+// Adds an extent to such as lie before it; one of its kind that ends where it begins is made
+// longer.
+inline void append(std::vector<ChangeExtent>& extents, const ChangeExtent& next) {
+  if (!extents.empty() && extents.back().end() == next.offset && extents.back().kind == next.kind) {
+    extents.back().length += next.length;
+  } else {
+    extents.push_back(next);
+  }
+}
+
 // What changes in one window; or in several, one behind the other, that are discarded whole.
 struct ChangeRecord {
   uint64_t window = 0;

@@ -13,7 +13,6 @@
 namespace snaptool {
 namespace {
 
-constexpr size_t kSlotsPerThread = 3;
 constexpr uint32_t kGranule = 4096;  // what is looked at for zeros
 
 struct Slot {
@@ -32,14 +31,6 @@ std::vector<std::pair<uint32_t, uint32_t>> coverage(const std::vector<ChangeExte
     }
   }
   return ranges;
-}
-
-void append(std::vector<ChangeExtent>& extents, const ChangeExtent& next) {
-  if (!extents.empty() && extents.back().end() == next.offset && extents.back().kind == next.kind) {
-    extents.back().length += next.length;
-  } else {
-    extents.push_back(next);
-  }
 }
 
 // Gives a record the data of its extents, out of their window, which is changed.

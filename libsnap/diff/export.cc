@@ -17,7 +17,6 @@
 namespace snaptool {
 namespace {
 
-constexpr size_t kSlotsPerThread = 3;
 static_assert(kWindowBytes == kIoPiece, "a window fits a buffer of BufferPool");
 
 // The base of a full stream.
@@ -41,14 +40,6 @@ struct Work {
   ContentSum::Part base;  // what it adds to the identities
   ContentSum::Part target;
 };
-
-void append(std::vector<ChangeExtent>& extents, const ChangeExtent& next) {
-  if (!extents.empty() && extents.back().end() == next.offset && extents.back().kind == next.kind) {
-    extents.back().length += next.length;
-  } else {
-    extents.push_back(next);
-  }
-}
 
 class Exporter {
  public:

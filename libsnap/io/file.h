@@ -127,6 +127,10 @@ class File {
   // durable, and reports no error: that is for flush.
   virtual void start_writeback(uint64_t /*offset*/, uint64_t /*length*/) {}
 
+  // From now on the page cache is left as it is, or nearly: reads go past it where the file takes
+  // such reads, and what is written leaves it soon. Before other calls.
+  virtual void leave_cache() {}
+
   // After a flush that failed, a cache shows what was written as if it were there. These two look
   // past it.
   //

@@ -278,6 +278,11 @@ Result<void> PosixFile::reserve(uint64_t offset, uint64_t length) {
   return Error::from_errno(err, fmt::format("keep {} bytes for '{}'", length, name_));
 }
 
+void PosixFile::keep_flush_failure(int err) {
+  flush_failure_ = Error::from_errno(err, fmt::format("flush '{}'", name_));
+  flush_failed_ = true;
+}
+
 Result<void> PosixFile::flush() {
   const std::lock_guard lock(flush_mutex_);
   if (flush_failure_) return *flush_failure_;
@@ -289,10 +294,10 @@ Result<void> PosixFile::flush() {
   // There is nothing to flush of what this process cannot write, and nobody else can.
   if (!writable_ && (err == EROFS || err == EINVAL)) return {};
   if (err != 0) {
-    flush_failure_ = Error::from_errno(err, fmt::format("flush '{}'", name_));
-    flush_failed_ = true;
+    keep_flush_failure(err);
     return *flush_failure_;
   }
+  if (leaves_cache_) drop_pages(fd_, 0, 0);
   return {};
 }
 
@@ -446,6 +451,7 @@ std::optional<uint64_t> PosixFile::space_left() const {
 }
 
 void PosixFile::will_need(uint64_t offset, uint64_t length) {
+  if (reads_directly_) return;
   // The kernel reads no more for one call than the device's read-ahead window: 128 KiB by default.
   constexpr uint64_t kWindow = 128 * kKiB;
   for (uint64_t done = 0; done < length; done += kWindow) {
@@ -459,6 +465,27 @@ void PosixFile::start_writeback(uint64_t offset, uint64_t length) {
   // away.
   ::sync_file_range(fd_, static_cast<off_t>(offset), static_cast<off_t>(length),
                     SYNC_FILE_RANGE_WRITE);
+  if (!leaves_cache_) return;
+  ByteRange before;
+  {
+    const std::lock_guard lock(written_mutex_);
+    before = std::exchange(written_, {offset, length});
+  }
+  if (before.length == 0) return;
+  // This one waits, and takes the error away from fdatasync.
+  if (::sync_file_range(
+          fd_, static_cast<off_t>(before.offset), static_cast<off_t>(before.length),
+          SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) != 0 &&
+      errno != EINTR) {
+    const std::lock_guard lock(flush_mutex_);
+    keep_flush_failure(errno);
+  }
+  drop_pages(fd_, before.offset, before.length);
+}
+
+void PosixFile::leave_cache() {
+  leaves_cache_ = true;
+  reads_directly_ = direct_reader() != nullptr;
 }
 
 DirectReader* PosixFile::direct_reader() {

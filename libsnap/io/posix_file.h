@@ -60,6 +60,7 @@ class PosixFile : public File {
   void will_need(uint64_t offset, uint64_t length) override;
   void start_writeback(uint64_t offset, uint64_t length) override;
   Result<void> read_medium(uint64_t offset, std::span<std::byte> out) override;
+  void leave_cache() override;
   bool forget_cache(uint64_t offset, uint64_t length) override;
 
   bool is_sparse() const override;
@@ -76,6 +77,8 @@ class PosixFile : public File {
   Result<void> check_not_read_only() const;
   Result<void> check_writable(uint64_t offset, uint64_t length) const;
   Result<void> check_within(uint64_t offset, uint64_t length) const;
+  // Requires: flush_mutex_ is held.
+  void keep_flush_failure(int err);
   // nullptr where the file takes no such reads.
   DirectReader* direct_reader();
   // From an offset in a hole or in data to where the one or the other ends.
@@ -101,7 +104,10 @@ class PosixFile : public File {
   std::atomic<bool> flush_failed_{false};
   std::once_flag direct_opened_;
   std::unique_ptr<DirectReader> direct_;
-  bool reads_directly_ = false;  // the cache is not to be trusted
+  bool reads_directly_ = false;  // the cache is not to be trusted, or to be left alone
+  bool leaves_cache_ = false;
+  std::mutex written_mutex_;
+  ByteRange written_;  // on its way to the medium, and then out of the cache; guarded
   mutable std::atomic<bool> no_fiemap_{false};
   // What was found last: to ask costs time that grows with the extents of the file. Kept only while
   // nobody writes through here.

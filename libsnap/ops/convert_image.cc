@@ -15,7 +15,6 @@
 namespace snaptool::ops {
 namespace {
 
-constexpr size_t kSlotsPerThread = 3;
 constexpr uint64_t kMostBuffers = 32 * kMiB;  // of all slots, of each kind
 
 // A piece, and what is known of it before it is read.

@@ -68,6 +68,8 @@ MergeOptions options_of(const Context& context, const MergeRequest& request) {
   MergeOptions options = request.options;
   options.discard_tail = options.discard_tail || context.policy.force;
   options.ignore_space = options.ignore_space || context.policy.force;
+  // What was copied leaves the cache when it is flushed.
+  if (context.policy.leave_cache) options.batch_bytes = std::min(options.batch_bytes, 32 * kMiB);
   return options;
 }
 

@@ -60,12 +60,22 @@ def make_source(folder, size, rng, kinds):
         source.truncate(size)
 
 
+def make_runs(path, size, data):
+    """4 KiB of data, 4 KiB of hole, and so on."""
+    with open(path, "wb") as file:
+        for at in range(0, size, 8192):
+            file.seek(at)
+            file.write(data.take(4096))
+        file.truncate(size)
+
+
 def make_files(args, folder):
     """The source, its qcow2 images, the view (a quarter of src changed, in chunks), its store, and an equal overlay."""
     size = args.size * MIB
     rng = random.Random(args.seed)
     kinds = {"text": Data(rng, True), "noise": Data(rng, False)}
     make_source(folder, size, rng, kinds)
+    make_runs(folder / "runs", size // 3, kinds["noise"])
     subprocess.run(["cp", "--sparse=auto", "src", "view.raw"], cwd=folder, check=True)
     with open(folder / "view.raw", "r+b") as view:
         for chunk in sorted(rng.sample(range(size // CHUNK), size // CHUNK // 4)):
@@ -117,8 +127,8 @@ def check(name, who, form, equal_to, folder):
                      f"{done.stdout[:1000]}")
 
 
-def contest(args, folder, name, contestants, form, equal_to, bar, results, same_size=False):
-    """contestants: {who: command that makes `out`}; bar: what the time of snaptool may be of that of qemu-img."""
+def contest(args, folder, name, contestants, form, equal_to, bar, results, same_size=False, rival="qemu-img"):
+    """contestants: {who: command that makes `out`}; bar: what the time of snaptool may be of that of the rivals."""
     runs = {who: [] for who in contestants}
     sizes = {}
     for number in range(args.rounds):
@@ -133,7 +143,7 @@ def contest(args, folder, name, contestants, form, equal_to, bar, results, same_
             remove_made(folder)
     best = {who: min(run[0] for run in of) for who, of in runs.items()}
     peak = max(run[1] for run in runs["snaptool"])
-    qemu = [who for who in contestants if who.startswith("qemu-img")]
+    qemu = [who for who in contestants if who.startswith(rival)]
     verdicts = ", ".join(f"{'met' if best['snaptool'] <= bar * best[who] else 'MISSED'} for {who}" for who in qemu)
     results[name] = {who: {"best_seconds": best[who], "bytes": sizes[who], "runs": of} for who, of in runs.items()}
     text = ", ".join(f"{who} {seconds:.2f} s" for who, seconds in best.items())
@@ -167,6 +177,10 @@ def bench(args, folder, results):
         contest(args, folder, name, {
             "snaptool": [*convert, "-O", "raw", source, "out"],
             "qemu-img": [*QEMU, "-f", "qcow2", "-O", "raw", source, "out"]}, "raw", "src", 0.5, results)
+    contest(args, folder, "4k runs with 4k holes", {
+        "snaptool": [*convert, "-O", "raw", "runs", "out"],
+        "qemu-img": [*QEMU, "-f", "raw", "-O", "raw", "runs", "out"],
+        "cp": ["cp", "--reflink=never", "--sparse=auto", "runs", "out"]}, "raw", "runs", 0.7, results, rival="cp")
     # qemu-img does not compare with what -B names: of a raw view it writes all. Of an overlay it writes what that has.
     contest(args, folder, "store to overlay", {
         "snaptool": [*convert, "-O", "qcow2", "--base", "src", "src@cow", "out"],

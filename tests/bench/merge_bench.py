@@ -19,7 +19,7 @@ from pathlib import Path
 
 UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 PATTERNS = ("random", "sequential", "clustered", "reverse")
-DEFAULT_CASES = ("4k-random", "64k-random", "4k-sequential")
+DEFAULT_CASES = ("4k-random", "64k-random", "4k-sequential", "64k-random-holes")
 MIB = 1 << 20
 
 
@@ -35,14 +35,15 @@ def parse_size(text):
 
 
 class Case:
-    """A store to merge: CHUNK-PATTERN, as in 4k-random."""
+    """A store to merge: CHUNK-PATTERN, as in 4k-random; with -holes, its data are holes, and the origin is one."""
 
     def __init__(self, name):
-        chunk, _, pattern = name.partition("-")
+        chunk, _, pattern = name.removesuffix("-holes").partition("-")
         if pattern not in PATTERNS:
             raise argparse.ArgumentTypeError(
-                f"{name}: is not CHUNK-PATTERN, the pattern one of {', '.join(PATTERNS)}")
+                f"{name}: is not CHUNK-PATTERN or CHUNK-PATTERN-holes, the pattern one of {', '.join(PATTERNS)}")
         self.name = name
+        self.holes = name.endswith("-holes")
         self.chunk = parse_size(chunk)
         self.pattern = pattern
 
@@ -89,7 +90,7 @@ def generate(args, case, folder):
                     "--cow", folder / "cow", "--qcow2", folder / "overlay",
                     "--size", str(origin_size), "--chunk-size", str(case.chunk),
                     "--exceptions", str(exceptions), "--pattern", case.pattern,
-                    "--seed", str(args.seed)], check=True)
+                    "--seed", str(args.seed), *(["--sparse-data", "--sparse-origin"] if case.holes else [])], check=True)
     if args.qemu_img:
         subprocess.run([args.qemu_img, "check", "-q", folder / "overlay"], check=True)
     return exceptions
@@ -103,20 +104,24 @@ def is_empty_store(path):
         return struct.unpack("<8xQ", file.read(16))[0] == 0
 
 
-def copy_fresh(sources, folder, names, cold):
-    """Copies that are durable; in the page cache (they were just written), or not if `cold`. An
-    older copy is written over."""
+def copy_fresh(sources, folder, names, args, case):
+    """Copies that are durable; in the page cache (they were just written), or not with --cold.
+    An older copy is written over, unless it has to have holes."""
     folder.mkdir(exist_ok=True)
     (folder / "undo").unlink(missing_ok=True)
-    copies = [subprocess.Popen(["dd", f"if={sources / name}", f"of={folder / name}", "bs=256k",
-                                "conv=notrunc,fsync", "status=none"]) for name in names]
+    def command(name):
+        if case.holes:
+            return ["cp", "--sparse=always", "--remove-destination", sources / name, folder / name]
+        return ["dd", f"if={sources / name}", f"of={folder / name}", "bs=256k", "conv=notrunc,fsync", "status=none"]
+
+    copies = [subprocess.Popen(command(name)) for name in names]
     for name, copy in zip(names, copies):
         if copy.wait() != 0:
             sys.exit(f"copying {name} failed")
         os.truncate(folder / name, (sources / name).stat().st_size)
         with open(folder / name, "rb") as file:
             os.fsync(file.fileno())
-            if cold:
+            if args.cold:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     fd = os.open(folder, os.O_RDONLY)
     os.fsync(fd)
@@ -159,14 +164,14 @@ def measure(args, case):
     exceptions = generate(args, case, sources)
 
     # What the floor makes is what everybody has to make.
-    copy_fresh(sources, run, ("origin", "cow"), False)
+    copy_fresh(sources, run, ("origin", "cow"), args, case)
     run_timed(field[-1].command, run)
     (run / "origin").rename(sources / "wanted")
 
     for number in range(args.runs):
         turn = number % len(field)
         for contestant in field[turn:] + field[:turn]:
-            copy_fresh(sources, run, ("origin", contestant.source), args.cold)
+            copy_fresh(sources, run, ("origin", contestant.source), args, case)
             contestant.runs.append(run_timed(contestant.command, run))
             if number == 0 and subprocess.run(
                     ["cmp", "-s", sources / "wanted", run / "origin"]).returncode != 0:
@@ -246,9 +251,9 @@ def parse_args():
     parser.add_argument("--work", type=Path, default=Path("bench-work"),
                         help="a folder for the images: it must not exist, is made and removed, and "
                              "takes about four times --size (default: %(default)s)")
-    parser.add_argument("--size", type=parse_size, default=1 << 30, metavar="BYTES",
+    parser.add_argument("--size", type=parse_size, default=2 << 30, metavar="BYTES",
                         help="of origin and store together, of which the store's chunks are a "
-                             "quarter; k, M or G (default: 1G)")
+                             "quarter; k, M or G (default: 2G)")
     parser.add_argument("--jobs", action="append", type=int, default=[], metavar="N",
                         help="measure 'merge -jN', too (repeatable)")
     parser.add_argument("--runs", type=int, default=5, help="measurements each (default: 5)")

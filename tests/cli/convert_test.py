@@ -628,7 +628,7 @@ class Raw(ConvertTest):
             for mode in ("writeback", "unsafe"):
                 self.convert("-O", form, "-t", mode, raw, out)
                 out.unlink()
-        self.refused(64, "convert", "-t", "none", raw, out)
+        self.refused(64, "convert", "-t", "directsync", raw, out)
         need(self, "strace")
         for form, mode in itertools.product(("raw", "qcow2"), ("writeback", "unsafe")):
             trace = self.scratch / "trace"

@@ -29,7 +29,8 @@ struct Scenario {
 Cancel g_no_cancel;
 
 // Merges in memory, recording; returns whether it succeeded.
-Result<void> merge_by(unsigned jobs, File& origin, File& cow, uint64_t batch_bytes) {
+Result<void> merge_by(unsigned jobs, File& origin, File& cow, uint64_t batch_bytes,
+                      bool scrub = false) {
   TestContext context;
   context.files.add("origin", origin);
   context.files.add("cow", cow);
@@ -37,6 +38,7 @@ Result<void> merge_by(unsigned jobs, File& origin, File& cow, uint64_t batch_byt
   request.image = {raw_file("origin"), {raw_file("cow")}, {}};
   request.options.batch_bytes = batch_bytes;
   request.options.accept_duplicates = true;
+  request.options.scrub = scrub;
   SNAP_ASSIGN(const auto job, ops::MergeJob::prepare(context.get(jobs), request));
   return job->run();
 }
@@ -270,6 +272,23 @@ TEST(MergeCrash, HolesAndZerosOnBothSides) {
     scenario.origin_flush = FlushFault::kTooEarly;
     EXPECT_GT(count_bad_states(scenario, random, false, {1, 2, 100, 100, 0}), 0U);
   }
+}
+
+TEST(MergeCrash, WhatIsScrubbedNothingNeedsAnyMore) {
+  std::mt19937_64 random(run_seed() + 12);
+  Scenario scenario;
+  scenario.store = make_store({4096, 40 * 4096, 30, true, false}, random);
+  scenario.batch_bytes = 9 * 4096;
+  scenario.merger = [](File& origin, File& cow, uint64_t batch_bytes) -> Result<void> {
+    SNAP_TRY(merge_by(1, origin, cow, batch_bytes, true));
+    const Bytes left = content_of(cow);
+    EXPECT_TRUE(is_all_zero(std::span(left).subspan(2 * 4096)));
+    return {};
+  };
+  EXPECT_EQ(count_bad_states(scenario, random, true), 0U);
+  // A mutant that scrubs before the last clear is durable.
+  scenario.cow_flush = FlushFault::kTooEarly;
+  EXPECT_GT(count_bad_states(scenario, random, false), 0U);
 }
 
 // Many batches: what is in flight is always the one before.

@@ -63,6 +63,7 @@ Result<std::unique_ptr<Merge>> Merge::begin(File& origin, File& cow, const Merge
 
 Result<void> Merge::keep_undo(File& journal, const Job& job) {
   SNAP_CHECK(&journal != &origin_ && &journal != &cow_ && (phase_ == Phase::kSettle || !store_));
+  SNAP_CHECK(!options_.scrub);
   if (!store_) return {};
   if (report_.count(DefectCode::kDuplicateOld) > 0) {
     return Error(ErrorCode::kUnsupported,
@@ -148,8 +149,22 @@ Result<void> Merge::begin_batch() {
     SNAP_ASSIGN(const auto ends, UndoJournal::ends_of(origin_));
     SNAP_TRY(in_context(journal_->finish(ends), "ending the undo file"));
   }
-  phase_ = Phase::kDone;
+  phase_ = options_.scrub && kept_exceptions() == 0 ? Phase::kScrub : Phase::kDone;
   return {};
+}
+
+// All but the header and the first area, which is empty: nothing names it any more, nor will after
+// a crash.
+Result<void> Merge::scrub(const Job& job) {
+  const IoBytes zeros(kIoPiece);
+  for (uint64_t at = 2 * store_->layout().chunk_bytes(); at < cow_.size();) {
+    if (job.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+    SNAP_ASSIGN(const Extent extent, cow_.extent_at(at, cow_.size() - at));
+    const uint64_t length = extent.zero ? extent.length : std::min(extent.length, kIoPiece);
+    if (!extent.zero) SNAP_TRY(cow_.write_at(at, std::span(zeros).first(length)));
+    at += length;
+  }
+  return cow_.flush();
 }
 
 // What an earlier run journaled may be overwritten already.
@@ -225,6 +240,10 @@ Result<void> Merge::do_phase(const Job& job) {
     case Phase::kBeginFlush:
       begin_flush();
       phase_ = one_by_one_ ? Phase::kEndFlush : Phase::kPlan;
+      return {};
+    case Phase::kScrub:
+      SNAP_TRY(in_context(scrub(job), "writing zeros over what was merged"));
+      phase_ = Phase::kDone;
       return {};
     case Phase::kDone:
       return {};

@@ -24,6 +24,9 @@ struct MergeOptions {
   bool salvage = false;
   // Where zeros are merged into an origin that has holes, give their space back.
   bool punch = true;
+  // When all is merged, write zeros over what is left in the COW of its data. Not with keep_undo,
+  // which needs them.
+  bool scrub = false;
   // Begin although the origin's file system has less space left than its holes will take.
   bool ignore_space = false;
   // Copied between two flushes, at most; a merge begins with less.
@@ -81,6 +84,7 @@ class Merge {
     kCompare,     // with options.verify: its data read back as what they are, and only then
     kClear,       // its entries are cleared
     kBeginFlush,  // of the batch that was copied, and of what was cleared
+    kScrub,       // with options.scrub, when all is merged and durable: zeros over the COW's data
     kDone,
   };
   Phase phase() const { return phase_; }
@@ -121,6 +125,7 @@ class Merge {
   Result<void> begin_batch();
   Result<void> end_flush();
   Result<void> clear();
+  Result<void> scrub(const Job& job);
   void begin_flush();
   Result<void> journal_batch(const Job& job);
   Result<void> check_tail_is_merged(const Job& job);

@@ -15,7 +15,7 @@
 namespace snaptool {
 namespace {
 
-constexpr uint64_t kPage = 4096;  // a clear is never larger
+constexpr uint64_t kClearPage = 4096;  // a clear is never larger
 constexpr uint64_t kAreasReadAhead =
     64;  // small areas lie far apart: ask for some before they are needed
 constexpr uint64_t kReadAheadArea = 64 * kKiB;  // larger areas are read sequentially anyway
@@ -42,7 +42,7 @@ Result<bool> is_blank(File& cow) {
   SNAP_ASSIGN(bool blank, reads_as_zeros(cow, 0, 2 * kLargestUsual));
   for (uint64_t chunk = 2 * kLargestUsual; blank && chunk < cow.size(); chunk *= 2) {
     if (chunk > kMaxChunkSectors * kSectorSize) break;
-    SNAP_ASSIGN(blank, reads_as_zeros(cow, chunk, chunk + kPage));
+    SNAP_ASSIGN(blank, reads_as_zeros(cow, chunk, chunk + kClearPage));
   }
   return blank;
 }
@@ -288,12 +288,12 @@ Result<bool> PersistentStore::zero_tail() {
 }
 
 Result<void> PersistentStore::zero_entries(uint64_t area, uint64_t begin, uint64_t end) {
-  static constexpr std::array<std::byte, kPage> kZeros{};
+  static constexpr std::array<std::byte, kClearPage> kZeros{};
   const uint64_t base = *layout().area_location(area) * layout().chunk_bytes();
   const uint64_t from = base + begin * kDiskExceptionSize;
   uint64_t to = base + end * kDiskExceptionSize;
   while (to > from) {
-    const uint64_t start = std::max(from, round_down(to - 1, kPage));
+    const uint64_t start = std::max(from, round_down(to - 1, kClearPage));
     SNAP_TRY(cow_->write_at(start, std::span(kZeros).first(to - start)));
     to = start;
   }
@@ -348,14 +348,15 @@ Result<void> PersistentStore::read_entries(uint64_t first, std::span<Exception> 
 
 Result<void> PersistentStore::restore_entries(uint64_t first, std::span<const Exception> entries) {
   const uint64_t per_area = layout().exceptions_per_area();
-  std::array<std::byte, kPage> bytes{};
+  std::array<std::byte, kClearPage> bytes{};
   while (!entries.empty()) {
     const auto location = layout().area_location(first / per_area);
     SNAP_CHECK(location && *location < cow_chunks());
     const uint64_t offset =
         *location * layout().chunk_bytes() + first % per_area * kDiskExceptionSize;
-    const uint64_t take = std::min<uint64_t>({entries.size(), per_area - first % per_area,
-                                              (kPage - offset % kPage) / kDiskExceptionSize});
+    const uint64_t take =
+        std::min<uint64_t>({entries.size(), per_area - first % per_area,
+                            (kClearPage - offset % kClearPage) / kDiskExceptionSize});
     for (uint64_t i = 0; i < take; ++i) {
       encode_exception(entries[i], &bytes[i * kDiskExceptionSize]);
     }
