@@ -10,46 +10,95 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from crafted import write_store  # noqa: E402
 from harness import SNAPTOOL, ScratchTest, main, need  # noqa: E402
 
-CALL = re.compile(r"(pwrite64|fdatasync|fsync|fallocate|copy_file_range)\((\d+)<([^>]*)>.*\) = (-?\d+)")
+BEGIN = re.compile(r"(\d+) +(\w+)\(\d+<([^>]*)>(?:.*?(\d+), (\d+))?(?:\)\s+= (-?\d+)| <unfinished \.\.\.>)")
+END = re.compile(r"(\d+) +<\.\.\. (\w+) resumed>.*\)\s+= (-?\d+)")
+
+
+class Event:
+    """A call that began or ended: a flush, or a write, with its range."""
+
+    def __init__(self, ends, call, path, length, offset):
+        self.ends, self.name = ends, Path(path).name
+        self.is_flush = call in ("fdatasync", "fsync")
+        self.offset, self.length = int(offset or 0), int(length or 0)
+
+
+def events_of(text):
+    """What strace -f -y says, in order; several threads' calls may be under way at once."""
+    open_calls, events = {}, []
+    for line in text.splitlines():
+        if match := BEGIN.match(line):
+            thread, call, path, length, offset, result = match.groups()
+            events.append(Event(False, call, path, length, offset))
+            open_calls[thread] = (call, path, length, offset)
+        elif match := END.match(line):
+            thread, _, result = match.groups()
+        else:
+            assert " syscall_0x" in line, line  # strace shows what it has no name for
+            continue
+        if result is not None:
+            assert int(result) >= 0, line
+            events.append(Event(True, *open_calls.pop(thread)))
+    return events
 
 
 class SyscallOrder(ScratchTest):
     OPENED = "what an earlier run may have left is on the medium, in whatever this one opens"
 
     def trace(self, chunk, old_chunks, origin_chunks, *options):
-        """Merges such a store; returns [(call, "origin" or "cow")] as they ended."""
+        """Merges such a store; returns the events."""
         origin, cow, log = self.scratch / "origin", self.scratch / "cow", self.scratch / "log"
         with open(origin, "wb") as file:
             file.truncate(origin_chunks * chunk * 512)
         data = b"\x5a" * (chunk * 512)
-        write_store(cow, chunk, old_chunks, lambda index: data)
-        subprocess.run(["strace", "-f", "-qq", "-y", "-o", str(log), "-e",
+        self.layout = write_store(cow, chunk, old_chunks, lambda index: data)
+        self.old_chunks = old_chunks
+        subprocess.run(["strace", "-f", "-qq", "-y", "-s", "0", "-o", str(log), "-e",
                         "trace=pwrite64,fdatasync,fsync,fallocate,copy_file_range", SNAPTOOL, "merge", "-q", "-j",
                         "1", *options, str(origin), str(cow)], check=True)
-        calls = []
-        for call, _, path, result in CALL.findall(log.read_text()):
-            self.assertGreaterEqual(int(result), 0)
-            calls.append((call, Path(path).name))
-        return calls
+        return events_of(log.read_text())
 
-    def check(self, calls):
+    def entries_in(self, event):
+        """The origin chunks of the entries that a write to the COW clears."""
+        area = (event.offset // self.layout.chunk_bytes - 1) // (self.layout.per_area + 1)
+        start = self.layout.area_chunk(area) * self.layout.chunk_bytes
+        assert start <= event.offset and event.offset + event.length <= start + self.layout.chunk_bytes
+        first = area * self.layout.per_area + (event.offset - start) // 16
+        return self.old_chunks[first:first + event.length // 16]
+
+    def check(self, events):
         """Returns how many batches there were."""
-        self.assertEqual(calls[:2], [("fdatasync", "origin"), ("fdatasync", "cow")], self.OPENED)
-        calls = calls[2:]
-        self.assertEqual(calls[:2], [("fdatasync", "cow"), ("fdatasync", "origin")], "settled first")
-        dirty = {"origin": False, "cow": False}
-        batches = 0
-        for call, name in calls[2:]:
-            if call == "fdatasync":
-                batches += name == "cow" and dirty["cow"]
-                dirty[name] = False
-                continue
-            if name == "cow":
-                self.assertFalse(dirty["origin"], "an entry was cleared before its data were flushed")
-            else:
-                self.assertFalse(dirty["cow"], "the next batch was begun before the clears were flushed")
-            dirty[name] = True
-        self.assertEqual(dirty, {"origin": False, "cow": False}, "all is flushed at the end")
+        ended = [event for event in events if event.ends]
+        self.assertTrue(all(event.is_flush for event in ended[:4]))
+        names = [event.name for event in ended[:4]]
+        self.assertEqual(names[:2], ["origin", "cow"], self.OPENED)
+        self.assertEqual(names[2:], ["cow", "origin"], "settled first")
+        size = self.layout.chunk_bytes
+        written = {}  # origin chunk: when
+        began = {"origin": None, "cow": None}  # when the flush under way did
+        flushed = {"origin": 0, "cow": 0}  # what was written before is durable
+        cleared, last_flush, batches = 0, 0, 0  # when last; when the origin's last flush ended
+        for now, event in enumerate(events):
+            if event.is_flush and not event.ends:
+                self.assertIsNone(began[event.name])
+                began[event.name] = now
+            elif event.is_flush:
+                batches += event.name == "cow" and flushed["cow"] <= cleared < began["cow"] and cleared > 0
+                flushed[event.name], began[event.name] = began[event.name], None
+                last_flush = now if event.name == "origin" else last_flush
+            elif event.name == "origin" and event.ends:
+                for chunk in range(event.offset // size, (event.offset + event.length) // size):
+                    written[chunk] = now
+            elif event.name == "cow" and not event.ends:
+                for chunk in self.entries_in(event):
+                    self.assertLess(written[chunk], flushed["origin"], "an entry was cleared before its data were flushed")
+                self.assertIsNone(began["cow"], "an entry was cleared while those above were flushed")
+                if cleared >= flushed["cow"]:
+                    self.assertGreaterEqual(cleared, last_flush, "two batches were cleared without a flush in between")
+                cleared = now
+        self.assertEqual(began, {"origin": None, "cow": None})
+        self.assertEqual(len(written), len(self.old_chunks))
+        self.assertTrue(max(written.values()) < flushed["origin"] and cleared < flushed["cow"], "all is flushed at the end")
         return batches
 
     def test_one_batch_over_many_areas(self):
@@ -58,19 +107,18 @@ class SyscallOrder(ScratchTest):
 
     def test_the_undo_file_is_durable_first(self):
         need(self, "strace")
-        calls = self.trace(1, list(range(140000)), 140000, "--undo", str(self.scratch / "undo"))
-        self.assertEqual(calls[:2], [("fdatasync", "origin"), ("fdatasync", "cow")], self.OPENED)
-        self.assertEqual(calls[2], ("fsync", self.scratch.name), "its name")
-        del calls[2]
+        events = self.trace(1, list(range(140000)), 140000, "--undo", str(self.scratch / "undo"))
+        ended = [event for event in events if event.ends]
+        self.assertEqual([event.name for event in ended[:3]], ["origin", "cow", self.scratch.name], "its name")
         dirty, records = False, 0
-        for call, name in calls:
-            if name == "undo":
-                records += dirty and call == "fdatasync"
-                dirty = call != "fdatasync"
-            elif name == "origin":
+        for event in events:
+            if event.name == "undo" and event.ends:
+                records += dirty and event.is_flush
+                dirty = not event.is_flush
+            elif event.name == "origin" and not event.is_flush:
                 self.assertFalse(dirty, "the origin was overwritten before the undo file was flushed")
         self.assertFalse(dirty)
-        batches = self.check([(call, name) for call, name in calls if name != "undo"])
+        batches = self.check([event for event in events if event.name in ("origin", "cow")])
         self.assertEqual(records, 1 + batches + 1, "header, a record a batch, the end")
 
     def test_several_batches(self):
