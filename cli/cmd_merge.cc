@@ -19,11 +19,11 @@ Result<int> merge_into_new_file(const Invocation& invocation, const ops::MergeRe
                  "-o with a stack of stores: 'snaptool read A@C1@C2 -o NEW' writes its view");
   }
   for (const char* option :
-       {"dry-run", "salvage", "undo", "rate-limit", "sibling", "no-punch", "scrub"}) {
+       {"dry-run", "salvage", "undo", "rate-limit", "sibling", "flatten", "no-punch", "scrub"}) {
     if (!invocation.has(option)) continue;
     return Error(ErrorCode::kInvalidArgument,
-                 "--dry-run, --salvage, --undo, --sibling, --no-punch, --scrub and --rate-limit go "
-                 "with a merge in place, not with -o");
+                 "--dry-run, --salvage, --undo, --sibling, --flatten, --no-punch, --scrub and "
+                 "--rate-limit go with a merge in place, not with -o");
   }
   access::Door door(invocation.access(), access::operations::kOutput);
   SNAP_ASSIGN(ops::MergedView view, ops::prepare_view(door, request));
@@ -59,9 +59,9 @@ Result<void> merge_in_place(const Invocation& invocation, const ops::MergeReques
   Error error = std::move(merged).error();
   if (error.code() == ErrorCode::kInterrupted)
     error = Error(ErrorCode::kInterrupted, "interrupted");
-  return std::move(error).with_note(fmt::format(
-      "{} of {} exceptions are merged, nothing is lost, and '{}' resumes",
-      job.merge().merged_exceptions(), job.exceptions(), resume_merge(invocation, request)));
+  return std::move(error).with_note(
+      fmt::format("{} of {} exceptions are merged, nothing is lost, and '{}' resumes",
+                  job.merged_exceptions(), job.exceptions(), resume_merge(invocation, request)));
 }
 
 Result<int> run_merge(Invocation& invocation) {
@@ -77,7 +77,7 @@ Result<int> run_merge(Invocation& invocation) {
   if (job->is_new()) {
     invocation.warn(fmt::format("'{}' is all zeros, a new store: is it the right file?", cow));
   }
-  if (job->merge().report().count(DefectCode::kLiveBehindTerminator) > 0) {
+  if (job->has_tail()) {
     invocation.say("entries behind the end of the list, left by a crash, are cleared first");
   }
   if (!request.dry_run) SNAP_TRY(merge_in_place(invocation, request, *job));
@@ -102,11 +102,12 @@ CommandSpec merge_command() {
   // clang-format off
   command.description =
       "Copies every chunk of COW to ORIGIN and empties COW. Stopped at any instant, by a signal, a crash or a power cut, ORIGIN and COW together still show the same view, and the same command resumes; so does the kernel's snapshot-merge target.\n\n"
-      "What that means depends on the life of the COW. If the snapshot was written to, COW holds new data, and merging commits them. If the origin was written to, COW holds the old data, and merging rolls the origin back. The store does not say which, nor which origin it belongs to: the wrong origin is destroyed by it. Other snapshots of the same origin lose their views, unless they are named with --sibling: these get first what they still need. ORIGIN may itself be a view, A@C1: then its store gets the chunks, and A is only read.\n\n"
-      "A store that verify finds corrupt is refused (exit status 65) before the first write, except for what an interrupted merge leaves behind the end of the list. --dry-run, --undo, --salvage, --sibling, --no-punch, --scrub and --rate-limit do not go with -o; --force-share only with --dry-run or -o.";
+      "What that means depends on the life of the COW. If the snapshot was written to, COW holds new data, and merging commits them. If the origin was written to, COW holds the old data, and merging rolls the origin back. The store does not say which, nor which origin it belongs to: the wrong origin is destroyed by it. Other snapshots of the same origin lose their views, unless they are named with --sibling: these get first what they still need. ORIGIN may itself be a view, A@C1: then its store gets the chunks, and A is only read. A stack of stores is merged at once with --flatten: 'merge A C1 --flatten C2' makes A what A@C1@C2 shows, writes each range once, from the topmost store that has it, and empties both. Until it is done, A@C1@C2 keeps its view, and A@C1 does not; --sibling, --undo and --salvage do not go with it.\n\n"
+      "A store that verify finds corrupt is refused (exit status 65) before the first write, except for what an interrupted merge leaves behind the end of the list. --dry-run, --undo, --salvage, --sibling, --flatten, --no-punch, --scrub and --rate-limit do not go with -o; --force-share only with --dry-run or -o.";
   command.options = {
     flag("dry-run", "check everything, say what would be done, write nothing"),
     value("expect", "SHA256", "refuse unless the view has this SHA-256 (reads all of it)"),
+    repeated(written(file("flatten", "COW2", "a store over COW, merged into ORIGIN with it; may be given several times, the lowest first"))),
     repeated(written(file("sibling", "COW2", "another snapshot of ORIGIN, which keeps its view; may be given several times"))),
     value('r', "rate-limit", "RATE", "copy at most so many bytes a second (50M), or in such a part of the time (30%, as the kernel's snapshot_copy_throttle)"),
     flag("verify", "read each batch back, past the page cache, before its entries are cleared; with -o: compare NEW with the view, all of both"),

@@ -15,6 +15,15 @@ access::ImageSpec origin_of(const access::ImageSpec& spec) {
   return {spec.base, {spec.stores.begin(), spec.stores.end() - 1}, {}};
 }
 
+// The stores that are merged, as a sentence has them.
+std::string stores_text(const ops::MergeRequest& request) {
+  std::string text = fmt::format("'{}'", request.image.stores.back().name());
+  for (const access::FileSpec& store : request.flatten) {
+    text += fmt::format(", '{}'", store.name());
+  }
+  return text;
+}
+
 // What --salvage left.
 std::string unreadable_text(const Merge& merge, const access::ImageSpec& spec) {
   constexpr size_t kShown = 20;
@@ -49,8 +58,10 @@ Json merge_json(const ops::MergeRequest& request, const ops::MergeJob& job) {
                {"cow", request.image.stores.back().name()},
                {"dry_run", request.dry_run},
                {"exceptions", job.exceptions()},
-               {"runs", merge.report().runs},
-               {"bytes", merge.bytes_to_copy()}};
+               {"runs", job.runs()},
+               {"bytes", job.bytes_to_copy()}};
+  if (!request.flatten.empty()) json["flatten"] = Json::array();
+  for (const access::FileSpec& store : request.flatten) json["flatten"].push_back(store.name());
   if (merge.unreadable_count() == 0) return json;
   json["unreadable_count"] = merge.unreadable_count();
   json["kept_exceptions"] = merge.kept_exceptions();
@@ -81,16 +92,16 @@ Result<void> report_merge(const Invocation& invocation, const ops::MergeRequest&
                           const ops::MergeJob& job) {
   if (invocation.json()) return invocation.report(merge_json(request, job).text());
   const Merge& merge = job.merge();
-  const std::string cow = request.image.stores.back().name();
   if (job.exceptions() == 0) {
-    return invocation.report(text_line("'{}' is empty: nothing to merge", cow));
+    return invocation.report(text_line("{} {} empty: nothing to merge", stores_text(request),
+                                       request.flatten.empty() ? "is" : "are"));
   }
   if (merge.unreadable_count() > 0) {
     return invocation.report(unreadable_text(merge, request.image));
   }
-  std::string text = text_line("{} {} exceptions ({}, {} runs) of '{}' into '{}'",
+  std::string text = text_line("{} {} exceptions ({}, {} runs) of {} into '{}'",
                                request.dry_run ? "would merge" : "merged", job.exceptions(),
-                               format_size(merge.bytes_to_copy()), merge.report().runs, cow,
+                               format_size(job.bytes_to_copy()), job.runs(), stores_text(request),
                                access::name_of(origin_of(request.image)));
   text += request.dry_run
               ? "The origin would become what the snapshot shows. If the snapshot was written to,\n"
@@ -103,12 +114,13 @@ Result<void> report_merge(const Invocation& invocation, const ops::MergeRequest&
 
 std::string resume_merge(const Invocation& invocation, const ops::MergeRequest& request) {
   std::string command = "snaptool merge";
-  for (const char* flag : {"verify", "salvage", "no-punch", "scrub", "force", "accept-duplicates"}) {
+  for (const char* flag :
+       {"verify", "salvage", "no-punch", "scrub", "force", "accept-duplicates"}) {
     if (invocation.has(flag)) command += fmt::format(" --{}", flag);
   }
   if (const auto format = invocation.value("format")) command += " -f " + *format;
   if (request.undo_file) command += " --undo " + shell_quoted(*request.undo_file);
-  command += given_again(invocation, "sibling");
+  command += given_again(invocation, "sibling") + given_again(invocation, "flatten");
   if (const auto rate = invocation.value("rate-limit")) command += " -r " + *rate;
   return fmt::format("{} {} {}", command, operand_for(origin_of(request.image)),
                      operand_for(request.image.stores.back()));

@@ -50,6 +50,7 @@ Result<ops::MergeRequest> merge_request(const Invocation& invocation) {
   ops::MergeRequest request;
   SNAP_ASSIGN(request.image, origin_and_cow_operands(invocation));
   SNAP_ASSIGN(request.siblings, cow_operands(invocation, "sibling"));
+  SNAP_ASSIGN(request.flatten, cow_operands(invocation, "flatten"));
   SNAP_ASSIGN(request.expected, expected_sum(invocation));
   request.undo_file = invocation.value("undo");
   request.dry_run = invocation.has("dry-run");

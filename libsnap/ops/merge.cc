@@ -147,10 +147,38 @@ Result<void> OriginMerge::run(const Context& context) {
 MergeJob::MergeJob(const Context& context, Access access)
     : context_(context), door_(context, access::operations::kMerge, access) {}
 
-bool MergeJob::is_new() const { return merge_->merge().report().count(DefectCode::kNoStore) > 0; }
+bool MergeJob::is_new() const { return merge().report().count(DefectCode::kNoStore) > 0; }
+
+bool MergeJob::has_tail() const {
+  return std::any_of(merges_.begin(), merges_.end(), [](const auto& merge) {
+    return merge->merge().report().count(DefectCode::kLiveBehindTerminator) > 0;
+  });
+}
+
+template <typename Figure>
+static uint64_t sum_of(const std::vector<std::unique_ptr<OriginMerge>>& merges, Figure figure) {
+  uint64_t sum = 0;
+  for (const auto& merge : merges) sum += figure(merge->merge());
+  return sum;
+}
+
+uint64_t MergeJob::exceptions() const {
+  return sum_of(merges_, [](const Merge& merge) { return merge.report().exceptions; });
+}
+uint64_t MergeJob::runs() const {
+  return sum_of(merges_, [](const Merge& merge) { return merge.report().runs; });
+}
+uint64_t MergeJob::bytes_to_copy() const {
+  return sum_of(merges_, [](const Merge& merge) { return merge.bytes_to_copy(); });
+}
+uint64_t MergeJob::merged_exceptions() const {
+  return sum_of(merges_, [](const Merge& merge) { return merge.merged_exceptions(); });
+}
 
 Result<void> MergeJob::open(const MergeRequest& request) {
   std::vector<access::FileSpec> cows = {request.image.stores.back()};
+  cows.insert(cows.end(), request.flatten.begin(), request.flatten.end());
+  stores_ = cows.size();
   cows.insert(cows.end(), request.siblings.begin(), request.siblings.end());
   SnapshotOptions snapshot;
   snapshot.discard_tail = context_.policy.force;
@@ -159,7 +187,7 @@ Result<void> MergeJob::open(const MergeRequest& request) {
   lower.tail_keeper = keeper_of(request.image.stores.back());
   SNAP_ASSIGN(disk_, door_.open_disk(origin_of(request.image), cows, lower));
   origin_.emplace(*disk_.image);
-  for (size_t i = 1; i < disk_.cows.size(); ++i) {
+  for (size_t i = stores_; i < disk_.cows.size(); ++i) {
     SNAP_ASSIGN(auto sibling,
                 Snapshot::open(*disk_.image, disk_.cows[i].look(), snapshot, context_.cancel));
     origin_->add(*sibling);
@@ -187,10 +215,14 @@ TailKeeper MergeJob::keeper_of(const access::FileSpec& upper) {
 }
 
 Result<void> MergeJob::check_expected(const std::string& expected) {
-  SNAP_ASSIGN(const auto view,
-              SnapshotImage::open(*disk_.image, disk_.cows.front().look(),
-                                  SnapshotImage::Damage::kChecked, context_.cancel));
-  return check_sum(context_, *view, expected);
+  std::vector<std::unique_ptr<SnapshotImage>> views;
+  for (size_t i = 0; i < stores_; ++i) {
+    Image& below = views.empty() ? *disk_.image : *views.back();
+    SNAP_ASSIGN(auto view, SnapshotImage::open(below, disk_.cows[i].look(),
+                                               SnapshotImage::Damage::kChecked, context_.cancel));
+    views.push_back(std::move(view));
+  }
+  return check_sum(context_, *views.back(), expected);
 }
 
 Result<void> MergeJob::keep_undo(const std::string& path, bool dry_run) {
@@ -203,26 +235,69 @@ Result<void> MergeJob::keep_undo(const std::string& path, bool dry_run) {
     SNAP_ASSIGN(undo_was_empty_, UndoJournal::is_blank(*undo_));
   }
   Progress unseen;
-  auto kept = merge_->merge().keep_undo(*undo_, {unseen, context_.cancel, context_.jobs});
+  auto kept = merges_.front()->merge().keep_undo(*undo_, {unseen, context_.cancel, context_.jobs});
   if (kept || !is_new) return kept;
   const auto removed = context_.files.remove(path);
   return removed ? kept : std::move(kept).error().with_note(removed.error().describe());
+}
+
+// All are checked before the first is merged. From the topmost down: what it hides is left out of
+// those below.
+Result<void> MergeJob::prepare_merges(const MergeRequest& request) {
+  OriginMerge::Options options;
+  options.merge = options_of(context_, request);
+  // Several are looked at together.
+  const bool check_all_space = stores_ > 1 && !options.merge.ignore_space;
+  options.merge.ignore_space |= check_all_space;
+  options.view = disk_.snapshot;
+  for (size_t i = stores_; i-- > 0;) {
+    File& cow = disk_.cows[i].look();
+    SNAP_ASSIGN(auto merge, OriginMerge::prepare(context_, *origin_, disk_.look(), cow, options));
+    const bool has_store = merge->merge().report().count(DefectCode::kNoStore) == 0;
+    merges_.insert(merges_.begin(), std::move(merge));
+    if (i == 0 || !has_store) continue;
+    SNAP_ASSIGN(PersistentStore store, PersistentStore::open(cow));
+    SNAP_TRY(options.merge.upper.add(store, context_.cancel));
+  }
+  return check_all_space ? check_space() : Result<void>();
+}
+
+Result<void> MergeJob::check_space() {
+  const auto left = disk_.look().space_left();
+  if (!left || *left >= bytes_to_copy()) return {};
+  uint64_t holes = 0;
+  for (const auto& merge : merges_) {
+    SNAP_ASSIGN(const uint64_t more, merge->merge().holes_to_fill(context_.cancel));
+    holes += more;
+  }
+  if (*left >= holes) return {};
+  return no_space_for_holes(disk_.look(), holes, *left);
+}
+
+static Result<void> check_flatten(const MergeRequest& request) {
+  if (request.flatten.empty()) return {};
+  if (request.image.stores.size() > 1) {
+    return Error(ErrorCode::kUnsupported,
+                 "--flatten into a view: name its origin, and its stores with --flatten");
+  }
+  if (request.siblings.empty() && !request.undo_file && !request.options.salvage) return {};
+  return Error(ErrorCode::kInvalidArgument,
+               "--flatten does not go with --sibling, --undo or --salvage: merge the stores one by "
+               "one, the lowest first");
 }
 
 Result<std::unique_ptr<MergeJob>> MergeJob::prepare(const Context& context,
                                                     const MergeRequest& request) {
   SNAP_TRY(access::check_is_view(request.image));
   if (request.image.stores.size() > 1 && request.undo_file) {
-    return Error(ErrorCode::kUnsupported, "a merge into a view keeps no undo file: merge without --undo");
+    return Error(ErrorCode::kUnsupported,
+                 "a merge into a view keeps no undo file: merge without --undo");
   }
+  SNAP_TRY(check_flatten(request));
   std::unique_ptr<MergeJob> job(
       new MergeJob(context, request.dry_run ? Access::kRead : Access::kReadWrite));
   SNAP_TRY(job->open(request));
-  OriginMerge::Options options;
-  options.merge = options_of(context, request);
-  options.view = job->disk_.snapshot;
-  SNAP_ASSIGN(job->merge_, OriginMerge::prepare(context, *job->origin_, job->disk_.look(),
-                                                job->disk_.cows.front().look(), options));
+  SNAP_TRY(job->prepare_merges(request));
   if (request.expected) SNAP_TRY(job->check_expected(*request.expected));
   if (request.undo_file) SNAP_TRY(job->keep_undo(*request.undo_file, request.dry_run));
   return job;
@@ -230,7 +305,10 @@ Result<std::unique_ptr<MergeJob>> MergeJob::prepare(const Context& context,
 
 Result<void> MergeJob::run() {
   SNAP_CHECK(disk_.top.writable() && disk_.cows.front().writable());
-  return merge_->run(context_);
+  // A store is empty, durably, before an exception of one above it is cleared: what that hides of
+  // it has not been merged.
+  for (const auto& merge : merges_) SNAP_TRY(merge->run(context_));
+  return {};
 }
 
 Result<MergedView> prepare_view(access::Door& door, const MergeRequest& request) {

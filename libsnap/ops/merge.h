@@ -48,7 +48,10 @@ class OriginMerge {
 };
 
 struct MergeRequest {
-  access::ImageSpec image;                 // the origin, and stores over it: the topmost is merged
+  access::ImageSpec image;  // the origin, and stores over it: the topmost is merged
+  // Stores over that one, the lowest first: they are merged into the same origin. Not with
+  // siblings, undo_file, salvage or an origin that is a view.
+  std::vector<access::FileSpec> flatten;
   std::vector<access::FileSpec> siblings;  // other snapshots of the origin, which keep their views
   std::optional<std::string> undo_file;    // what takes it back is kept there
   std::optional<std::string> expected;     // the SHA-256 of the view, 64 hex digits
@@ -67,11 +70,18 @@ class MergeJob {
   static Result<std::unique_ptr<MergeJob>> prepare(const access::Context& context,
                                                    const MergeRequest& request);
 
-  const Merge& merge() const { return merge_->merge(); }
+  // The merge of the lowest store; those of `flatten` come after it.
+  const Merge& merge() const { return merges_.front()->merge(); }
   // Whether the store is a new one, all zeros: perhaps it is the wrong file.
   bool is_new() const;
-  // Exceptions that there were at the start.
-  uint64_t exceptions() const { return merge_->merge().report().exceptions; }
+  // Of all stores: exceptions and runs that there were at the start, bytes to be copied then, and
+  // what was cleared since.
+  uint64_t exceptions() const;
+  uint64_t runs() const;
+  uint64_t bytes_to_copy() const;
+  uint64_t merged_exceptions() const;
+  // Whether entries lie behind the end of a list, as a crash leaves them.
+  bool has_tail() const;
   // Whether the undo file was there with nothing in it: what an earlier run merged is not kept.
   bool undo_was_empty() const { return undo_was_empty_; }
 
@@ -82,6 +92,8 @@ class MergeJob {
  private:
   MergeJob(const access::Context& context, Access access);
   Result<void> open(const MergeRequest& request);
+  Result<void> prepare_merges(const MergeRequest& request);
+  Result<void> check_space();
   TailKeeper keeper_of(const access::FileSpec& upper);
   Result<void> check_expected(const std::string& expected);
   Result<void> keep_undo(const std::string& path, bool dry_run);
@@ -91,7 +103,8 @@ class MergeJob {
   access::Disk disk_;
   std::vector<std::unique_ptr<Snapshot>> siblings_;
   std::optional<Origin> origin_;
-  std::unique_ptr<OriginMerge> merge_;
+  size_t stores_ = 1;  // of disk_.cows that are merged; the others are siblings
+  std::vector<std::unique_ptr<OriginMerge>> merges_;
   std::shared_ptr<File> undo_;
   bool undo_was_empty_ = false;
 };

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands that write: what they do, what they refuse, and what a stop in the middle leaves."""
 
+import hashlib
 import json
 import random
 import re
@@ -555,6 +556,56 @@ class Stacks(WritingTest):
         self.assertEqual(self.view(self.cow, upper), view)
         self.assertEqual(self.origin.read_bytes(), self.content)
         self.good("merge", self.origin, self.cow)
+        self.assertEqual(self.origin.read_bytes(), view)
+
+    def three(self):
+        """A stack of three stores of different chunk sizes, which overlap."""
+        cows = [self.scratch / f"c{i}" for i in range(3)]
+        for i, cow in enumerate(cows):
+            below = "@".join(map(str, [self.origin, *cows[:i]]))
+            self.good("create", "-q", "--chunk-size", ["16k", "4k", "8k"][i], below, cow)
+            self.good("write", "-q", "--offset", 40960 * i, below, cow, stdin=None,
+                      input=self.rng.randbytes(200 << 10), binary=True)
+        return cows
+
+    def test_flatten(self):
+        cows = self.three()
+        view = self.view(*cows)
+        chosen = [word for cow in cows[1:] for word in ("--flatten", cow)]
+        self.refused(0, "merge", "--dry-run", *chosen, self.origin, cows[0])
+        self.refused(63, "merge", "--flatten", cows[2], f"{self.origin}@{cows[0]}", cows[1], words=["--flatten"])
+        for others in (["--undo", self.scratch / "u"], ["--salvage"], ["-o", self.scratch / "new"],
+                       ["--sibling", cows[2]]):
+            self.refused(64, "merge", "--flatten", cows[1], *others, self.origin, cows[0])
+        self.refused(64, "merge", "--flatten", cows[0], self.origin, cows[0])
+        self.refused(64, "merge", "--flatten", self.origin, self.origin, cows[0])
+        self.refused(66, "merge", *chosen, "--expect", hashlib.sha256(self.view(*cows[:2])).hexdigest(), self.origin, cows[0])
+        done = self.good("merge", "--verify", "--scrub", *chosen, "--expect", hashlib.sha256(view).hexdigest(), "--output=json",
+                         self.origin, cows[0])
+        answer = json.loads(done.stdout)
+        self.assertEqual(answer["flatten"], list(map(str, cows[1:])))
+        # What the stores hide of each other is not copied.
+        self.assertEqual(answer["bytes"], 2 * 40960 + (200 << 10))
+        self.assertEqual(self.origin.read_bytes(), view)
+        for cow in cows:
+            left = cow.read_bytes()
+            self.assertEqual((left[:4], left[512:].count(0)), (b"SnAp", len(left) - 512))  # no exception, no data
+        self.assertIn("nothing to merge", self.good("merge", *chosen, self.origin, cows[0]).stdout)
+
+    def test_a_flatten_that_was_killed(self):
+        cows = self.three()
+        view = self.view(*cows)
+        chosen = [word for cow in cows[1:] for word in ("--flatten", cow)]
+        killed = 0
+        for call in range(1, 400, 3):
+            done = run_under_strace(["-e", "trace=pwrite64,pwritev,fdatasync", "-e",
+                                     f"inject=pwrite64,pwritev,fdatasync:signal=KILL:when={call}"],
+                                    "merge", *chosen, self.origin, cows[0])
+            if done.returncode == 0:
+                break
+            killed += 1
+            self.assertEqual(self.view(*cows), view)
+        self.assertGreater(killed, 0)
         self.assertEqual(self.origin.read_bytes(), view)
 
 

@@ -7,11 +7,13 @@
 #include <functional>
 #include <set>
 
+#include "libsnap/ops/merge.h"
 #include "libsnap/snap/merge/merge.h"
 #include "libsnap/snap/merge/undo.h"
 #include "tests/support/fault_file.h"
 #include "tests/support/model.h"
 #include "tests/support/seed.h"
+#include "tests/support/test_files.h"
 
 namespace snaptool::test {
 namespace {
@@ -312,6 +314,36 @@ TEST(MergeFault, HolesThatWillNotFitAreForeseen) {
     const auto refused = (*merge)->keep_undo(journal, job);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code(), ErrorCode::kNoSpace);
+  }
+}
+
+TEST(MergeFault, HolesThatSeveralStoresFillAreCountedOnce) {
+  std::mt19937_64 random(run_seed() + 10);
+  const uint64_t size = 100 * 4096;
+  const NaiveStore lower = make_store({4096, size, 60, false, false}, random);
+  const NaiveStore upper = make_store({4096, size, 50, false, false}, random);
+  std::set<uint64_t> chunks;
+  for (const NaiveStore* const store : {&lower, &upper}) {
+    for (const auto& [old_chunk, new_chunk] : store->entries) chunks.insert(old_chunk);
+  }
+  const uint64_t needed = chunks.size() * 4096;
+  for (const uint64_t left : {needed - 1, needed}) {
+    FullFile origin(Bytes(size), left);
+    ASSERT_TRUE(origin.zero_at(0, size, ZeroMode::kPunch));
+    MemoryFile lower_cow("lower", lower.cow);
+    MemoryFile upper_cow("upper", upper.cow);
+    TestContext context;
+    context.files.add("origin", origin);
+    context.files.add("lower", lower_cow);
+    context.files.add("upper", upper_cow);
+    ops::MergeRequest request;
+    request.image = {raw_file("origin"), {raw_file("lower")}, {}};
+    request.flatten = {raw_file("upper")};
+    const auto job = ops::MergeJob::prepare(context.get(1), request);
+    ASSERT_EQ(job.has_value(), left >= needed);
+    if (!job) {
+      EXPECT_EQ(job.error().code(), ErrorCode::kNoSpace);
+    }
   }
 }
 

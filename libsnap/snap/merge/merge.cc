@@ -21,6 +21,15 @@ constexpr uint64_t kFirstBatch = 64 * kMiB;
 
 }  // namespace
 
+Error no_space_for_holes(const File& origin, uint64_t holes, uint64_t left) {
+  return Error(
+      ErrorCode::kNoSpace,
+      fmt::format(
+          "'{}' has holes, and the merge fills {} of them, but its file system has {} left: "
+          "nothing was written",
+          origin.name(), format_size(holes), format_size(left)));
+}
+
 Merge::Merge(File& origin, File& cow, const MergeOptions& options)
     : origin_(origin),
       cow_(cow),
@@ -35,6 +44,7 @@ Merge::Merge(File& origin, File& cow, const MergeOptions& options)
 Result<std::unique_ptr<Merge>> Merge::begin(File& origin, File& cow, const MergeOptions& options,
                                             const Job& job) {
   SNAP_CHECK(&origin != &cow && options.batch_bytes > 0 && options.batch_exceptions > 0);
+  SNAP_CHECK(options.upper.empty() || !options.salvage);
   std::unique_ptr<Merge> merge(new Merge(origin, cow, options));
   SNAP_ASSIGN(merge->report_, verify_store(cow, origin.size(), job.cancel));
   if (const auto refusal = refusal_of(merge->report_, cow, "is not merged, nothing was written",
@@ -55,7 +65,7 @@ Result<std::unique_ptr<Merge>> Merge::begin(File& origin, File& cow, const Merge
     SNAP_TRY(merge->check_tail_is_merged(job));
   }
   merge->planned_end_ = merge->store_->exceptions();
-  merge->bytes_to_copy_ = merge->planned_end_ * chunk_bytes;
+  SNAP_ASSIGN(merge->bytes_to_copy_, merge->count_bytes(job.cancel));
   if (!options.ignore_space) SNAP_TRY(merge->check_space(job));
   job.progress.set_size(merge->bytes_to_copy_);
   return merge;
@@ -63,7 +73,7 @@ Result<std::unique_ptr<Merge>> Merge::begin(File& origin, File& cow, const Merge
 
 Result<void> Merge::keep_undo(File& journal, const Job& job) {
   SNAP_CHECK(&journal != &origin_ && &journal != &cow_ && (phase_ == Phase::kSettle || !store_));
-  SNAP_CHECK(!options_.scrub);
+  SNAP_CHECK(!options_.scrub && options_.upper.empty());
   if (!store_) return {};
   if (report_.count(DefectCode::kDuplicateOld) > 0) {
     return Error(ErrorCode::kUnsupported,
@@ -105,7 +115,7 @@ Result<void> Merge::check_space_for_undo(const File& journal, uint64_t needed, c
   if (!left || options_.ignore_space) return {};
   uint64_t holes = 0;
   if (*left < needed + bytes_to_copy_ && on_one_file_system(journal, origin_)) {
-    SNAP_ASSIGN(holes, holes_to_fill(job));
+    SNAP_ASSIGN(holes, holes_to_fill(job.cancel));
   }
   if (*left >= needed + holes) return {};
   const std::string more = holes == 0 ? ""
@@ -251,9 +261,26 @@ Result<void> Merge::do_phase(const Job& job) {
   return {};
 }
 
+// What stores above hide, a merge that was stopped has not copied.
+Result<bool> Merge::is_merged_or_hidden(Image& origin, const Exception& entry,
+                                        const Cancel& cancel) {
+  if (options_.upper.empty() || !lies_within(*store_, entry, origin_view_size_)) return false;
+  std::vector<CopyOp> ops;
+  append_ops(entry, ops);
+  for (const CopyOp& op : ops) {
+    SNAP_ASSIGN(const bool there,
+                has_data_of(origin, op.target, *store_, op.source, op.length, cancel));
+    if (!there) return false;
+  }
+  return true;
+}
+
 Result<void> Merge::check_tail_is_merged(const Job& job) {
   RawImage origin(origin_, origin_view_size_);
-  auto checked = check_tail(*store_, origin, job.cancel);
+  const auto keeper = [&](Image& image, PersistentStore&, const Exception& entry) {
+    return is_merged_or_hidden(image, entry, job.cancel);
+  };
+  auto checked = check_tail(*store_, origin, job.cancel, keeper);
   if (!checked && checked.error().code() == ErrorCode::kIo) {
     return std::move(checked)
         .error()
@@ -286,18 +313,58 @@ Result<void> Merge::settle() {
   return {};
 }
 
-// Bytes of the origin's holes that data of the COW go into.
-Result<uint64_t> Merge::space_for(const Exception& entry, ExtentMap& origin, ExtentMap& cow) const {
+// How the data of an exception get to the origin, were there no other store.
+CopyOp Merge::whole_op(const Exception& entry) const {
   const uint64_t chunk_bytes = store_->layout().chunk_bytes();
-  const uint64_t source = entry.new_chunk * chunk_bytes;
   const uint64_t target = entry.old_chunk * chunk_bytes;
-  const uint64_t length = std::min(chunk_bytes, origin_view_size_ - target);
+  SNAP_CHECK(target < origin_view_size_);  // verify_store saw to it
+  return {entry.new_chunk * chunk_bytes, target, std::min(chunk_bytes, origin_view_size_ - target)};
+}
+
+// What of it no store above has.
+void Merge::append_ops(const Exception& entry, std::vector<CopyOp>& ops) const {
+  const auto append = [&](const CopyOp& op) {
+    if (!ops.empty() && ops.back().target + ops.back().length == op.target &&
+        ops.back().source + ops.back().length == op.source) {
+      ops.back().length += op.length;
+    } else {
+      ops.push_back(op);
+    }
+  };
+  const CopyOp whole = whole_op(entry);
+  if (options_.upper.empty()) return append(whole);
+  for (uint64_t at = 0; at < whole.length;) {
+    const ByteRange shown = options_.upper.first_shown({whole.target + at, whole.length - at});
+    if (shown.length == 0) return;
+    at = shown.offset - whole.target;
+    append({whole.source + at, whole.target + at, shown.length});
+    at += shown.length;
+  }
+}
+
+Result<uint64_t> Merge::count_bytes(const Cancel& cancel) {
+  if (options_.upper.empty()) return store_->exceptions() * store_->layout().chunk_bytes();
+  uint64_t bytes = 0;
+  std::vector<CopyOp> ops;
+  SNAP_TRY(store_->read_metadata(
+      [&](uint64_t, uint64_t, std::span<const Exception> entries) -> Result<void> {
+        ops.clear();
+        for (const Exception& entry : entries) append_ops(entry, ops);
+        for (const CopyOp& op : ops) bytes += op.length;
+        return {};
+      },
+      cancel));
+  return bytes;
+}
+
+// Bytes of the origin's holes that data of the COW go into.
+static Result<uint64_t> space_for(const CopyOp& op, ExtentMap& origin, ExtentMap& cow) {
   uint64_t needed = 0;
-  for (uint64_t at = 0; at < length;) {
-    SNAP_ASSIGN(const auto below, origin.run_at(target + at, length - at));
+  for (uint64_t at = 0; at < op.length;) {
+    SNAP_ASSIGN(const auto below, origin.run_at(op.target + at, op.length - at));
     uint64_t step = below.length;
     if (below.hole) {
-      SNAP_ASSIGN(const auto data, cow.run_at(source + at, step));
+      SNAP_ASSIGN(const auto data, cow.run_at(op.source + at, step));
       step = data.length;
       if (!data.hole) needed += step;
     }
@@ -306,33 +373,32 @@ Result<uint64_t> Merge::space_for(const Exception& entry, ExtentMap& origin, Ext
   return needed;
 }
 
-Result<uint64_t> Merge::holes_to_fill(const Job& job) {
+Result<uint64_t> Merge::holes_to_fill(const Cancel& cancel) {
+  if (!store_) return 0;
   ExtentMap origin_map(origin_);
   ExtentMap cow_map(cow_);
   uint64_t holes = 0;
+  std::vector<CopyOp> ops;
   SNAP_TRY(store_->read_metadata(
       [&](uint64_t, uint64_t, std::span<const Exception> entries) -> Result<void> {
-        for (const Exception& entry : entries) {
-          SNAP_ASSIGN(const uint64_t needed, space_for(entry, origin_map, cow_map));
+        ops.clear();
+        for (const Exception& entry : entries) append_ops(entry, ops);
+        for (const CopyOp& op : ops) {
+          SNAP_ASSIGN(const uint64_t needed, space_for(op, origin_map, cow_map));
           holes += needed;
         }
         return {};
       },
-      job.cancel));
+      cancel));
   return holes;
 }
 
 Result<void> Merge::check_space(const Job& job) {
   const auto left = origin_.space_left();
   if (!left || *left >= bytes_to_copy_) return {};
-  SNAP_ASSIGN(const uint64_t holes, holes_to_fill(job));
+  SNAP_ASSIGN(const uint64_t holes, holes_to_fill(job.cancel));
   if (*left >= holes) return {};
-  return Error(
-      ErrorCode::kNoSpace,
-      fmt::format(
-          "'{}' has holes, and the merge fills {} of them, but its file system has {} left: "
-          "nothing was written",
-          origin_.name(), format_size(holes), format_size(*left)));
+  return no_space_for_holes(origin_, holes, *left);
 }
 
 Result<void> Merge::plan() {
@@ -391,16 +457,7 @@ void Merge::plan_copies() {
   });
   for (size_t i = 0; i < sorted.size(); ++i) {
     if (i + 1 < sorted.size() && sorted[i + 1].old_chunk == sorted[i].old_chunk) continue;
-    const uint64_t target = sorted[i].old_chunk * chunk_bytes;
-    SNAP_CHECK(target < origin_view_size_);  // verify_store saw to it
-    const CopyOp op{sorted[i].new_chunk * chunk_bytes, target,
-                    std::min(chunk_bytes, origin_view_size_ - target)};
-    if (!ops.empty() && ops.back().target + ops.back().length == op.target &&
-        ops.back().source + ops.back().length == op.source) {
-      ops.back().length += op.length;
-    } else {
-      ops.push_back(op);
-    }
+    append_ops(sorted[i], ops);
   }
 }
 

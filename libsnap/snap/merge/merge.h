@@ -8,7 +8,9 @@
 
 #include "libsnap/base/throttle.h"
 #include "libsnap/copy/copier.h"
+#include "libsnap/io/image.h"
 #include "libsnap/snap/merge/undo_journal.h"
+#include "libsnap/snap/merge/upper_stores.h"
 #include "libsnap/snap/store/verify.h"
 
 namespace snaptool {
@@ -36,9 +38,15 @@ struct MergeOptions {
   std::chrono::seconds batch_time{5};
   // Entries in a batch, at most: they are what a merge keeps in memory.
   uint64_t batch_exceptions = 128 * kKiB;
+  // Stores over this one: what they have is not merged, since they will be merged after it, and
+  // into the same origin. Not with keep_undo, nor with salvage.
+  UpperStores upper;
   RateLimit rate;
   Clock now = steady_now;
 };
+
+// What is said when a merge does not fit: bytes of holes that it fills, and bytes that are left.
+Error no_space_for_holes(const File& origin, uint64_t holes, uint64_t left);
 
 // Makes the origin equal to the snapshot's view, in place; libsnap/snap/merge/MERGE.md has the
 // order and what each crash leaves. At every instant view(origin, cow) is what it was before, and
@@ -104,6 +112,9 @@ class Merge {
   uint64_t merged_exceptions() const { return merged_; }
   // Bytes that are yet to be copied, as planned at the start.
   uint64_t bytes_to_copy() const { return bytes_to_copy_; }
+  // Bytes of the origin's holes that data of the COW go into. Errors: those of read_metadata and
+  // File::extent_at.
+  Result<uint64_t> holes_to_fill(const Cancel& cancel);
   // With options.salvage, after the merge: what could not be read (the first kUnreadableKept of
   // these), how many there are, and how many entries the list still has because of them.
   const std::vector<Unreadable>& unreadable() const { return unreadable_; }
@@ -128,11 +139,13 @@ class Merge {
   Result<void> scrub(const Job& job);
   void begin_flush();
   Result<void> journal_batch(const Job& job);
+  Result<bool> is_merged_or_hidden(Image& origin, const Exception& entry, const Cancel& cancel);
   Result<void> check_tail_is_merged(const Job& job);
   Result<void> check_space(const Job& job);
   Result<void> check_space_for_undo(const File& journal, uint64_t needed, const Job& job);
-  Result<uint64_t> space_for(const Exception& entry, ExtentMap& origin, ExtentMap& cow) const;
-  Result<uint64_t> holes_to_fill(const Job& job);
+  CopyOp whole_op(const Exception& entry) const;
+  void append_ops(const Exception& entry, std::vector<CopyOp>& ops) const;
+  Result<uint64_t> count_bytes(const Cancel& cancel);
   Result<void> settle();
   Result<void> plan();
   void plan_copies();

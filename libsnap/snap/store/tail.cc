@@ -10,19 +10,15 @@
 #include "libsnap/base/io_bytes.h"
 
 namespace snaptool {
-namespace {
 
-// Whether the origin has the data of the entry.
-Result<bool> on_origin(PersistentStore& store, Image& origin, const Exception& entry,
-                       const Cancel& cancel) {
-  const uint64_t chunk_bytes = store.layout().chunk_bytes();
-  const uint64_t origin_size = round_down(origin.size(), kSectorSize);
+bool lies_within(const PersistentStore& store, const Exception& entry, uint64_t origin_size) {
   const auto source = store.layout().chunk_offset(entry.new_chunk);
   const auto target = store.layout().chunk_offset(entry.old_chunk);
-  if (!source || entry.new_chunk >= store.cow_chunks() || !target || *target >= origin_size) {
-    return false;
-  }
-  const uint64_t length = std::min(chunk_bytes, origin_size - *target);
+  return source && entry.new_chunk < store.cow_chunks() && target && *target < origin_size;
+}
+
+Result<bool> has_data_of(Image& origin, uint64_t target, PersistentStore& store, uint64_t source,
+                         uint64_t length, const Cancel& cancel) {
   IoBytes ours(std::min(length, kIoPiece));
   IoBytes theirs(ours.size());
   for (uint64_t done = 0; done < length; done += ours.size()) {
@@ -30,11 +26,24 @@ Result<bool> on_origin(PersistentStore& store, Image& origin, const Exception& e
     const uint64_t piece = std::min<uint64_t>(ours.size(), length - done);
     ours.resize(piece);
     theirs.resize(piece);
-    SNAP_TRY(store.cow().read_at(*source + done, ours));
-    SNAP_TRY(origin.read_medium(*target + done, theirs));
+    SNAP_TRY(store.cow().read_at(source + done, ours));
+    SNAP_TRY(origin.read_medium(target + done, theirs));
     if (ours != theirs) return false;
   }
   return true;
+}
+
+namespace {
+
+// Whether the origin has the data of the entry.
+Result<bool> on_origin(PersistentStore& store, Image& origin, const Exception& entry,
+                       const Cancel& cancel) {
+  const uint64_t chunk_bytes = store.layout().chunk_bytes();
+  const uint64_t origin_size = round_down(origin.size(), kSectorSize);
+  if (!lies_within(store, entry, origin_size)) return false;
+  const uint64_t target = entry.old_chunk * chunk_bytes;
+  return has_data_of(origin, target, store, entry.new_chunk * chunk_bytes,
+                     std::min(chunk_bytes, origin_size - target), cancel);
 }
 
 }  // namespace

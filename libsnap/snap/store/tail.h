@@ -17,6 +17,14 @@ struct TailCheck {
   std::optional<Exception> missing;
 };
 
+// Whether the entry's chunks are in the store's file and in an origin of so many bytes.
+bool lies_within(const PersistentStore& store, const Exception& entry, uint64_t origin_size);
+
+// Whether the origin has at `target` the store's bytes from `source` on. Offsets are bytes.
+// Errors: those of File::read_at and Image::read_medium; kInterrupted.
+Result<bool> has_data_of(Image& origin, uint64_t target, PersistentStore& store, uint64_t source,
+                         uint64_t length, const Cancel& cancel);
+
 // Whether what an entry behind the end of the list adds to `origin` is kept elsewhere, by whoever
 // wrote it: a command that a power cut stopped within a commit, and that runs again.
 using TailKeeper =
