@@ -53,6 +53,7 @@ Result<int> run_read(Invocation& invocation) {
     const access::Phase phase(context, "reading", range.length);
     SNAP_TRY(copy_image(open.image(), range.offset, range.length, output->file(),
                         output->starts_zeroed(), phase.job()));
+    access::say_shared(context.notices, output->file());
   }
   SNAP_TRY(output->commit());
   return kExitDone;

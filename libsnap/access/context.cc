@@ -8,6 +8,12 @@
 
 namespace snaptool::access {
 
+void say_shared(const Notices& notices, const File& file) {
+  if (file.shared_bytes() == 0) return;
+  notices.say(fmt::format("{} of '{}' are shared, not copied: the file system keeps them once",
+                          format_size(file.shared_bytes()), file.name()));
+}
+
 Result<std::shared_ptr<File>> Files::open(const std::string& path,
                                           const OpenOptions& options) const {
   SNAP_ASSIGN(auto file, PosixFile::open(path, options));

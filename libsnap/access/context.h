@@ -52,6 +52,9 @@ class Notices {
   virtual std::shared_ptr<void> show(std::string_view what, const Progress& progress) const = 0;
 };
 
+// Says how much of a new file shares its blocks with what it was made from; nothing if none does.
+void say_shared(const Notices& notices, const File& file);
+
 // How the files that a user names are opened: those of this machine, or a test's.
 class Files {
  public:

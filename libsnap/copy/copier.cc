@@ -60,7 +60,7 @@ Result<void> Copier::copy(std::span<const CopyOp> ops, const Job& job, const Pie
   return parallel_for(pieces.size(), job, [&](size_t i) -> Result<void> {
     BufferPool::Lease lease(pool);
     const Piece& piece = pieces[i];
-    SNAP_TRY(copy_piece(ops.subspan(piece.first_op), piece.skip, piece.length, lease.bytes(),
+    SNAP_TRY(copy_piece(ops.subspan(piece.first_op), piece.skip, piece.length, !seen, lease.bytes(),
                         job.cancel));
     if (seen) seen(i, lease.bytes().first(piece.length));
     job.progress.add(piece.length);
@@ -136,6 +136,12 @@ Result<void> Copier::zero(uint64_t target, uint64_t length) {
   return {};
 }
 
+Result<bool> Copier::share(uint64_t source, uint64_t target, uint64_t length) {
+  SNAP_ASSIGN(const Extent extent, source_.extent_at(source, length));
+  if (extent.zero || extent.length < length) return false;
+  return share_extent(extent, target_, target);
+}
+
 Result<void> Copier::write(uint64_t target, std::span<const std::byte> bytes) {
   // A file system's block, at least: less makes no hole.
   const uint64_t unit = std::clamp<uint64_t>(chunk_bytes_, 4 * kKiB, 64 * kKiB);
@@ -190,6 +196,16 @@ class Copier::PieceCopy {
     return copier_.zero(target, length);
   }
 
+  // Shared, if that can be; else as add.
+  Result<void> add_long(uint64_t source, uint64_t target, uint64_t length) {
+    SNAP_TRY(finish());
+    SNAP_ASSIGN(const bool shared, copier_.share(source, target, length));
+    if (!shared) return add(source, target, length);
+    filled_ += length;
+    written_ = filled_;
+    return {};
+  }
+
   Result<void> finish() {
     SNAP_TRY(read_gathered());
     return write_filled();
@@ -226,15 +242,18 @@ class Copier::PieceCopy {
 };
 
 Result<void> Copier::copy_piece(std::span<const CopyOp> ops, uint64_t skip, uint64_t length,
-                                std::span<std::byte> buffer, const Cancel& cancel) {
+                                bool may_share, std::span<std::byte> buffer, const Cancel& cancel) {
   PieceCopy copy(*this, buffer, cancel);
   for (size_t i = 0; length > 0; ++i, skip = 0) {
     const uint64_t end = skip + std::min(ops[i].length - skip, length);
     length -= end - skip;
     while (skip < end) {
       SNAP_ASSIGN(const auto run, source_run(ops[i].source + skip, end - skip));
-      SNAP_TRY(run.hole ? copy.add_hole(ops[i].target + skip, run.length)
-                        : copy.add(ops[i].source + skip, ops[i].target + skip, run.length));
+      const bool shares = may_share && run.length >= kWorthSharing && target_.may_share();
+      const uint64_t target = ops[i].target + skip;
+      SNAP_TRY(run.hole ? copy.add_hole(target, run.length)
+               : shares ? copy.add_long(ops[i].source + skip, target, run.length)
+                        : copy.add(ops[i].source + skip, target, run.length));
       skip += run.length;
     }
   }

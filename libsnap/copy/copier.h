@@ -24,7 +24,8 @@ struct CopyOp {
 // gathers as many ops as fit, and writes what lies side by side in the target at once.
 //
 // Long holes of the source, and chunks of it that are zeros, are not copied: where the target has a
-// hole they leave it, and elsewhere they zero it.
+// hole they leave it, and elsewhere they zero it. Where the file system can, long runs share the
+// source's blocks.
 class Copier {
  public:
   // A chunk is `chunk_bytes`; errors of copy name the place in chunks. (0: there are none; errors
@@ -45,7 +46,8 @@ class Copier {
   // flushed.
   // Requires: the source stays as it is.
   // `seen`, if given, gets each piece as it was read: piece i is the bytes from i * kIoPiece on of
-  // all ops one after the other. It is called from several threads at once.
+  // all ops one after the other. It is called from several threads at once; no blocks are shared
+  // then, since they would not be read.
   using PieceVisitor = std::function<void(size_t piece, std::span<const std::byte> bytes)>;
   Result<void> copy(std::span<const CopyOp> ops, const Job& job, const PieceVisitor& seen = {});
 
@@ -62,8 +64,10 @@ class Copier {
                         uint64_t length) const;
   Result<ExtentMap::Run> source_run(uint64_t offset, uint64_t limit);
   Result<void> copy_piece(std::span<const CopyOp> ops, uint64_t skip, uint64_t length,
-                          std::span<std::byte> buffer, const Cancel& cancel);
+                          bool may_share, std::span<std::byte> buffer, const Cancel& cancel);
 
+  // Whether the target now has the source's blocks.
+  Result<bool> share(uint64_t source, uint64_t target, uint64_t length);
   // Writes the bytes, but for chunks of zeros.
   Result<void> write(uint64_t target, std::span<const std::byte> bytes);
   Result<void> zero(uint64_t target, uint64_t length);

@@ -35,10 +35,16 @@ Result<void> copy_piece(Image& source, uint64_t offset, uint64_t length, File& t
       }
       at += extent.length;
       run_start = at;
-    } else {
-      SNAP_TRY(source.read_at(offset + at, buffer.subspan(at, extent.length)));
-      at += extent.length;
+      continue;
     }
+    if (extent.length >= kWorthSharing && share_extent(extent, target, target_offset + at)) {
+      SNAP_TRY(write_run(at));
+      at += extent.length;
+      run_start = at;
+      continue;
+    }
+    SNAP_TRY(source.read_at(offset + at, buffer.subspan(at, extent.length)));
+    at += extent.length;
   }
   return write_run(at);
 }

@@ -86,6 +86,16 @@ class File {
   // Requires: the range lies within size(). Errors: kIo, kNoSpace; after a failed flush always that
   // error.
   virtual Result<void> write_at(uint64_t offset, std::span<const std::byte> data) = 0;
+  // Writes a long range by sharing the blocks of another file (a reflink) instead of copying them.
+  // False where that cannot be had: then nothing is said of what the range holds. For a crash, and
+  // for flush, it is a write. Requires: both ranges lie within their files.
+  virtual bool share_from(uint64_t /*offset*/, File& /*source*/, uint64_t /*source_offset*/,
+                          uint64_t /*length*/) {
+    return false;
+  }
+  // Whether it is worth asking for, and how many bytes were shared so far.
+  virtual bool may_share() const { return false; }
+  virtual uint64_t shared_bytes() const { return 0; }
   // Makes the range read as zeros. Requires and errors as write_at.
   virtual Result<void> zero_at(uint64_t offset, uint64_t length, ZeroMode mode) = 0;
   // A file may grow while others write to it. Errors: kIo, kNoSpace; kUnsupported on a block
@@ -144,6 +154,15 @@ class File {
   // the file takes such reads: true then. Requires: it was flushed; no other call is under way.
   virtual bool forget_cache(uint64_t /*offset*/, uint64_t /*length*/) { return false; }
 };
+
+// Less is copied as fast as its blocks are shared.
+inline constexpr uint64_t kWorthSharing = 64 * kKiB;
+
+// Has the target share the extent's blocks from `offset` on, as File::share_from.
+inline bool share_extent(const Extent& extent, File& target, uint64_t offset) {
+  return target.may_share() && extent.file != nullptr && extent.file_offset &&
+         target.share_from(offset, *extent.file, *extent.file_offset, extent.length);
+}
 
 // How zeros are written to a file so that it stays as sparse as it is.
 inline ZeroMode zero_mode_of(const File& file) {

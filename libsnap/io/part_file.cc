@@ -207,6 +207,23 @@ void PartFile::will_need(uint64_t offset, uint64_t length) {
                  [](const Place& place) { place.file->will_need(place.offset, place.length); });
 }
 
+bool PartFile::share_from(uint64_t offset, File& source, uint64_t source_offset, uint64_t length) {
+  const auto place = locate_for_writing(offset, length);
+  return place && place->length >= length &&
+         place->file->share_from(place->offset, source, source_offset, length);
+}
+
+uint64_t PartFile::shared_bytes() const {
+  uint64_t bytes = 0;
+  for (const File* const file : files_) bytes += file->shared_bytes();
+  return bytes;
+}
+
+bool PartFile::may_share() const {
+  return std::any_of(files_.begin(), files_.end(),
+                     [](const File* file) { return file->may_share(); });
+}
+
 void PartFile::start_writeback(uint64_t offset, uint64_t length) {
   for_each_place(offset, length, [](const Place& place) {
     place.file->start_writeback(place.offset, place.length);

@@ -47,6 +47,9 @@ class PartFile : public File {
   bool is_sparse() const override;
   Result<Extent> extent_at(uint64_t offset, uint64_t limit) override;
   void will_need(uint64_t offset, uint64_t length) override;
+  bool share_from(uint64_t offset, File& source, uint64_t source_offset, uint64_t length) override;
+  bool may_share() const override;
+  uint64_t shared_bytes() const override;
   void start_writeback(uint64_t offset, uint64_t length) override;
   Result<void> read_medium(uint64_t offset, std::span<std::byte> out) override;
   bool forget_cache(uint64_t offset, uint64_t length) override;

@@ -122,6 +122,7 @@ Result<std::unique_ptr<PosixFile>> PosixFile::create(const std::string& path) {
 Result<std::unique_ptr<PosixFile>> PosixFile::adopt(int fd, std::string name, Access access) {
   std::unique_ptr<PosixFile> file(new PosixFile(fd, std::move(name)));
   file->writable_ = access == Access::kReadWrite;
+  file->may_share_ = file->writable_;
   SNAP_TRY(file->learn_about_it());
   return file;
 }
@@ -221,6 +222,23 @@ Result<void> PosixFile::write_at(uint64_t offset, std::span<const std::byte> dat
     offset += static_cast<uint64_t>(put);
   }
   return {};
+}
+
+bool PosixFile::share_from(uint64_t offset, File& source, uint64_t source_offset, uint64_t length) {
+  // File systems share whole blocks, nearly always of 4 KiB.
+  constexpr uint64_t kBlock = 4 * kKiB;
+  const auto* const posix = dynamic_cast<const PosixFile*>(&source);
+  if (posix == nullptr || (offset | source_offset | length) % kBlock != 0) return false;
+  if (!check_writable(offset, length)) return false;
+  SNAP_CHECK(within(source.size(), source_offset, length));
+  const file_clone_range range{posix->fd(), source_offset, length, offset};
+  if (::ioctl(fd_, FICLONERANGE, &range) == 0) {
+    shared_bytes_ += length;
+    return true;
+  }
+  // Whatever went wrong: copying does as well, or says what it is.
+  if (errno == EOPNOTSUPP || errno == ENOTTY || errno == ENOSYS) may_share_ = false;
+  return false;
 }
 
 Result<void> PosixFile::zero_at(uint64_t offset, uint64_t length, ZeroMode mode) {

@@ -49,6 +49,9 @@ class PosixFile : public File {
   unsigned permissions() const override;
   Result<void> read_at(uint64_t offset, std::span<std::byte> out) override;
   Result<void> write_at(uint64_t offset, std::span<const std::byte> data) override;
+  bool share_from(uint64_t offset, File& source, uint64_t source_offset, uint64_t length) override;
+  bool may_share() const override { return may_share_.load(std::memory_order_relaxed); }
+  uint64_t shared_bytes() const override { return shared_bytes_.load(); }
   Result<void> zero_at(uint64_t offset, uint64_t length, ZeroMode mode) override;
   Result<void> resize(uint64_t size) override;
   Result<void> reserve(uint64_t offset, uint64_t length) override;
@@ -98,6 +101,8 @@ class PosixFile : public File {
   FileId id_;
   bool is_block_device_ = false;
   bool writable_ = false;
+  std::atomic<bool> may_share_{false};
+  std::atomic<uint64_t> shared_bytes_{0};
   bool distrusts_map_ = false;
   mutable std::mutex flush_mutex_;
   std::optional<Error> flush_failure_;  // guarded by flush_mutex_

@@ -108,7 +108,9 @@ Result<void> copy_base(const Context& context, access::OpenImage& base, uint64_t
   }
   context.notices.say("the base is copied: it cannot be cloned to there");
   const Phase phase(context, "copying the base", length);
-  return copy_image(base.image(), 0, length, output.file(), output.starts_zeroed(), phase.job());
+  SNAP_TRY(copy_image(base.image(), 0, length, output.file(), output.starts_zeroed(), phase.job()));
+  access::say_shared(context.notices, output.file());
+  return {};
 }
 
 }  // namespace

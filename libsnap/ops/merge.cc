@@ -308,6 +308,7 @@ Result<void> MergeJob::run() {
   // A store is empty, durably, before an exception of one above it is cleared: what that hides of
   // it has not been merged.
   for (const auto& merge : merges_) SNAP_TRY(merge->run(context_));
+  access::say_shared(context_.notices, disk_.look());
   return {};
 }
 
@@ -344,6 +345,7 @@ Result<void> write_view(access::Door& door, MergedView& merged, const MergeReque
     const access::Phase phase(context, "merging", view.size());
     SNAP_TRY(
         copy_image(view, 0, view.size(), output->file(), output->starts_zeroed(), phase.job()));
+    access::say_shared(context.notices, output->file());
     std::vector<std::byte> rest(merged.tail());
     SNAP_TRY(origin.read_at(view.size(), rest));
     SNAP_TRY(output->file().write_at(view.size(), rest));

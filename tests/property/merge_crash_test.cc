@@ -21,6 +21,7 @@ struct Scenario {
   NaiveStore store;
   uint64_t batch_bytes = 256 * kMiB;
   bool sparse = false;  // what is zeros are holes
+  bool shares = false;  // the origin can share the COW's blocks
   FlushFault origin_flush = FlushFault::kNone;
   FlushFault cow_flush = FlushFault::kNone;
   Merger merger;  // merge_files when empty
@@ -89,8 +90,10 @@ size_t count_bad_states(const Scenario& scenario, std::mt19937_64& random, bool 
   WriteLog log;
   LoggedFile logged_origin(origin, log, scenario.origin_flush);
   LoggedFile logged_cow(cow, log, scenario.cow_flush);
+  if (scenario.shares) logged_origin.share_blocks();
   const auto merged = merger(logged_origin, logged_cow, scenario.batch_bytes);
   EXPECT_TRUE(merged) << merged.error().describe();
+  EXPECT_EQ(logged_origin.shared_bytes() > 0, scenario.shares);
 
   size_t bad = 0;
   size_t states = 0;
@@ -269,6 +272,19 @@ TEST(MergeCrash, HolesAndZerosOnBothSides) {
       if (random() % 2 == 0) zero(scenario.store.origin, chunk);
     }
     EXPECT_EQ(count_bad_states(scenario, random, true, {scaled(64), 2, 16, 100, 0}), 0U);
+    scenario.origin_flush = FlushFault::kTooEarly;
+    EXPECT_GT(count_bad_states(scenario, random, false, {1, 2, 100, 100, 0}), 0U);
+  }
+}
+
+TEST(MergeCrash, BlocksAreShared) {
+  std::mt19937_64 random(run_seed() + 13);
+  for (const uint64_t chunk_bytes : {64 * kKiB, 128 * kKiB}) {
+    Scenario scenario;
+    scenario.shares = true;
+    scenario.store = make_store({chunk_bytes, 6 * chunk_bytes + 1024, 5, true, false}, random);
+    scenario.batch_bytes = 2 * chunk_bytes;
+    EXPECT_EQ(count_bad_states(scenario, random, true, {scaled(32), 2, 4, 100, 0}), 0U);
     scenario.origin_flush = FlushFault::kTooEarly;
     EXPECT_GT(count_bad_states(scenario, random, false, {1, 2, 100, 100, 0}), 0U);
   }

@@ -237,6 +237,14 @@ Result<void> LoggedFile::write_at(uint64_t offset, std::span<const std::byte> da
   return inner_.write_at(offset, data);
 }
 
+bool LoggedFile::share_from(uint64_t offset, File& source, uint64_t source_offset,
+                            uint64_t length) {
+  Bytes bytes(length);
+  if (!source.read_at(source_offset, bytes) || !write_at(offset, bytes)) return false;
+  shared_bytes_ += length;
+  return true;
+}
+
 Result<void> LoggedFile::zero_at(uint64_t offset, uint64_t length, ZeroMode mode) {
   log_.write(number_, offset, Bytes(length));
   return inner_.zero_at(offset, length, mode);

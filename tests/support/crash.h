@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <mutex>
 #include <random>
@@ -83,6 +84,11 @@ class LoggedFile : public File {
     return inner_.read_at(offset, out);
   }
   Result<void> write_at(uint64_t offset, std::span<const std::byte> data) override;
+  // Bytes of any other file can be shared; recorded as written.
+  void share_blocks() { shares_ = true; }
+  bool may_share() const override { return shares_; }
+  bool share_from(uint64_t offset, File& source, uint64_t source_offset, uint64_t length) override;
+  uint64_t shared_bytes() const override { return shared_bytes_; }
   Result<void> zero_at(uint64_t offset, uint64_t length, ZeroMode mode) override;
   Result<void> resize(uint64_t size) override;
   Result<void> flush() override;
@@ -98,6 +104,8 @@ class LoggedFile : public File {
   WriteLog& log_;
   size_t number_;
   FlushFault fault_;
+  bool shares_ = false;
+  std::atomic<uint64_t> shared_bytes_ = 0;
   bool none_ended_ = true;  // of the flushes that were begun
 };
 

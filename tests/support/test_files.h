@@ -25,6 +25,10 @@ class LentFile : public File {
   Result<void> write_at(uint64_t offset, std::span<const std::byte> data) override {
     return inner_.write_at(offset, data);
   }
+  bool may_share() const override { return inner_.may_share(); }
+  bool share_from(uint64_t offset, File& source, uint64_t source_offset, uint64_t length) override {
+    return inner_.share_from(offset, source, source_offset, length);
+  }
   Result<void> zero_at(uint64_t offset, uint64_t length, ZeroMode mode) override {
     return inner_.zero_at(offset, length, mode);
   }
