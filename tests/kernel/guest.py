@@ -420,6 +420,30 @@ def do_copy(step):
     return {}
 
 
+def do_on_file_system(step):
+    """Runs commands in a folder of a file system with these files, and mounts it anew before their results are read."""
+    folder, runs = "/run/mounted", []
+    os.makedirs(folder, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        device = stack.enter_context(loop_device(step["disk"]))
+        mount(step["kind"], folder, source=device)
+        for name in step["files"]:
+            shutil.copyfile(f"{SHARED}/{name}", f"{folder}/{name}")
+        os.sync()
+        before = os.statvfs(folder)
+        for command in step["commands"]:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+            runs.append({"status": done.returncode, "stderr": done.stderr})
+        os.sync()
+        used = (before.f_bfree - os.statvfs(folder).f_bfree) * before.f_frsize
+        check(LIBC.umount(folder.encode()), f"umount {folder}")
+        mount(step["kind"], folder, source=device)
+        for name in step["results"]:
+            shutil.copyfile(f"{folder}/{name}", f"{SHARED}/{name}")
+        check(LIBC.umount(folder.encode()), f"umount {folder}")
+    return {"runs": runs, "used": used}
+
+
 def do_logged(step):
     """Runs a program on an origin and a COW that lie side by side on one disk, whose writes dm-log-writes logs."""
     with contextlib.ExitStack() as stack:
@@ -581,6 +605,8 @@ def do_step(step):
         return do_lvm(step)
     if step["do"] == "copy":
         return do_copy(step)
+    if step["do"] == "on-file-system":
+        return do_on_file_system(step)
     if step["do"] == "logged":
         return do_logged(step)
     if step["do"] == "retry":
