@@ -157,7 +157,10 @@ Result<void> PosixFile::check_not_read_only() const {
                                            name_));
 }
 
-PosixFile::~PosixFile() { ::close(fd_); }
+PosixFile::~PosixFile() {
+  writeback_.reset();  // while the descriptor is this file's
+  ::close(fd_);
+}
 
 unsigned PosixFile::permissions() const {
   struct stat st {};
@@ -207,6 +210,10 @@ Result<void> PosixFile::check_writable(uint64_t offset, uint64_t length) const {
 
 Result<void> PosixFile::write_at(uint64_t offset, std::span<const std::byte> data) {
   SNAP_TRY(check_writable(offset, data.size()));
+  // The kernel lets one write to a file's cache at a time; its lock has the others spin, where the
+  // writeback could use the processor.
+  std::unique_lock lock(write_mutex_, std::defer_lock);
+  if (!is_block_device_) lock.lock();
   while (!data.empty()) {
     const size_t piece = std::min<size_t>(data.size(), kIoPiece);
     const ssize_t put = ::pwrite(fd_, data.data(), piece, static_cast<off_t>(offset));
@@ -479,11 +486,9 @@ void PosixFile::will_need(uint64_t offset, uint64_t length) {
 }
 
 void PosixFile::start_writeback(uint64_t offset, uint64_t length) {
-  // Errors are kept by the kernel for fdatasync: this flag waits for nothing, so it takes none
-  // away.
+  if (!leaves_cache_) return writeback_->start({offset, length});
   ::sync_file_range(fd_, static_cast<off_t>(offset), static_cast<off_t>(length),
                     SYNC_FILE_RANGE_WRITE);
-  if (!leaves_cache_) return;
   ByteRange before;
   {
     const std::lock_guard lock(written_mutex_);

@@ -7,6 +7,7 @@
 
 #include "libsnap/io/file.h"
 #include "libsnap/io/past_cache.h"
+#include "libsnap/io/writeback.h"
 
 namespace snaptool {
 
@@ -71,7 +72,7 @@ class PosixFile : public File {
   int fd() const { return fd_; }
 
  private:
-  PosixFile(int fd, std::string name) : fd_(fd), name_(std::move(name)) {}
+  PosixFile(int fd, std::string name) : fd_(fd), name_(std::move(name)), writeback_(fd) {}
   Result<void> learn_about_it();
   // Whether the map shows as much data as the file has blocks.
   bool map_has(uint64_t block_bytes) const;
@@ -111,6 +112,8 @@ class PosixFile : public File {
   std::unique_ptr<DirectReader> direct_;
   bool reads_directly_ = false;  // the cache is not to be trusted, or to be left alone
   bool leaves_cache_ = false;
+  std::optional<Writeback> writeback_;
+  std::mutex write_mutex_;
   std::mutex written_mutex_;
   ByteRange written_;  // on its way to the medium, and then out of the cache; guarded
   mutable std::atomic<bool> no_fiemap_{false};

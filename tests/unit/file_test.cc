@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "libsnap/io/memory_file.h"
 #include "libsnap/io/posix_file.h"
@@ -142,6 +143,31 @@ TEST(PosixFile, TwoNamesOfOneFileAreOne) {
   const auto second = PosixFile::open(b, {});
   ASSERT_TRUE(first && second);
   EXPECT_EQ((*first)->id(), (*second)->id());
+}
+
+TEST(PosixFile, WritebackFromSeveralThreadsBesideWritesAndFlushes) {
+  const Scratch scratch;
+  constexpr size_t kPiece = 64 * 1024;
+  constexpr size_t kThreads = 3;
+  std::mt19937_64 random(run_seed());
+  const Bytes content = random_bytes(30 * kPiece, random);
+  auto file = PosixFile::create((scratch.path() / "f").string());
+  ASSERT_TRUE(file);
+  ASSERT_TRUE((*file)->resize(content.size()));
+  std::vector<std::thread> threads;
+  for (size_t thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back([&, thread] {
+      for (size_t at = thread * kPiece; at < content.size(); at += kThreads * kPiece) {
+        EXPECT_TRUE((*file)->write_at(at, std::span(content).subspan(at, kPiece)));
+        (*file)->start_writeback(at, kPiece);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE((*file)->flush());
+  EXPECT_EQ(content_of(**file), content);
+  (*file)->start_writeback(0, content.size());
+  file->reset();  // while that may be under way
 }
 
 TEST(PosixFile, WhatTheSandboxRefusesIsNoMatterOfPermissions) {

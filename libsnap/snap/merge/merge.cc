@@ -64,7 +64,7 @@ Result<std::unique_ptr<Merge>> Merge::begin(File& origin, File& cow, const Merge
   if (merge->report_.count(DefectCode::kLiveBehindTerminator) > 0 && !options.discard_tail) {
     SNAP_TRY(merge->check_tail_is_merged(job));
   }
-  merge->planned_end_ = merge->store_->exceptions();
+  merge->planned_end_ = merge->ahead_ = merge->store_->exceptions();
   SNAP_ASSIGN(merge->bytes_to_copy_, merge->count_bytes(job.cancel));
   if (!options.ignore_space) SNAP_TRY(merge->check_space(job));
   job.progress.set_size(merge->bytes_to_copy_);
@@ -422,33 +422,35 @@ Result<void> Merge::plan() {
   }
   planned_end_ -= batch_.entries.size();
   batch_.clear_count = unreadable_count_ == 0 ? batch_.entries.size() : 0;
+  if (planned_end_ < ahead_) read_ahead(batch_.entries);
   plan_copies();
+  SNAP_ASSIGN(const auto next, store_->prepare_merge(planned_end_, limit));
+  read_ahead(next);
+  ahead_ = planned_end_ - next.size();
   return {};
 }
 
-void Merge::plan_copies() {
+// In the order that the COW's data lie in (they are written in the origin's order).
+void Merge::read_ahead(std::span<const Exception> entries) {
   const uint64_t chunk_bytes = store_->layout().chunk_bytes();
-  auto& ops = batch_.ops;
-
-  // The COW's data are read ahead in the order they lie in (the writes below go in the origin's
-  // order).
-  uint64_t ahead_start = 0;
-  uint64_t ahead_end = 0;
-  const auto read_ahead = [&] {
-    if (ahead_end > ahead_start) {
-      copier_->will_need(ahead_start * chunk_bytes, (ahead_end - ahead_start) * chunk_bytes);
-    }
+  uint64_t start = 0;
+  uint64_t end = 0;
+  const auto read_run = [&] {
+    if (end > start) copier_->will_need(start * chunk_bytes, (end - start) * chunk_bytes);
   };
-  for (auto entry = batch_.entries.rbegin(); entry != batch_.entries.rend(); ++entry) {
+  for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
     // Up to two chunks in between (an area, say) are cheaper read than skipped.
-    if (entry->new_chunk < ahead_start || entry->new_chunk > ahead_end + 2) {
-      read_ahead();
-      ahead_start = entry->new_chunk;
+    if (entry->new_chunk < start || entry->new_chunk > end + 2) {
+      read_run();
+      start = entry->new_chunk;
     }
-    ahead_end = entry->new_chunk + 1;
+    end = entry->new_chunk + 1;
   }
-  read_ahead();
+  read_run();
+}
 
+void Merge::plan_copies() {
+  auto& ops = batch_.ops;
   // By origin chunk; of several entries for one chunk the first in the list counts. The batch comes
   // with the list's last entry first, so after a stable sort that is the last of its equals.
   std::vector<Exception> sorted = batch_.entries;

@@ -149,6 +149,7 @@ class Merge {
   Result<void> settle();
   Result<void> plan();
   void plan_copies();
+  void read_ahead(std::span<const Exception> entries);
   Result<void> copy(const Job& job);
   void adapt_batch();
   Result<void> probe(const Job& job);
@@ -175,6 +176,7 @@ class Merge {
   bool one_by_one_ = false;  // each batch is flushed and cleared before the next is copied
 
   uint64_t planned_end_ = 0;               // entries before this one are yet to be planned
+  uint64_t ahead_ = 0;                     // entries before this one are yet to be read ahead
   uint64_t batch_limit_ = 0;               // bytes
   std::chrono::nanoseconds last_flush_{};  // when kEndFlush was last done
   uint64_t copied_since_ = 0;              // bytes
