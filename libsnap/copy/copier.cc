@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include "libsnap/base/bytes.h"
 #include "libsnap/base/parallel.h"
 #include "libsnap/copy/medium_sums.h"
+#include "libsnap/io/zero_runs.h"
 
 namespace snaptool {
 namespace {
@@ -124,16 +124,7 @@ Result<ExtentMap::Run> Copier::source_run(uint64_t offset, uint64_t limit) {
 }
 
 Result<void> Copier::zero(uint64_t target, uint64_t length) {
-  while (length > 0) {
-    SNAP_ASSIGN(const Extent extent, target_.extent_at(target, length));
-    if (!extent.zero) {
-      SNAP_TRY(
-          in_place(target_.zero_at(target, extent.length, zeros_), target_, target, extent.length));
-    }
-    target += extent.length;
-    length -= extent.length;
-  }
-  return {};
+  return in_place(zero_outside_holes(target_, target, length, zeros_), target_, target, length);
 }
 
 Result<bool> Copier::share(uint64_t source, uint64_t target, uint64_t length) {
@@ -143,27 +134,12 @@ Result<bool> Copier::share(uint64_t source, uint64_t target, uint64_t length) {
 }
 
 Result<void> Copier::write(uint64_t target, std::span<const std::byte> bytes) {
-  // A file system's block, at least: less makes no hole.
-  const uint64_t unit = std::clamp<uint64_t>(chunk_bytes_, 4 * kKiB, 64 * kKiB);
-  for (size_t at = 0; at < bytes.size();) {
-    size_t end = at;
-    bool zeros = false;
-    while (end < bytes.size()) {
-      const uint64_t next = std::min<uint64_t>(bytes.size(), end + unit - (target + end) % unit);
-      const bool is_zero = next - end == unit && is_all_zero(bytes.subspan(end, unit));
-      if (end > at && is_zero != zeros) break;
-      zeros = is_zero;
-      end = next;
-    }
-    const auto run = bytes.subspan(at, end - at);
-    if (zeros) {
-      SNAP_TRY(zero(target + at, run.size()));
-    } else {
-      SNAP_TRY(in_place(target_.write_at(target + at, run), target_, target + at, run.size()));
-    }
-    at = end;
-  }
-  return {};
+  return visit_zero_runs(
+      target, bytes, hole_unit(chunk_bytes_),
+      [this](uint64_t offset, std::span<const std::byte> run) {
+        return in_place(target_.write_at(offset, run), target_, offset, run.size());
+      },
+      [this](uint64_t offset, uint64_t length) { return zero(offset, length); });
 }
 
 // What a thread has of its piece in a buffer: bytes that were read, and before these those that

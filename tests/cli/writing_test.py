@@ -312,6 +312,37 @@ class Write(WritingTest):
             self.assertEqual((done.returncode, done.stderr), (0, b""))
         self.assertEqual(self.good("status", "--output=json", self.origin, self.cow).stdout.count('"exceptions": 2'), 1)
 
+    def test_zeros_leave_holes(self):
+        """A new store is a hole up to what is written to it, and zeros need nothing of the medium."""
+        self.create(size="8M", chunk_size="16k")
+        data = bytes(600 << 10) + b"x" * 4096 + bytes(200 << 10)
+        self.write(data)
+        self.assertEqual(self.view(), data + self.content[len(data):])
+        self.assertLess(self.cow.stat().st_blocks * 512, 200 << 10)
+        # The origin's zeros are kept for a snapshot just so.
+        with open(self.origin, "wb") as file:
+            file.truncate(MIB)
+        kept = self.scratch / "kept"
+        self.create(kept, size="8M")
+        self.good("write-origin", "-q", "-P", "7", "--length", "1M", "--snapshot", kept, self.origin)
+        self.assertEqual(self.view(kept), bytes(MIB))
+        self.assertLess(kept.stat().st_blocks * 512, 100 << 10)
+
+    def test_zeros_over_what_was_there(self):
+        """Chunks that are used again have the data of an earlier life."""
+        for sparse in (False, True):
+            with open(self.cow, "wb") as file:
+                file.write(bytes(4096) + b"\xee" * (4 * MIB - 4096))
+                if sparse:
+                    file.truncate(64 * MIB)
+            self.good("create", "-q", "--force", self.origin, self.cow)
+            self.write(b"w" * (100 << 10))
+            data = bytes(80 << 10) + b"y" * 512 + bytes(30 << 10)
+            self.write(data, 4096)
+            expected = b"w" * 4096 + data + self.content[4096 + len(data):]
+            self.assertEqual(self.view(), expected)
+            self.cow.unlink()
+
     def test_few_flushes(self):
         """What a gigabyte costs: a flush of the data and one of the list, in groups."""
         with open(self.origin, "wb") as file:

@@ -29,8 +29,8 @@ Result<void> Origin::hand_out(std::vector<Target>& targets, uint64_t offset,
       const uint64_t from = std::max(op.source, offset);
       const uint64_t to = std::min(op.source + op.length, end);
       if (from < to) {
-        SNAP_TRY(target.snapshot->cow().write_at(op.target + (from - op.source),
-                                                 bytes.subspan(from - offset, to - from)));
+        SNAP_TRY(target.snapshot->write_to_cow(op.target + (from - op.source),
+                                               bytes.subspan(from - offset, to - from)));
       }
       if (op.source + op.length > end) break;
       ++target.next;

@@ -7,6 +7,7 @@
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
+#include "libsnap/io/zero_runs.h"
 #include "libsnap/snap/store/persistent_store.h"
 #include "libsnap/snap/store/tail.h"
 #include "libsnap/snap/store/transient_store.h"
@@ -63,6 +64,7 @@ Snapshot::Snapshot(Image& origin, std::unique_ptr<ExceptionStore> store,
       kind_(options.kind),
       transient_(options.kind == StoreKind::kTransient),
       in_flight_(options.in_flight),
+      cow_zeros_(zero_mode_of(store_->cow())),
       buffer_(kIoPiece) {}
 
 Result<std::unique_ptr<Snapshot>> Snapshot::open(Image& origin, File& cow,
@@ -164,11 +166,20 @@ void Snapshot::new_data_at(uint64_t offset, uint64_t length) {
   writeback_start_ = writeback_end_;
 }
 
+Result<void> Snapshot::write_to_cow(uint64_t offset, std::span<const std::byte> data) {
+  return visit_zero_runs(
+      offset, data, hole_unit(chunk_bytes_),
+      [this](uint64_t at, std::span<const std::byte> run) { return cow().write_at(at, run); },
+      [this](uint64_t at, uint64_t length) {
+        return zero_outside_holes(cow(), at, length, cow_zeros_);
+      });
+}
+
 Result<void> Snapshot::copy_from_origin(uint64_t offset, uint64_t length, uint64_t cow_offset) {
   while (length > 0) {
     const auto piece = std::span(buffer_).first(std::min<uint64_t>(length, buffer_.size()));
     SNAP_TRY(origin_.read_at(offset, piece));
-    SNAP_TRY(cow().write_at(cow_offset, piece));
+    SNAP_TRY(write_to_cow(cow_offset, piece));
     offset += piece.size();
     cow_offset += piece.size();
     length -= piece.size();
@@ -196,10 +207,10 @@ Result<void> Snapshot::write_part(uint64_t offset, std::span<const std::byte> da
     SNAP_TRY(origin_.read_at(start, chunk.first(in_chunk)));
     std::copy(data.begin(), data.end(), chunk.begin() + static_cast<ptrdiff_t>(in_chunk));
     SNAP_TRY(origin_.read_at(start + behind, chunk.subspan(behind)));
-    return cow().write_at(at, chunk);
+    return write_to_cow(at, chunk);
   }
   SNAP_TRY(copy_from_origin(start, in_chunk, at));
-  SNAP_TRY(cow().write_at(at + in_chunk, data));
+  SNAP_TRY(write_to_cow(at + in_chunk, data));
   const uint64_t behind = in_chunk + data.size();
   return copy_from_origin(start + behind, length - behind, at + behind);
 }
@@ -230,7 +241,7 @@ Result<uint64_t> Snapshot::write_new_chunks(uint64_t offset, std::span<const std
   const auto write_taken = [&]() -> Result<void> {
     if (taken == written) return {};
     SNAP_ASSIGN(const uint64_t at, cow_offset(first_new, 0, taken - written));
-    SNAP_TRY(cow().write_at(at, data.subspan(written, taken - written)));
+    SNAP_TRY(write_to_cow(at, data.subspan(written, taken - written)));
     new_data_at(at, taken - written);
     written = taken;
     return {};
@@ -273,7 +284,7 @@ Result<void> Snapshot::write_pieces(uint64_t offset, std::span<const std::byte> 
     uint64_t done = 0;
     if (found.mapped) {
       SNAP_ASSIGN(const Place place, locate(offset, data.size()));
-      SNAP_TRY(cow().write_at(place.cow_offset, data.first(place.length)));
+      SNAP_TRY(write_to_cow(place.cow_offset, data.first(place.length)));
       dirty_ = true;
       done = place.length;
     } else {

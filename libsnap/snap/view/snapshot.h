@@ -90,6 +90,9 @@ class Snapshot : public Image {
   // Makes the exceptions of prepared copies durable, once their data are in the COW, and then, if
   // `full`, marks the snapshot invalid.
   Result<void> commit_copy_out(const CopyOut& copies);
+  // Writes data of chunks to the COW, whose holes stay where these are zeros. Requires and errors as
+  // File::write_at.
+  Result<void> write_to_cow(uint64_t offset, std::span<const std::byte> data);
   // What was prepared could not be copied: `error` is what every later call returns, and nothing
   // more is committed.
   void abandon(const Error& error);
@@ -148,6 +151,7 @@ class Snapshot : public Image {
   uint64_t writeback_end_ = 0;
   std::vector<Exception> pending_;  // their data are written, they are not
   std::optional<Error> failure_;
+  ZeroMode cow_zeros_;  // how zeros are written to it
   IoBytes buffer_;
 };
 
