@@ -78,8 +78,7 @@ Result<void> ScriptRunner::write(const ScriptCommand& command) {
                                 command.length}));
   // A write is one request: to the origin, its copies out are committed together.
   const bool to_origin = command.verb == Verb::kWriteOrigin;
-  IoBytes buffer(
-      std::max<uint64_t>(kIoPiece, to_origin ? std::min(in_flight_, command.length) : 0));
+  RawBytes buffer(std::min(command.length, to_origin ? std::max(in_flight_, kIoPiece) : kIoPiece));
   for (uint64_t done = 0; done < command.length;) {
     if (invocation_.cancel().requested()) return Error(ErrorCode::kInterrupted, "interrupted");
     SNAP_ASSIGN(const uint64_t got, source.read(buffer));

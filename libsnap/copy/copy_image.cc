@@ -87,7 +87,7 @@ Result<void> stream_image(Image& source, uint64_t offset, uint64_t length,
                           const std::function<Result<void>(std::span<const std::byte>)>& sink,
                           const Job& job) {
   SNAP_CHECK(offset <= source.size() && length <= source.size() - offset);
-  IoBytes buffer(kIoPiece);
+  RawBytes buffer(kIoPiece);
   while (length > 0) {
     if (job.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
     const uint64_t piece = std::min(length, kIoPiece);

@@ -298,7 +298,7 @@ namespace {
 // Whether an image was made larger, by a run that was stopped right then.
 Result<bool> was_grown(const ChainShape& shape, Image& image) {
   if (shape.base_size >= shape.final_size() || image.size() != shape.final_size()) return false;
-  IoBytes bytes;
+  RawBytes bytes;
   for (uint64_t at = shape.base_size; at < image.size();) {
     SNAP_ASSIGN(const Extent extent, image.extent_at(at, image.size() - at));
     if (extent.zero) {

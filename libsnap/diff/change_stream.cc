@@ -70,7 +70,7 @@ bool Expectation::overlaps(uint64_t offset, uint64_t length) const {
 Result<std::vector<size_t>> unmet_expectations(std::span<const Expectation> expectations,
                                                Image& image) {
   std::vector<size_t> unmet;
-  IoBytes buffer(kWindowBytes);
+  RawBytes buffer(kWindowBytes);
   for (size_t i = 0; i < expectations.size(); ++i) {
     const Expectation& expectation = expectations[i];
     const uint64_t start = expectation.window * kWindowBytes;

@@ -293,7 +293,7 @@ Result<RangeStatistics> examine_range(Image& image, uint64_t offset, uint64_t le
   Hash hash(HashAlgorithm::kSha256);
   // Four tables, so that equal bytes in a row do not wait for each other.
   std::array<std::array<uint64_t, 256>, 4> counts{};
-  IoBytes buffer(std::min(kIoPiece, length));
+  RawBytes buffer(std::min(kIoPiece, length));
   for (uint64_t done = 0; done < length;) {
     if (job.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
     const auto piece = std::span(buffer).first(std::min<uint64_t>(buffer.size(), length - done));

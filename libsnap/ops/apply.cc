@@ -137,7 +137,7 @@ Result<void> Spool::receive(access::Door& door, DataSource& stream, const std::s
   SNAP_ASSIGN(const auto output, door.make_file(path, 0));
   output->limit_permissions(0600);
   const Phase phase(door.context(), "receiving");
-  IoBytes buffer(kIoPiece);
+  RawBytes buffer(kIoPiece);
   uint64_t at = 0;
   while (true) {
     SNAP_ASSIGN(const uint64_t size, stream.read(buffer));
@@ -187,7 +187,7 @@ std::vector<std::string> OpenDiffs::paths() const {
 Result<Sha256::Digest> OpenDiffs::fingerprint(const Cancel& cancel) const {
   constexpr uint64_t kEnds = 4096;
   Sha256 sum;
-  IoBytes bytes;
+  RawBytes bytes;
   for (const auto& changes : files_) {
     File& file = changes->file();
     const uint64_t size = file.size();

@@ -238,7 +238,7 @@ Result<std::string> Session::read_to(const std::string& name, const ByteRange& r
     SNAP_ASSIGN(output, door_.make_file(*path, range.length));
   }
   Sha256 hash;
-  IoBytes buffer(kIoPiece);
+  RawBytes buffer(std::min(range.length, kIoPiece));
   for (uint64_t done = 0; done < range.length;) {
     if (context_.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
     const auto piece =

@@ -22,7 +22,7 @@ using Sink = std::function<Result<void>(uint64_t offset, std::span<const std::by
 // kInterrupted.
 Result<uint64_t> pump(const WriteData& data, const Image& image, uint64_t piece, const Job& job,
                       const Sink& sink) {
-  IoBytes buffer(std::min(piece, std::max(data.most(image), kSectorSize)));
+  RawBytes buffer(std::min(piece, std::max(data.most(image), kSectorSize)));
   uint64_t done = 0;
   while (true) {
     SNAP_ASSIGN(const uint64_t got, data.source.read(buffer));

@@ -490,7 +490,7 @@ void Merge::adapt_batch() {
 
 Result<void> Merge::probe(const Job& job) {
   const uint64_t chunk_bytes = store_->layout().chunk_bytes();
-  IoBytes buffer(kIoPiece);
+  RawBytes buffer(kIoPiece);
   const auto read_all = [&](uint64_t offset, uint64_t length) -> Result<void> {
     for (uint64_t done = 0; done < length; done += kIoPiece) {
       if (job.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");

@@ -239,7 +239,7 @@ Result<std::optional<UndoJournal::Preamble>> UndoJournal::read_preamble(uint64_t
 Result<bool> UndoJournal::is_whole(const Batch& batch, const Job& job) {
   SNAP_ASSIGN(const auto tables, try_read_tables(batch));
   if (!tables) return false;
-  IoBytes buffer(std::min(batch.data_bytes, kIoPiece));
+  RawBytes buffer(std::min(batch.data_bytes, kIoPiece));
   for (uint64_t piece = 0; piece < batch.piece_count(); ++piece) {
     if (job.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
     const auto bytes = read_piece(batch, *tables, piece, buffer);

@@ -19,8 +19,8 @@ bool lies_within(const PersistentStore& store, const Exception& entry, uint64_t 
 
 Result<bool> has_data_of(Image& origin, uint64_t target, PersistentStore& store, uint64_t source,
                          uint64_t length, const Cancel& cancel) {
-  IoBytes ours(std::min(length, kIoPiece));
-  IoBytes theirs(ours.size());
+  RawBytes ours(std::min(length, kIoPiece));
+  RawBytes theirs(ours.size());
   for (uint64_t done = 0; done < length; done += ours.size()) {
     if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
     const uint64_t piece = std::min<uint64_t>(ours.size(), length - done);

@@ -60,7 +60,7 @@ class Origin {
   Image& image_;
   uint64_t in_flight_;
   std::vector<Snapshot*> snapshots_;
-  IoBytes buffer_;
+  RawBytes buffer_;
 };
 
 }  // namespace snaptool

@@ -152,7 +152,7 @@ class Snapshot : public Image {
   std::vector<Exception> pending_;  // their data are written, they are not
   std::optional<Error> failure_;
   ZeroMode cow_zeros_;  // how zeros are written to it
-  IoBytes buffer_;
+  RawBytes buffer_;
 };
 
 }  // namespace snaptool
