@@ -13,6 +13,7 @@
 #include "formats/raw/raw_writer.h"
 #include "formats/rbd/rbd_diff.h"
 #include "formats/rbd/rbd_image.h"
+#include "formats/vdi/vdi_image.h"
 
 namespace snaptool {
 namespace {
@@ -34,6 +35,7 @@ constexpr std::array kImages = {
                 .create = dm_snapshot::create_image,
                 .settings = dm_snapshot::kSettings,
                 .size_unit = kSectorSize,
+                .takes_base = true,
                 .has_parents_size = true},
     ImageDriver{.name = "qcow2",
                 .probe = qcow2::has_magic,
@@ -43,6 +45,7 @@ constexpr std::array kImages = {
                 .settings = qcow2::kSettings,
                 .size_unit = kSectorSize,
                 .can_be_parent = true,
+                .takes_base = true,
                 .can_compress = true},
     ImageDriver{.name = "rbd",
                 .probe = rbd::has_image_magic,
@@ -50,6 +53,13 @@ constexpr std::array kImages = {
                 .open = rbd::open_image,
                 .stream = rbd::stream_image,
                 .settings = rbd::kImageSettings},
+    ImageDriver{.name = "vdi",
+                .probe = vdi::has_magic,
+                .facts = vdi::read_facts,
+                .open = vdi::open_image,
+                .create = vdi::create_image,
+                .size_unit = kSectorSize,
+                .can_be_parent = true},
 };
 
 template <int kVersion>

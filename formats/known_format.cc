@@ -27,7 +27,6 @@ constexpr auto kMagics = std::to_array<Magic>({
     {0, "COWD"sv, {"vmdk", "a VMDK image (ESX sparse)", kQemu, false}},
     {0, "# Disk DescriptorFile"sv, {"vmdk", "the descriptor of a VMDK image", kQemu, false}},
     {0, "\xbe\xba\xfe\xca\0\0\0\0"sv, {"vmdk", "a VMDK image (SE sparse)", kQemu, false}},
-    {64, "\x7f\x10\xda\xbe"sv, {"vdi", "a VDI image", kQemu, false}},
     {0, "conectix"sv, {"vpc", "a VHD image", kQemu, false}},
     {-512, "conectix"sv, {"vpc", "a VHD image of fixed size", kQemu, false}},
     {-511, "conectix"sv, {"vpc", "a VHD image", kQemu, false}},

@@ -136,8 +136,14 @@ std::string describe_image(const access::ImageDriver& driver, const access::Imag
   std::string text = text_line("{:<16}{}", "format:", driver.name);
   text += size_text("virtual size:", facts.size);
   if (facts.parent) {
-    json["backing_filename"] = facts.parent->name;
-    text += text_line("{:<16}{}", "parent:", facts.parent->name);
+    if (!facts.parent->name.empty()) {
+      json["backing_filename"] = facts.parent->name;
+      text += text_line("{:<16}{}", "parent:", facts.parent->name);
+    }
+    if (!facts.parent->identities.empty()) {
+      json["backing_identity"] = facts.parent->identities.front();
+      text += text_line("{:<16}{}", "parent is:", facts.parent->identities.front());
+    }
     if (facts.parent->format) {
       json["backing_format"] = *facts.parent->format;
       text += text_line("{:<16}{}", "parent format:", *facts.parent->format);

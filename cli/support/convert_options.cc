@@ -48,10 +48,10 @@ Result<void> check_options(const Invocation& invocation, const access::ImageDriv
   if (!raw && (invocation.has("no-create") || invocation.has("sparse"))) {
     return bad("-n and -S are for raw images; the others are made anew, of clusters");
   }
-  if (!raw && driver.create == nullptr && invocation.has("base")) {
+  if (!raw && !driver.takes_base && invocation.has("base")) {
     return Error(ErrorCode::kUnsupported,
-                 fmt::format("{} has no base within a file: 'snaptool export' writes what differs "
-                             "from one",
+                 fmt::format("no {} image is made over a base: qcow2 can have one, and 'snaptool "
+                             "export' writes what differs",
                              driver.name));
   }
   if (!raw && !driver.can_compress && invocation.has("compress")) {

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "libsnap/base/arithmetic.h"
-#include "libsnap/base/endian.h"
+#include "libsnap/base/check.h"
 
 namespace snaptool {
 
@@ -27,7 +27,8 @@ Result<std::shared_ptr<const RawBytes>> TableCache::page(uint64_t start) {
   return oldest->page;
 }
 
-Result<uint64_t> TableCache::Cursor::number(uint64_t offset) {
+Result<const std::byte*> TableCache::Cursor::bytes(uint64_t offset, uint64_t size) {
+  SNAP_CHECK(offset % size == 0);
   const uint64_t start = round_down(offset, kPageBytes);
   if (page_ == nullptr || start_ != start) {
     if (offset >= cache_.file_.size()) page_ = nullptr;
@@ -36,13 +37,13 @@ Result<uint64_t> TableCache::Cursor::number(uint64_t offset) {
     }
     start_ = start;
   }
-  if (page_ == nullptr || page_->size() < 8 || offset - start > page_->size() - 8) {
+  if (page_ == nullptr || page_->size() < size || offset - start > page_->size() - size) {
     page_ = nullptr;
     return Error(ErrorCode::kCorruption,
-                 fmt::format("a table goes on at byte {}, behind the end of '{}' at {}", offset,
+                 fmt::format("a table goes on at byte {}, past the end of '{}' at {}", offset,
                              cache_.file_.name(), cache_.file_.size()));
   }
-  return load_be<uint64_t>(page_->data() + (offset - start));
+  return page_->data() + (offset - start);
 }
 
 }  // namespace snaptool

@@ -5,12 +5,13 @@
 #include <memory>
 #include <mutex>
 
+#include "libsnap/base/endian.h"
 #include "libsnap/base/io_bytes.h"
 #include "libsnap/io/file.h"
 
 namespace snaptool {
 
-// Tables of big-endian numbers in a file, of which some pages are kept in memory. Several threads
+// Tables of numbers in a file, of which some pages are kept in memory. Several threads
 // may read at once.
 class TableCache {
  public:
@@ -21,10 +22,22 @@ class TableCache {
   class Cursor {
    public:
     explicit Cursor(TableCache& cache) : cache_(cache) {}
-    // The eight bytes at `offset`, a multiple of 8. Errors: kCorruption behind the end; kIo.
-    Result<uint64_t> number(uint64_t offset);
+    // The number at `offset`, a multiple of its size. Errors: kCorruption past the end; kIo.
+    template <typename T>
+    Result<T> be(uint64_t offset) {
+      SNAP_ASSIGN(const std::byte* const at, bytes(offset, sizeof(T)));
+      return load_be<T>(at);
+    }
+    template <typename T>
+    Result<T> le(uint64_t offset) {
+      SNAP_ASSIGN(const std::byte* const at, bytes(offset, sizeof(T)));
+      return load_le<T>(at);
+    }
 
    private:
+    // They stay until the next call.
+    Result<const std::byte*> bytes(uint64_t offset, uint64_t size);
+
     TableCache& cache_;
     std::shared_ptr<const RawBytes> page_;
     uint64_t start_ = 0;

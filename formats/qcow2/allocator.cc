@@ -3,18 +3,12 @@
 
 #include <algorithm>
 
+#include "formats/common/new_file.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/endian.h"
 #include "libsnap/base/io_bytes.h"
 
 namespace snaptool::qcow2 {
-namespace {
-
-// A file grows by as much as it has, within these, and is cut at the end.
-constexpr uint64_t kLeastGrowth = kMiB;
-constexpr uint64_t kMostGrowth = 64 * kMiB;
-
-}  // namespace
 
 Allocator::Allocator(File& file, unsigned cluster_bits) : file_(file), cluster_bits_(cluster_bits) {
   count_new(0, 1);
@@ -22,14 +16,7 @@ Allocator::Allocator(File& file, unsigned cluster_bits) : file_(file), cluster_b
 }
 
 Result<void> Allocator::grow(uint64_t clusters) {
-  const auto end = checked_mul(clusters, cluster_size());
-  if (!end || *end > kMaxFileSize - kMostGrowth) {
-    return Error(ErrorCode::kNoSpace, "the image would be larger than any file");
-  }
-  if (*end <= file_.size()) return {};
-  auto grown = file_.resize(*end + std::clamp(*end, kLeastGrowth, kMostGrowth));
-  if (grown || grown.error().code() != ErrorCode::kUnsupported) return grown;
-  return Error(ErrorCode::kNoSpace, "the image does not fit the device");
+  return grow_new_file(file_, checked_mul(clusters, cluster_size()).value_or(UINT64_MAX));
 }
 
 void Allocator::count_new(uint64_t first, uint64_t count) {
@@ -122,9 +109,7 @@ Result<Allocator::Table> Allocator::finish() {
   for (size_t i = 0; i < blocks_.size(); ++i) store_be(entries.data() + 8 * i, blocks_[i]);
   const uint64_t offset = first + left * cluster_size();
   SNAP_TRY(file_.write_at(offset, entries));
-  const auto cut = file_.resize(next_ * cluster_size());
-  // A block device keeps its size.
-  if (!cut && cut.error().code() != ErrorCode::kUnsupported) return cut.error();
+  SNAP_TRY(cut_new_file(file_, next_ * cluster_size()));
   return Table{offset, static_cast<uint32_t>(table)};
 }
 

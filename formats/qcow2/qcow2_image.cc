@@ -162,10 +162,10 @@ class Qcow2Image : public Image {
   Result<Mapping> mapping_at(TableCache::Cursor& tables, uint64_t l2_offset, uint64_t offset) {
     const uint64_t index = offset / header_.cluster_size() % header_.l2_entries();
     const uint64_t at = l2_offset + index * header_.l2_entry_size();
-    SNAP_ASSIGN(const uint64_t entry, tables.number(at));
+    SNAP_ASSIGN(const uint64_t entry, tables.be<uint64_t>(at));
     uint64_t bitmap = 0;
     if (header_.extended_l2) {
-      SNAP_ASSIGN(bitmap, tables.number(at + 8));
+      SNAP_ASSIGN(bitmap, tables.be<uint64_t>(at + 8));
     }
     const uint64_t unit = header_.unit_size();
     auto mapping = decode_l2(header_, entry, bitmap, offset % header_.cluster_size() / unit);
@@ -183,7 +183,7 @@ class Qcow2Image : public Image {
     TableCache::Cursor tables(tables_);
     const uint64_t l1_index = offset / header_.l1_reach();
     limit = std::min(limit, (l1_index + 1) * header_.l1_reach() - offset);
-    SNAP_ASSIGN(const uint64_t l1_entry, tables.number(header_.l1_offset + 8 * l1_index));
+    SNAP_ASSIGN(const uint64_t l1_entry, tables.be<uint64_t>(header_.l1_offset + 8 * l1_index));
     const auto l2_offset = decode_l1(header_, l1_entry);
     if (!l2_offset) return in_file(l2_offset.error(), *file_);
     if (*l2_offset == 0) return Run{{}, limit};
@@ -332,7 +332,9 @@ Result<access::ImageFacts> read_facts(File& file, const Cancel& /*cancel*/) {
   facts.size = header->size;
   facts.corrupt = header->corrupt;
   if (!header->backing_name.empty()) {
-    facts.parent = access::ParentRef{header->backing_name, header->backing_format};
+    access::ParentRef& parent = facts.parent.emplace();
+    parent.name = header->backing_name;
+    parent.format = header->backing_format;
   }
   if (header->dirty) {
     facts.warnings.push_back(fmt::format(

@@ -28,6 +28,11 @@ Result<const ImageDriver*> Drivers::detect_image(File& file) const {
   for (const ImageDriver& driver : images) {
     if (driver.probe != nullptr && driver.probe(head)) return &driver;
   }
+  if (file.size() < bytes.size()) return &raw();
+  SNAP_TRY(file.read_at(file.size() - bytes.size(), bytes));
+  for (const ImageDriver& driver : images) {
+    if (driver.probe_tail != nullptr && driver.probe_tail(bytes, file.size())) return &driver;
+  }
   return &raw();
 }
 

@@ -21,8 +21,12 @@ namespace snaptool::access {
 
 // The image below another: what the upper one does not hold comes from there.
 struct ParentRef {
-  std::string name;                   // as the upper one has it: often relative to its own folder
-  std::optional<std::string> format;  // as QEMU calls it; nullopt: it does not say
+  // As the upper one has it: often relative to its own folder. Empty: it does not say.
+  std::string name;
+  std::vector<std::string> other_names;  // where it may be if not there, in this order
+  std::optional<std::string> format;     // as QEMU calls it; nullopt: it does not say
+  // What ImageFacts::identity of the parent may be; empty: the upper one does not say.
+  std::vector<std::string> identities;
 };
 
 // What a file says of itself. Nothing of it was followed to another file.
@@ -39,7 +43,8 @@ struct ImageFacts {
     bool in_use = false;       // it was not saved
     bool automatic = false;
   };
-  uint64_t size = 0;  // of the image, bytes
+  uint64_t size = 0;     // of the image, bytes
+  std::string identity;  // by which images over it know it; empty: they do not
   std::optional<ParentRef> parent;
   bool corrupt = false;               // the image is marked so
   std::vector<std::string> warnings;  // what can be got round
@@ -96,6 +101,9 @@ struct ImageDriver {
   // Whether a file begins so; nullptr: it is not told by its magic. Looks at the first kProbeBytes
   // at most.
   bool (*probe)(std::span<const std::byte> head) = nullptr;
+  // The same of one that is told by the last kProbeBytes of its file, which is `size` bytes long.
+  // A guest may have written them: more than a magic must be right.
+  bool (*probe_tail)(std::span<const std::byte> tail, uint64_t size) = nullptr;
   // Errors: kCorruption; kUnsupported for what is not read of it; kIo; kInterrupted. Only of a
   // kImage.
   Result<ImageFacts> (*facts)(File& file, const Cancel& cancel) = nullptr;
@@ -113,6 +121,7 @@ struct ImageDriver {
   std::span<const ImageSetting> settings = {};
   uint64_t size_unit = 1;         // bytes; others sizes cannot be told by the format
   bool can_be_parent = false;     // other images may name one of it as what they are over
+  bool takes_base = false;        // one can be made over another
   bool has_parents_size = false;  // an image of it is as large as what it is over
   bool can_compress = false;
 };

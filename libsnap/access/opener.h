@@ -59,6 +59,10 @@ class Opener {
                                            Followed followed);
   Result<std::shared_ptr<File>> open_parent(const std::string& path, const ParentRef& parent,
                                             bool is_main, const Followed& followed);
+  Result<FileSpec> find_parent(const std::string& path, const ParentRef& parent,
+                               const std::string& folder) const;
+  Result<void> check_identity(const std::string& path, const ParentRef& parent,
+                              const std::string& file_name);
   Result<std::shared_ptr<File>> open_named_parent(const std::string& path, const ParentRef& parent);
 
   // parts.cc

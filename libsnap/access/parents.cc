@@ -13,12 +13,11 @@
 namespace snaptool::access {
 namespace {
 
-// The file that an image names as its parent. Errors: kUnsupported for what is no file, and for
+// A file that an image names as its parent. Errors: kUnsupported for what is no file, and for
 // formats that are not read.
 Result<FileSpec> parent_spec(const Drivers& drivers, const std::string& path,
-                             const ParentRef& parent) {
+                             const ParentRef& parent, std::string name) {
   constexpr std::string_view kFile = "file:";
-  std::string name = parent.name;
   if (name.rfind(kFile, 0) == 0) name.erase(0, kFile.size());
   const size_t colon = name.find(':');
   if (colon != std::string::npos && colon < name.find('/')) {
@@ -41,15 +40,21 @@ Result<FileSpec> parent_spec(const Drivers& drivers, const std::string& path,
   return spec;
 }
 
+// What to call the parent of an image that may not name it.
+std::string label_of(const ParentRef& parent) {
+  if (!parent.name.empty()) return fmt::format("'{}'", excerpt(parent.name, kMostOfName));
+  return parent.identities.empty() ? "that it does not name" : parent.identities.front();
+}
+
 bool lies_in(const std::filesystem::path& folder, const std::filesystem::path& file) {
   const auto [end, ignored] = std::mismatch(folder.begin(), folder.end(), file.begin(), file.end());
   return end == folder.end();
 }
 
-// That Parents::kInFolder allows what `image` names: `parent`. Which file it is; nothing where there
-// is none. Errors: kUnsupported.
+// That Parents::kInFolder allows what `image` names: `parent`. Which file it is; nothing where
+// there is none. Errors: kUnsupported.
 Result<std::optional<FileId>> check_in_folder(const std::string& folder, const std::string& image,
-                             const std::string& parent) {
+                                              const std::string& parent) {
   namespace fs = std::filesystem;
   std::error_code failed;
   const fs::path file = fs::canonical(parent, failed);
@@ -131,11 +136,68 @@ Result<std::shared_ptr<File>> Opener::open_named_parent(const std::string& path,
                   path, named, is_raw ? known->label : driver->name));
 }
 
+// Which of the names that an image has for its parent is meant: the first that is there, and may be
+// opened; else its first.
+Result<FileSpec> Opener::find_parent(const std::string& path, const ParentRef& parent,
+                                     const std::string& folder) const {
+  SNAP_ASSIGN(FileSpec first, parent_spec(context_.drivers, path, parent, parent.name));
+  if (parent.other_names.empty() || id_of(first.path())) return first;
+  for (const std::string& name : parent.other_names) {
+    auto spec = parent_spec(context_.drivers, path, parent, name);
+    if (!spec || !id_of(spec->path())) continue;
+    const bool anywhere = context_.policy.follow_parents == Parents::kAnywhere;
+    if (anywhere || check_in_folder(folder, path, spec->path())) return spec;
+  }
+  return first;
+}
+
+// That the file is the one that the image was made over, and has not changed since. Errors:
+// kWrongBase, which Policy::ignore_invalid makes a warning.
+Result<void> Opener::check_identity(const std::string& path, const ParentRef& parent,
+                                    const std::string& file_name) {
+  const auto& wanted = parent.identities;
+  if (wanted.empty()) return {};
+  SNAP_ASSIGN(const ImageSpec named, parse_image_spec(file_name));
+  const FileSpec& spec = named.base;
+  std::string found = "a part of a file, which has none";
+  if (spec.is_whole_file()) {
+    SNAP_ASSIGN(const auto file,
+                open_path(spec.path(), {Access::kRead, context_.policy.force_share}));
+    const ImageDriver* driver =
+        parent.format ? context_.drivers.find_image(*parent.format) : nullptr;
+    if (driver == nullptr) {
+      SNAP_ASSIGN(driver, context_.drivers.detect_image(*file));
+    }
+    SNAP_ASSIGN(const ImageFacts facts, driver->facts(*file, context_.cancel));
+    if (std::find(wanted.begin(), wanted.end(), facts.identity) != wanted.end()) return {};
+    found = facts.identity.empty() ? "an image that has none" : facts.identity;
+  }
+  Error error(ErrorCode::kWrongBase,
+              fmt::format("'{}' was made over {}, and '{}' is {}: it is another image, or was "
+                          "changed since",
+                          path, wanted.front(), file_name, found));
+  if (!context_.policy.ignore_invalid) return std::move(error).with_remedy(Remedy::kIgnoreInvalid);
+  context_.notices.warn(error.message());
+  return {};
+}
+
 Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const ParentRef& parent,
                                                   bool is_main, const Followed& followed) {
   const Policy& policy = context_.policy;
-  if (policy.parent && is_main) return open_named_parent(path, parent);
-  SNAP_ASSIGN(const FileSpec spec, parent_spec(context_.drivers, path, parent));
+  if (policy.parent && is_main) {
+    SNAP_ASSIGN(auto named, open_named_parent(path, parent));
+    SNAP_TRY(check_identity(path, parent, *policy.parent));
+    return named;
+  }
+  if (parent.name.empty()) {
+    return Error(
+               ErrorCode::kWrongBase,
+               fmt::format("'{}' is only what changed over its parent, {}, and does not say where "
+                           "that is",
+                           path, label_of(parent)))
+        .with_remedy(Remedy::kNameParent);
+  }
+  SNAP_ASSIGN(const FileSpec spec, find_parent(path, parent, followed.folder));
   const auto known = policy.known_parent ? id_of(*policy.known_parent) : std::nullopt;
   const bool is_known = known && known == id_of(spec.path());
   if (policy.follow_parents == Parents::kNone && !is_known) {
@@ -161,8 +223,8 @@ Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const
     return Error(ErrorCode::kBusy, fmt::format("'{}' was replaced just now", spec.path()));
   }
   if (pending_apply_of(spec.path())) {
-    context_.notices.warn(fmt::format(
-        "an apply to '{}' is half done, and it is between two states", spec.path()));
+    context_.notices.warn(
+        fmt::format("an apply to '{}' is half done, and it is between two states", spec.path()));
   }
   SNAP_ASSIGN(const ImageDriver* const looks_like, context_.drivers.detect_image(**file));
   if (!spec.format && looks_like->kind != ImageKind::kRaw) {
@@ -172,6 +234,7 @@ Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const
                              path, excerpt(parent.name, kMostOfName)))
         .with_remedy(Remedy::kNameParent);
   }
+  SNAP_TRY(check_identity(path, parent, spec.path()));
   return open_source(spec.path(), spec, options, followed);
 }
 

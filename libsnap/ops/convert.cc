@@ -105,8 +105,9 @@ class Conversion {
                                driver_.name))
           .with_remedy(Remedy::kTakeBaseAsRaw);
     }
-    create_.parent =
-        access::ParentRef{name_of_base(spec.path(), request_.path), std::string(below->name)};
+    access::ParentRef& parent = create_.parent.emplace();
+    parent.name = name_of_base(spec.path(), request_.path);
+    parent.format = below->name;
     options_.base = &base_.image();
     return {};
   }
