@@ -14,6 +14,7 @@
 #include "formats/rbd/rbd_diff.h"
 #include "formats/rbd/rbd_image.h"
 #include "formats/vdi/vdi_image.h"
+#include "formats/vpc/vpc_image.h"
 
 namespace snaptool {
 namespace {
@@ -53,6 +54,17 @@ constexpr std::array kImages = {
                 .open = rbd::open_image,
                 .stream = rbd::stream_image,
                 .settings = rbd::kImageSettings},
+    ImageDriver{.name = "vpc",
+                .alias = "vhd",
+                .probe = vpc::has_cookie,
+                .probe_tail = vpc::is_footer,
+                .facts = vpc::read_facts,
+                .open = vpc::open_image,
+                .create = vpc::create_image,
+                .settings = vpc::kSettings,
+                .size_unit = kSectorSize,
+                .size_unit_of = vpc::size_unit_of,
+                .can_be_parent = true},
     ImageDriver{.name = "vdi",
                 .probe = vdi::has_magic,
                 .facts = vdi::read_facts,

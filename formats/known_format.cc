@@ -13,6 +13,7 @@ namespace {
 using namespace std::string_view_literals;
 
 constexpr std::string_view kQemu = "'qemu-img convert -O raw FILE NEW' makes it raw";
+constexpr std::string_view kVpc = "'snaptool convert -f vpc FILE NEW' makes it raw all the same";
 constexpr std::string_view kEwf = "'ewfexport FILE' exports its content";
 
 // A magic and where it is: from the start, or (negative) from the end.
@@ -27,9 +28,8 @@ constexpr auto kMagics = std::to_array<Magic>({
     {0, "COWD"sv, {"vmdk", "a VMDK image (ESX sparse)", kQemu, false}},
     {0, "# Disk DescriptorFile"sv, {"vmdk", "the descriptor of a VMDK image", kQemu, false}},
     {0, "\xbe\xba\xfe\xca\0\0\0\0"sv, {"vmdk", "a VMDK image (SE sparse)", kQemu, false}},
-    {0, "conectix"sv, {"vpc", "a VHD image", kQemu, false}},
-    {-512, "conectix"sv, {"vpc", "a VHD image of fixed size", kQemu, false}},
-    {-511, "conectix"sv, {"vpc", "a VHD image", kQemu, false}},
+    {-512, "conectix"sv, {"vpc", "a VHD image with a wrong footer", kVpc, false}},
+    {-511, "conectix"sv, {"vpc", "a VHD image with a wrong footer", kVpc, false}},
     {0, "vhdxfile"sv, {"vhdx", "a VHDX image", kQemu, false}},
     {0, "QED\0"sv, {"qed", "a QED image", kQemu, false}},
     {0, "QFI\xfb\0\0\0\1"sv, {"qcow", "a qcow image of version 1", kQemu, false}},

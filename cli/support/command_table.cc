@@ -46,7 +46,10 @@ std::optional<std::string_view> command_for_foreign_word(std::string_view word) 
 // What --format takes.
 static std::vector<std::string_view> format_names() {
   std::vector<std::string_view> names;
-  for (const access::ImageDriver& driver : all_drivers().images) names.push_back(driver.name);
+  for (const access::ImageDriver& driver : all_drivers().images) {
+    names.push_back(driver.name);
+    if (!driver.alias.empty()) names.push_back(driver.alias);
+  }
   names.emplace_back("split");
   return names;
 }

@@ -7,6 +7,7 @@
 #include <array>
 #include <set>
 
+#include "formats/common/utf16.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/crc32.h"
 #include "libsnap/base/endian.h"
@@ -194,42 +195,6 @@ std::string guid_text(const std::byte* at) {
   return text;
 }
 
-void append_utf8(std::string& text, uint32_t point) {
-  if (point < 0x80) {
-    text += static_cast<char>(point);
-  } else if (point < 0x800) {
-    text += static_cast<char>(0xc0U | point >> 6U);
-    text += static_cast<char>(0x80U | (point & 0x3fU));
-  } else if (point < 0x10000) {
-    text += static_cast<char>(0xe0U | point >> 12U);
-    text += static_cast<char>(0x80U | (point >> 6U & 0x3fU));
-    text += static_cast<char>(0x80U | (point & 0x3fU));
-  } else {
-    text += static_cast<char>(0xf0U | point >> 18U);
-    text += static_cast<char>(0x80U | (point >> 12U & 0x3fU));
-    text += static_cast<char>(0x80U | (point >> 6U & 0x3fU));
-    text += static_cast<char>(0x80U | (point & 0x3fU));
-  }
-}
-
-// UTF-16LE, up to the first NUL; half a pair becomes U+FFFD.
-std::string utf8_of(std::span<const std::byte> utf16) {
-  const auto unit = [&](size_t i) {
-    return static_cast<uint32_t>(utf16[2 * i]) | static_cast<uint32_t>(utf16[2 * i + 1]) << 8U;
-  };
-  std::string text;
-  const size_t units = utf16.size() / 2;
-  for (size_t i = 0; i < units && unit(i) != 0; ++i) {
-    uint32_t point = unit(i);
-    if (point >= 0xd800 && point < 0xe000) {
-      const bool pair = point < 0xdc00 && i + 1 < units && (unit(i + 1) & 0xfc00U) == 0xdc00U;
-      point = pair ? 0x10000 + ((point - 0xd800) << 10U) + (unit(++i) - 0xdc00) : 0xfffd;
-    }
-    append_utf8(text, point);
-  }
-  return text;
-}
-
 // Zeroes the header's own CRC and compares.
 bool header_crc_is_right(std::span<const std::byte> header) {
   std::vector<std::byte> copy(header.begin(), header.end());
@@ -260,7 +225,7 @@ void add_gpt_entries(std::span<const std::byte> entries, uint32_t entry_size, ui
     partition.length = *end - partition.offset;
     partition.type = guid_text(entry.data());
     partition.uuid = guid_text(entry.data() + 16);
-    partition.name = utf8_of(entry.subspan(56, 72));
+    partition.name = utf8_of_utf16(entry.subspan(56, 72));
     partition.passes_end = *end > disk_size;
     table.partitions.push_back(std::move(partition));
   }

@@ -16,8 +16,9 @@ std::string remedy_for(const KnownFormat& format, const std::string& path) {
 }
 
 const ImageDriver* Drivers::find_image(std::string_view name) const {
-  const auto found = std::find_if(images.begin(), images.end(),
-                                  [&](const ImageDriver& driver) { return driver.name == name; });
+  const auto found = std::find_if(images.begin(), images.end(), [&](const ImageDriver& driver) {
+    return driver.name == name || (!name.empty() && driver.alias == name);
+  });
   return found == images.end() ? nullptr : &*found;
 }
 

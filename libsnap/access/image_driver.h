@@ -60,6 +60,10 @@ struct ImageOptions {
   const Cancel& cancel;
   std::shared_ptr<Image> parent = nullptr;   // none was named
   std::optional<std::string> snapshot = {};  // of those within the image, by its id or name
+  // Opens another file that is a part of the image, to be read: `name` is as the image has it,
+  // relative to its own folder. Files elsewhere are refused unless the user allowed them. Not set
+  // where none can be opened. Errors: kNotFound; kUnsupported for a file that may not be opened.
+  std::function<Result<std::shared_ptr<File>>(const std::string& name)> open_part = nullptr;
   // Gets what is found out while it is read, from any thread; may be none.
   std::function<void(const std::string&)> warn = nullptr;
 };
@@ -96,7 +100,8 @@ enum class ImageKind {
 
 // A format of images.
 struct ImageDriver {
-  std::string_view name;  // as QEMU calls it, where it does
+  std::string_view name;        // as QEMU calls it, where it does
+  std::string_view alias = {};  // as others call it
   ImageKind kind = ImageKind::kImage;
   // Whether a file begins so; nullptr: it is not told by its magic. Looks at the first kProbeBytes
   // at most.
@@ -119,7 +124,9 @@ struct ImageDriver {
   Result<std::unique_ptr<ImageWriter>> (*stream)(ByteSink sink,
                                                  const CreateOptions& options) = nullptr;
   std::span<const ImageSetting> settings = {};
-  uint64_t size_unit = 1;         // bytes; others sizes cannot be told by the format
+  uint64_t size_unit = 1;  // bytes; other sizes cannot be told by the format
+  // The same of an image with these settings; nullptr: it does not depend on them.
+  uint64_t (*size_unit_of)(const std::map<std::string, std::string>& settings) = nullptr;
   bool can_be_parent = false;     // other images may name one of it as what they are over
   bool takes_base = false;        // one can be made over another
   bool has_parents_size = false;  // an image of it is as large as what it is over

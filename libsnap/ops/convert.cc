@@ -114,6 +114,8 @@ class Conversion {
 
   Result<void> settle_size() {
     const uint64_t size = source_.image().size();
+    const uint64_t unit = driver_.size_unit_of != nullptr ? driver_.size_unit_of(create_.settings)
+                                                          : driver_.size_unit;
     create_.size = size;
     if (driver_.has_parents_size && options_.base != nullptr && options_.base->size() != size) {
       return Error(
@@ -122,21 +124,21 @@ class Conversion {
                       "the base",
                       access::name_of(request_.image), size, options_.base->size(), driver_.name));
     }
-    if (size % driver_.size_unit == 0) return {};
+    if (size % unit == 0) return {};
     if (driver_.has_parents_size) {
-      create_.size = round_down(size, driver_.size_unit);
+      create_.size = round_down(size, unit);
       if (options_.base != nullptr) {
         SNAP_TRY(check_same_tail(source_.image(), *options_.base, create_.size));
       }
       resize_source();
       return {};
     }
-    create_.size = div_round_up(size, driver_.size_unit) * driver_.size_unit;
+    create_.size = div_round_up(size, unit) * unit;
     resize_source();
     context_.notices.warn(
         fmt::format("the size, {} bytes, is rounded up to {}: {} counts in units "
                     "of {}",
-                    size, create_.size, driver_.name, driver_.size_unit));
+                    size, create_.size, driver_.name, unit));
     return {};
   }
 
