@@ -9,6 +9,10 @@
 #include "libsnap/base/result.h"
 #include "libsnap/base/units.h"
 
+namespace snaptool {
+class File;
+}
+
 namespace snaptool::access {
 
 // What becomes of a unit of the image.
@@ -78,5 +82,11 @@ class ImageWriter {
   // all: those of File.
   virtual Result<void> finish() = 0;
 };
+
+// Before an image is made of a file that may hold another: makes its first and last sectors
+// zeros, durably. No format knows an image by what is elsewhere, so that what an interrupted run
+// leaves is none. Errors:
+// those of File.
+Result<void> forget_old_image(File& file);
 
 }  // namespace snaptool::access

@@ -191,6 +191,7 @@ class Conversion {
     SNAP_ASSIGN(const auto output, door_.make_file(request_.path, 0));
     create_.before = output->starts_zeroed() ? Before::kZeros : Before::kUnknown;
     SNAP_ASSIGN(const auto writer, driver_.create(output->file(), create_));
+    if (create_.before == Before::kUnknown) SNAP_TRY(access::forget_old_image(output->file()));
     SNAP_ASSIGN(ConvertResult result, write(*writer));
     SNAP_TRY(verify(output->file()));
     SNAP_TRY(output->commit(request_.durable));
