@@ -32,6 +32,22 @@ std::string human(const VerifyReport& report, const std::string& cow, bool all) 
                               report.areas == 1 ? "" : "s");
 }
 
+Result<int> report_image(Invocation& invocation, const ops::VerifiedImage& image,
+                         const std::string& name) {
+  const std::string_view result = image.problem ? "corrupt" : "sound";
+  if (invocation.json()) {
+    Json json = {
+        {"format_version", 1}, {"filename", name}, {"format", image.format}, {"result", result}};
+    if (image.problem) json["problem"] = *image.problem;
+    SNAP_TRY(invocation.report(json.text()));
+  } else {
+    const std::string problem = image.problem ? text_line("{}", *image.problem) : "";
+    SNAP_TRY(invocation.report(problem +
+                               text_line("{}: {} (the sums of {})", name, result, image.format)));
+  }
+  return image.problem ? kExitCorrupt : kExitDone;
+}
+
 Result<int> run_verify(Invocation& invocation) {
   if (invocation.has("against")) {
     if (invocation.has("data")) {
@@ -49,6 +65,8 @@ Result<int> run_verify(Invocation& invocation) {
     SNAP_ASSIGN(spec, origin_and_cow_operands(invocation));
   } else {
     SNAP_ASSIGN(spec, target_operand(invocation));
+    SNAP_ASSIGN(const auto image, ops::verify_image(invocation.access(), spec));
+    if (image) return report_image(invocation, *image, access::name_of(spec));
   }
   SNAP_ASSIGN(const ops::Verified verified,
               ops::verify(invocation.access(), spec, invocation.has("data")));
@@ -94,6 +112,7 @@ CommandSpec verify_command() {
   // clang-format off
   command.description =
       "Checks the header, every area and every exception of a store. With ORIGIN, also that no exception lies beyond it, and that the UUIDs of disk, file system or PV are the same in both. Nothing is written, and no data chunk is read unless --data is given.\n\n"
+      "Of an Android sparse image, the sums that it has of itself are compared.\n\n"
       "Each finding has a stable code, a severity, its place, what it means, what the kernel does with it, and what mends it. Exit status: 0 sound; 3 only harmless findings; 2 corrupt, invalidated, or unsafe (read and merged as it is, but not to be written to by the kernel); 1 could not check.\n\n"
       "With --against, the operand is an image, and what is checked is its content: against the sums that 'snaptool hash' or sha256sum made of it.";
   command.options = {

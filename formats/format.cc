@@ -13,6 +13,8 @@
 #include "formats/raw/raw_writer.h"
 #include "formats/rbd/rbd_diff.h"
 #include "formats/rbd/rbd_image.h"
+#include "formats/simg/simg_image.h"
+#include "formats/simg/simg_writer.h"
 #include "formats/vdi/vdi_image.h"
 #include "formats/vpc/vpc_image.h"
 
@@ -54,6 +56,15 @@ constexpr std::array kImages = {
                 .open = rbd::open_image,
                 .stream = rbd::stream_image,
                 .settings = rbd::kImageSettings},
+    ImageDriver{.name = "simg",
+                .probe = simg::has_magic,
+                .facts = simg::read_facts,
+                .open = simg::open_image,
+                .check_sums = simg::check_sums,
+                .open_parts = simg::open_parts,
+                .stream = simg::stream_image,
+                .settings = simg::kSettings,
+                .size_unit = simg::kNewBlock},
     ImageDriver{.name = "vpc",
                 .alias = "vhd",
                 .probe = vpc::has_cookie,

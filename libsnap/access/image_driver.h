@@ -116,6 +116,13 @@ struct ImageDriver {
   // that was not given.
   Result<std::unique_ptr<Image>> (*open)(std::shared_ptr<File> file,
                                          const ImageOptions& options) = nullptr;
+  // Reads all of the file, and compares the sums that it has of itself; nullptr: the format has
+  // none. Errors: kCorruption where one is wrong, too; kUnsupported; kIo; kInterrupted.
+  Result<void> (*check_sums)(File& file, const Cancel& cancel) = nullptr;
+  // The image that several files are, in their order, each made as a part of it; nullptr: there is
+  // no such thing. Errors: as open.
+  Result<std::unique_ptr<Image>> (*open_parts)(std::vector<std::shared_ptr<File>> files,
+                                               const ImageOptions& options) = nullptr;
   // Makes an image of a file that is empty; nullptr: that cannot be done. Errors: kInvalidArgument
   // for settings; kUnsupported.
   Result<std::unique_ptr<ImageWriter>> (*create)(File& file,

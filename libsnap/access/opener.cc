@@ -10,6 +10,7 @@
 
 #include "libsnap/access/medium.h"
 #include "libsnap/access/split_raw.h"
+#include "libsnap/io/content_file.h"
 
 namespace snaptool::access {
 namespace {
@@ -95,12 +96,7 @@ std::vector<std::shared_ptr<File>> Opener::files() const {
 Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const FileSpec& spec,
                                                   const OpenOptions& options, Followed followed) {
   if (spec.format == "split") return open_split(path, options);
-  const std::string second = second_part_of(path);
-  if (!second.empty()) {
-    context_.notices.warn(
-        fmt::format("'{}' is there, too: '{}' may be only a part of an image", second, path),
-        Remedy::kJoinSplit);
-  }
+  warn_of_other_part(path, second_part_of(path));
   SNAP_ASSIGN(auto file, open_path(path, options));
   const Drivers& drivers = context_.drivers;
   const ImageDriver* driver = spec.format ? drivers.find_image(*spec.format) : &drivers.raw();
@@ -110,6 +106,7 @@ Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const
   } else if (!spec.format && spec.by_magic) {
     SNAP_ASSIGN(driver, drivers.detect_image(*file));
     if (driver->kind == ImageKind::kRaw) SNAP_TRY(check_raw(drivers, path, *file));
+    if (driver->open_parts != nullptr) warn_of_other_part(path, other_counted_part_of(path));
   }
   const bool is_raw = driver->kind != ImageKind::kImage;
   if (is_raw && spec.is_main && context_.policy.parent) {
@@ -123,13 +120,24 @@ Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const
   return open_image(path, std::move(file), *driver, spec.is_main, std::move(followed));
 }
 
+void Opener::warn_of_other_part(const std::string& path, const std::string& other) const {
+  if (other.empty()) return;
+  context_.notices.warn(
+      fmt::format("'{}' is there, too: '{}' may be only a part of an image", other, path),
+      Remedy::kJoinSplit);
+}
+
 Result<std::shared_ptr<File>> Opener::open_split(const std::string& path,
                                                  const OpenOptions& options) {
   if (options.access == Access::kReadWrite) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("'{}' is a split image: it can only be read", path));
   }
-  SNAP_ASSIGN(const std::vector<SplitPart> found, find_split_raw(path));
+  SNAP_ASSIGN(const auto first, open_path(path, options));
+  SNAP_ASSIGN(const ImageDriver* const driver, context_.drivers.detect_image(*first));
+  const bool counted = driver->open_parts != nullptr;
+  SNAP_ASSIGN(const std::vector<SplitPart> found,
+              counted ? find_counted_parts(path) : find_split_raw(path));
   std::vector<std::shared_ptr<File>> parts;
   for (const SplitPart& one : found) {
     SNAP_ASSIGN(auto part, open_path(one.name, options));
@@ -139,7 +147,9 @@ Result<std::shared_ptr<File>> Opener::open_split(const std::string& path,
     }
     parts.push_back(std::move(part));
   }
-  return join_split_raw(std::move(parts));
+  if (!counted) return join_split_raw(std::move(parts));
+  SNAP_ASSIGN(auto image, driver->open_parts(std::move(parts), ImageOptions{context_.cancel}));
+  return std::make_shared<ContentFile>(std::move(image));
 }
 
 Result<std::vector<std::shared_ptr<File>>> Opener::open_sources(const FileSpec& spec,

@@ -5,7 +5,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
+#include <optional>
 
 #include "libsnap/base/units.h"
 #include "libsnap/io/folder.h"
@@ -89,13 +91,31 @@ Result<SplitPart> look_at_part(const std::string& name, const struct stat& st,
   return SplitPart{name, {st.st_dev, st.st_ino}};
 }
 
+// The number at the end of a name, without zeros in front, and where it begins.
+struct Counter {
+  size_t at = 0;
+  uint64_t number = 0;
+};
+std::optional<Counter> counter_of(const std::string& path) {
+  constexpr size_t kMostDigits = 4;
+  size_t at = path.size();
+  while (at > 0 && is_digit(path[at - 1])) --at;
+  const size_t length = path.size() - at;
+  if (length == 0 || length > kMostDigits || (length > 1 && path[at] == '0')) return std::nullopt;
+  return Counter{at, std::stoull(path.substr(at))};
+}
+
+bool is_there(const std::string& path) {
+  std::error_code ignored;
+  return fs::exists(fs::symlink_status(path, ignored));
+}
+
 }  // namespace
 
 std::string second_part_of(const std::string& path) {
   if (!is_first(path)) return {};
   std::string second = next_name(path, counter_length(fs::path(path).filename()));
-  std::error_code ignored;
-  return fs::exists(fs::symlink_status(second, ignored)) ? second : std::string();
+  return is_there(second) ? second : std::string();
 }
 
 Result<std::vector<SplitPart>> find_split_raw(const std::string& first) {
@@ -133,6 +153,45 @@ Result<std::vector<SplitPart>> find_split_raw(const std::string& first) {
         fmt::format("'{}' is missing, and '{}' is there: the image has a gap", name, later));
   }
   return parts;
+}
+
+std::string other_counted_part_of(const std::string& path) {
+  const auto counter = counter_of(path);
+  if (!counter) return {};
+  const std::string stem = path.substr(0, counter->at);
+  for (const uint64_t number : {counter->number - 1, counter->number + 1}) {
+    std::string other = fmt::format("{}{}", stem, number);
+    if (number != UINT64_MAX && is_there(other)) return other;
+  }
+  return {};
+}
+
+Result<std::vector<SplitPart>> find_counted_parts(const std::string& first) {
+  const auto counter = counter_of(first);
+  if (!counter || counter->number > 1) {
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("'{}' is not named like the first part of an image: that ends in 0, or in 1",
+                    first));
+  }
+  const std::string stem = first.substr(0, counter->at);
+  if (counter->number == 1 && is_there(stem + '0')) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}0' is there, too: the image begins with it", stem));
+  }
+  std::vector<SplitPart> parts;
+  struct stat of_first {};
+  for (uint64_t number = counter->number;; ++number) {
+    const std::string name = fmt::format("{}{}", stem, number);
+    struct stat st {};
+    if (::lstat(name.c_str(), &st) != 0) {
+      if (errno == ENOENT && !parts.empty()) return parts;
+      return Error::from_errno(errno, fmt::format("cannot open '{}'", name));
+    }
+    if (parts.empty()) of_first = st;
+    SNAP_ASSIGN(SplitPart part, look_at_part(name, st, of_first));
+    parts.push_back(std::move(part));
+  }
 }
 
 Result<std::shared_ptr<File>> join_split_raw(std::vector<std::shared_ptr<File>> parts) {

@@ -24,6 +24,10 @@ struct SplitPart {
 // between others; kIo.
 Result<std::vector<SplitPart>> find_split_raw(const std::string& first);
 
+// The same of files that are counted without zeros in front, "x.0", "x.1", ... "x.10", from 0 or 1
+// on, as the parts of Android's images are.
+Result<std::vector<SplitPart>> find_counted_parts(const std::string& first);
+
 // The image that they are, in their order. Errors: kCorruption when a part other than the last does
 // not have the size of the first, or the last has more, or they pass kMaxFileSize.
 Result<std::shared_ptr<File>> join_split_raw(std::vector<std::shared_ptr<File>> parts);
@@ -31,5 +35,7 @@ Result<std::shared_ptr<File>> join_split_raw(std::vector<std::shared_ptr<File>> 
 // The second part, when the file is named like a first one and there is a second: then it may not
 // be all of an image. Empty otherwise.
 std::string second_part_of(const std::string& path);
+// Another part of those that find_counted_parts finds, for any of them.
+std::string other_counted_part_of(const std::string& path);
 
 }  // namespace snaptool::access

@@ -73,4 +73,21 @@ Result<Verified> verify(const access::Context& context, const access::ImageSpec&
   return verified;
 }
 
+Result<std::optional<VerifiedImage>> verify_image(const access::Context& context,
+                                                  const access::ImageSpec& image) {
+  if (!image.stores.empty() || !image.base.is_whole_file()) return std::nullopt;
+  access::Opener opener(context);
+  SNAP_ASSIGN(const auto file,
+              opener.open_path(image.base.path(), {Access::kRead, context.policy.force_share}));
+  SNAP_ASSIGN(const access::ImageDriver* const driver, context.drivers.detect_image(*file));
+  if (driver->check_sums == nullptr) return std::nullopt;
+  VerifiedImage verified{std::string(driver->name), std::nullopt};
+  const auto checked = driver->check_sums(*file, context.cancel);
+  if (!checked) {
+    if (checked.error().code() != ErrorCode::kCorruption) return checked.error();
+    verified.problem = checked.error().describe();
+  }
+  return std::optional(std::move(verified));
+}
+
 }  // namespace snaptool::ops

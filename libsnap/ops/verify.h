@@ -16,4 +16,14 @@ struct Verified {
 };
 Result<Verified> verify(const access::Context& context, const access::ImageSpec& image, bool data);
 
+// What the sums that an image has of itself say.
+struct VerifiedImage {
+  std::string format;
+  std::optional<std::string> problem;  // what is wrong with them, or with the file
+};
+// Nothing where the name is not of one file whose format has sums. Errors: kIo; kInterrupted; those
+// of Opener::open_path.
+Result<std::optional<VerifiedImage>> verify_image(const access::Context& context,
+                                                  const access::ImageSpec& image);
+
 }  // namespace snaptool::ops
