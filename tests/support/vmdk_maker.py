@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes VMDK images, also of kinds that qemu-img does not make: from VMware's "Virtual Disk Format 5.0", open-vmdk and QEMU's
-block/vmdk.c, not from snaptool. What must not be read is junk."""
+"""Makes VMDK images, also of kinds that qemu-img does not make: from VMware's "Virtual Disk Format 5.0", open-vmdk and
+QEMU's block/vmdk.c, not from snaptool. What must not be read is junk."""
 
 import struct
 import zlib
@@ -45,13 +45,10 @@ class Sparse:
 
     def stored(self, number, data):
         """A grain as it is in the file."""
-        rest = self.sectors * SECTOR - number * self.grain_bytes
-        if self.flags & COMPRESSED and self.short_end and rest < self.grain_bytes:
-            packed = zlib.compress(data[:rest])
-        else:
-            packed = zlib.compress(data.ljust(self.grain_bytes, b"\xdd"))
+        whole = data.ljust(self.grain_bytes, b"\xdd")
         if not self.flags & COMPRESSED:
-            return data.ljust(self.grain_bytes, b"\xdd")
+            return whole
+        packed = zlib.compress(data if self.short_end else whole)
         place = struct.pack("<Q", number * self.grain + self.lba_shift) if self.flags & MARKERS else b""
         return padded(place + struct.pack("<I", len(packed)) + packed, fill=b"\xdd")
 
