@@ -48,13 +48,14 @@ CommandSpec convert_command() {
       "Writes the content of IMAGE to OUT, in the format that -O names. Zeros become holes. With --base, OUT is an overlay: it has only what differs from IMAGE0, and names that as its backing file. 'snaptool convert ORIGIN@COW OUT -O qcow2 --base ORIGIN' makes one of a snapshot.\n\n"
       "A new raw image is written as OUT.partial first: if that is interrupted, the same command goes on with it. Other formats appear whole or not at all.";
   command.options = {
-    choice('O', "output-format", "FMT", "raw (the default), qcow2, vpc (VHD), vdi (VirtualBox), simg (Android sparse), rbd (Ceph's whole images), or dm-snapshot: a store over the image that --base names", {"raw", "qcow2", "rbd", "simg", "vdi", "vpc", "vhd", "dm-snapshot"}),
+    choice('O', "output-format", "FMT", "raw (the default), qcow2, vmdk, vpc (VHD), vhdx, vdi (VirtualBox), simg (Android sparse), rbd (Ceph's whole images), or dm-snapshot: a store over the image that --base names", {"raw", "qcow2", "rbd", "simg", "vdi", "vhdx", "vmdk", "vpc", "vhd", "dm-snapshot"}),
     repeated(value("option", "NAME=VALUE", "a setting of the format (see snaptool-convert(1))")),
-    flag('c', "compress", "compress each cluster, with zstd unless compression_type says otherwise"),
+    flag('c', "compress", "compress the data: of qcow2 each cluster, with zstd unless compression_type says otherwise; of vmdk, as streamOptimized"),
     file("base", "IMAGE0", "only what differs from IMAGE0, as an overlay of it"),
     value('S', "sparse", "SIZE", "-O raw: SIZE bytes of zeros become a hole (default: 4k); 0: none do"),
     flag('n', "no-create", "-O raw: write into OUT, which is there"),
     choice('t', "cache", "MODE", "writeback (the default: OUT is durable when the command is done), none (durable, and the page cache is left as it is) or unsafe", {"none", "writeback", "unsafe"}),
+    file("bmap", "MAP", "-O raw: copy only what MAP names, a block map of bmaptool, and check its sums before and while that is done; with -n, all else in OUT stays as it is"),
     flag("salvage", "go on where IMAGE cannot be read: there will be zeros, and exit status 65"),
     flag("verify", "read OUT back and compare it before it gets its name"),
     flag("force", "replace OUT if it exists"),

@@ -16,6 +16,8 @@
 #include "formats/simg/simg_image.h"
 #include "formats/simg/simg_writer.h"
 #include "formats/vdi/vdi_image.h"
+#include "formats/vhdx/vhdx_image.h"
+#include "formats/vmdk/vmdk_image.h"
 #include "formats/vpc/vpc_image.h"
 
 namespace snaptool {
@@ -65,6 +67,17 @@ constexpr std::array kImages = {
                 .stream = simg::stream_image,
                 .settings = simg::kSettings,
                 .size_unit = simg::kNewBlock},
+    ImageDriver{.name = "vmdk",
+                .probe = vmdk::has_magic,
+                .has_parts = vmdk::is_descriptor,
+                .facts = vmdk::read_facts,
+                .open = vmdk::open_image,
+                .create = vmdk::create_image,
+                .stream = vmdk::stream_image,
+                .settings = vmdk::kSettings,
+                .size_unit = kSectorSize,
+                .can_be_parent = true,
+                .can_compress = true},
     ImageDriver{.name = "vpc",
                 .alias = "vhd",
                 .probe = vpc::has_cookie,
@@ -75,6 +88,14 @@ constexpr std::array kImages = {
                 .settings = vpc::kSettings,
                 .size_unit = kSectorSize,
                 .size_unit_of = vpc::size_unit_of,
+                .can_be_parent = true},
+    ImageDriver{.name = "vhdx",
+                .probe = vhdx::has_magic,
+                .facts = vhdx::read_facts,
+                .open = vhdx::open_image,
+                .create = vhdx::create_image,
+                .settings = vhdx::kSettings,
+                .size_unit = kSectorSize,
                 .can_be_parent = true},
     ImageDriver{.name = "vdi",
                 .probe = vdi::has_magic,

@@ -24,13 +24,9 @@ struct Magic {
 };
 
 constexpr auto kMagics = std::to_array<Magic>({
-    {0, "KDMV"sv, {"vmdk", "a VMDK image", kQemu, false}},
-    {0, "COWD"sv, {"vmdk", "a VMDK image (ESX sparse)", kQemu, false}},
-    {0, "# Disk DescriptorFile"sv, {"vmdk", "the descriptor of a VMDK image", kQemu, false}},
     {0, "\xbe\xba\xfe\xca\0\0\0\0"sv, {"vmdk", "a VMDK image (SE sparse)", kQemu, false}},
     {-512, "conectix"sv, {"vpc", "a VHD image with a wrong footer", kVpc, false}},
     {-511, "conectix"sv, {"vpc", "a VHD image with a wrong footer", kVpc, false}},
-    {0, "vhdxfile"sv, {"vhdx", "a VHDX image", kQemu, false}},
     {0, "QED\0"sv, {"qed", "a QED image", kQemu, false}},
     {0, "QFI\xfb\0\0\0\1"sv, {"qcow", "a qcow image of version 1", kQemu, false}},
     {0, "WithoutFreeSpace"sv, {"parallels", "a Parallels image", kQemu, false}},
@@ -96,7 +92,7 @@ constexpr auto kMagics = std::to_array<Magic>({
      {"manifest", "a manifest of sums", "", false, Remedy::kCheckSums}},
 });
 constexpr size_t kHead = 512;
-constexpr access::KnownFormat kBmap = {"bmap", "a block map", "bmaptool uses it, with its image",
+constexpr access::KnownFormat kBmap = {"bmap", "a block map", "'snaptool convert --bmap FILE IMAGE OUT' copies its image by it",
                                        false};
 constexpr access::KnownFormat kHybrid = {"iso", "a hybrid ISO image",
                                          "it is a disk and a CD in one", true};

@@ -3,10 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <map>
 
 #include "cli/support/operands.h"
+#include "formats/bmap/bmap.h"
+#include "libsnap/access/opener.h"
+#include "libsnap/access/stream.h"
 
 namespace snaptool::cli {
 namespace {
@@ -57,11 +61,37 @@ Result<void> check_options(const Invocation& invocation, const access::ImageDriv
   if (!raw && !driver.can_compress && invocation.has("compress")) {
     return bad(fmt::format("{} has no compression", driver.name));
   }
+  if (invocation.has("bmap")) {
+    for (const char* const other : {"base", "compress", "option", "salvage", "sparse", "verify"}) {
+      if (!invocation.has(other)) continue;
+      return bad(fmt::format(
+          "--{} and --bmap do not go together: what the map names is copied as it is", other));
+    }
+    if (!raw || access::StreamTarget::is_named_by(invocation.operands()[1])) {
+      return bad("--bmap copies to a file or device, as a raw image");
+    }
+  }
   if (invocation.has("verify") && invocation.has("salvage")) {
     return bad(
         "--salvage makes an image that differs from its source: --verify does not go with it");
   }
   return {};
+}
+
+Result<BlockMap> read_block_map(const Invocation& invocation, const std::string& path) {
+  access::Opener opener(invocation.access());
+  SNAP_ASSIGN(const auto file, opener.open_path(path, access::kLook));
+  SNAP_ASSIGN(BlockMap map, bmap::read_bmap(*file));
+  const bool all_have_sums =
+      std::all_of(map.ranges.begin(), map.ranges.end(),
+                  [](const BlockMap::Range& range) { return !range.sum.empty(); });
+  if (!all_have_sums) {
+    invocation.warn(
+        fmt::format("'{}' has no sums of some ranges: whether they are what they "
+                    "should be is not checked",
+                    path));
+  }
+  return map;
 }
 
 Result<uint64_t> sparse_of(const Invocation& invocation) {
@@ -92,6 +122,9 @@ Result<ops::ConvertRequest> convert_request(const Invocation& invocation) {
   SNAP_ASSIGN(request.image, image_operand(invocation));
   if (const auto base = invocation.value("base")) {
     SNAP_ASSIGN(request.base, image_named(invocation, *base, "second-format"));
+  }
+  if (const auto map = invocation.value("bmap")) {
+    SNAP_ASSIGN(request.map, read_block_map(invocation, *map));
   }
   return request;
 }

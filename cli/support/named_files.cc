@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/support/named_files.h"
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
+#include <fstream>
 #include <vector>
 
+#include "formats/format.h"
 #include "libsnap/access/pending_apply.h"
 #include "libsnap/access/spec.h"
 #include "libsnap/io/folder.h"
@@ -30,6 +34,20 @@ std::vector<std::string> paths_of(const std::string& word) {
 bool may_be_file(const std::string& path) {
   std::error_code ignored;
   return !fs::exists(path, ignored) || fs::is_regular_file(path, ignored);
+}
+
+// Whether it is an image of which parts are in other files of its folder.
+bool has_parts(const std::string& path) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) return false;
+  std::ifstream file(path, std::ios::binary);
+  std::array<char, access::kProbeBytes> bytes{};
+  file.read(bytes.data(), bytes.size());
+  const auto head = std::as_bytes(std::span(bytes)).first(static_cast<size_t>(file.gcount()));
+  const auto images = all_drivers().images;
+  return std::any_of(images.begin(), images.end(), [&](const access::ImageDriver& driver) {
+    return driver.has_parts != nullptr && driver.has_parts(head);
+  });
 }
 
 bool may_write(Writes writes, size_t index, size_t count) {
@@ -74,7 +92,8 @@ void NamedFiles::add_operands(const CommandSpec& command, const ParsedOptions& o
 void NamedFiles::add_read(const std::string& word) {
   for (const std::string& path : paths_of(word)) {
     allowed_.read.push_back(path);
-    if (reads_beside_ && may_be_file(path)) allowed_.read_below.push_back(folder_of(path));
+    if ((reads_beside_ && may_be_file(path)) || has_parts(path))
+      allowed_.read_below.push_back(folder_of(path));
     // The journal may be elsewhere.
     if (auto journal = access::marked_journal_of(path)) allowed_.read.push_back(*journal);
   }

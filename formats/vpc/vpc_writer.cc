@@ -102,16 +102,25 @@ class FixedWriter : public access::ImageWriter {
   FixedWriter(File& file, const Footer& footer, access::Before before)
       : file_(file), footer_(footer), zeroed_(before == access::Before::kZeros), writeback_(file) {}
 
+  Result<void> begin() override {
+    const uint64_t end = footer_.size + kFooterBytes;
+    if (file_.size() == end) return {};
+    auto resized = file_.resize(end);
+    if (resized || resized.error().code() != ErrorCode::kUnsupported) return resized;
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("a fixed VHD image of {} bytes ends with a footer, and '{}' does not "
+                             "have {} bytes",
+                             footer_.size, file_.name(), end));
+  }
+
   uint64_t unit_size() const override { return 64 * kKiB; }
   uint64_t piece_size() const override { return kPiece; }
   bool needs_zeros() const override { return !zeroed_; }
   Result<void> add_zeros(uint64_t offset, uint64_t length) override {
-    SNAP_TRY(prepare_file());
     return file_.zero_at(offset, length, ZeroMode::kKeep);
   }
 
   Result<void> place(access::WritePiece& piece) override {
-    SNAP_TRY(prepare_file());
     for (size_t i = 0; i < piece.units.size(); ++i) {
       if (piece.units[i] != access::UnitKind::kData && zeroed_) continue;
       const uint64_t from = i * unit_size();
@@ -124,23 +133,11 @@ class FixedWriter : public access::ImageWriter {
   Result<void> write(access::WritePiece& piece) override { return writeback_.write(piece); }
 
   Result<void> finish() override {
-    SNAP_TRY(prepare_file());
     if (!zeroed_) SNAP_TRY(file_.flush());
     return file_.write_at(footer_.size, encode_footer(footer_));
   }
 
  private:
-  Result<void> prepare_file() {
-    const uint64_t end = footer_.size + kFooterBytes;
-    if (file_.size() == end) return {};
-    auto resized = file_.resize(end);
-    if (resized || resized.error().code() != ErrorCode::kUnsupported) return resized;
-    return Error(ErrorCode::kUnsupported,
-                 fmt::format("a fixed VHD image of {} bytes ends with a footer, and '{}' does not "
-                             "have {} bytes",
-                             footer_.size, file_.name(), end));
-  }
-
   File& file_;
   Footer footer_;
   bool zeroed_;

@@ -109,6 +109,9 @@ struct ImageDriver {
   // The same of one that is told by the last kProbeBytes of its file, which is `size` bytes long.
   // A guest may have written them: more than a magic must be right.
   bool (*probe_tail)(std::span<const std::byte> tail, uint64_t size) = nullptr;
+  // Whether a file that begins so may need other files of its folder (ImageOptions::open_part);
+  // nullptr: none does.
+  bool (*has_parts)(std::span<const std::byte> head) = nullptr;
   // Errors: kCorruption; kUnsupported for what is not read of it; kIo; kInterrupted. Only of a
   // kImage.
   Result<ImageFacts> (*facts)(File& file, const Cancel& cancel) = nullptr;

@@ -62,6 +62,9 @@ class ImageWriter {
   ImageWriter(const ImageWriter&) = delete;
   ImageWriter& operator=(const ImageWriter&) = delete;
 
+  // The first call. Nothing is written to the file before.
+  virtual Result<void> begin() { return {}; }
+
   // Bytes that are told apart.
   virtual uint64_t unit_size() const = 0;
   // Of a piece: a multiple of the unit.

@@ -60,6 +60,7 @@ class Opener {
                                            Followed followed);
   Result<std::shared_ptr<File>> open_parent(const std::string& path, const ParentRef& parent,
                                             bool is_main, const Followed& followed);
+  Result<std::shared_ptr<File>> open_extent(const std::string& path, const std::string& name);
   Result<FileSpec> find_parent(const std::string& path, const ParentRef& parent,
                                const std::string& folder) const;
   Result<void> check_identity(const std::string& path, const ParentRef& parent,

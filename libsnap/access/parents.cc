@@ -51,21 +51,20 @@ bool lies_in(const std::filesystem::path& folder, const std::filesystem::path& f
   return end == folder.end();
 }
 
-// That Parents::kInFolder allows what `image` names: `parent`. Which file it is; nothing where
-// there is none. Errors: kUnsupported.
-Result<std::optional<FileId>> check_in_folder(const std::string& folder, const std::string& image,
-                                              const std::string& parent) {
+// That Parents::kInFolder allows what `image` names as its `role`: `other`. Which file it is;
+// nothing where there is none. Errors: kUnsupported.
+Result<std::optional<FileId>> check_in_folder(const std::string& folder, std::string_view role,
+                                              const std::string& image, const std::string& other) {
   namespace fs = std::filesystem;
   std::error_code failed;
-  const fs::path file = fs::canonical(parent, failed);
+  const fs::path file = fs::canonical(other, failed);
   if (failed) return std::optional<FileId>();  // opening it says why
   const fs::path top = fs::canonical(folder, failed);
   if (!failed && lies_in(top, file) && fs::is_regular_file(file, failed)) return id_of(file);
-  return Error(
-             ErrorCode::kUnsupported,
-             fmt::format("the parent of '{}', '{}', is no plain file in or below '{}', the folder "
-                         "of the image",
-                         image, excerpt(parent, kMostOfName), folder))
+  return Error(ErrorCode::kUnsupported,
+               fmt::format("the {} of '{}', '{}', is no plain file in or below '{}', the folder "
+                           "of the image",
+                           role, image, excerpt(other, kMostOfName), folder))
       .with_remedy(Remedy::kFollowAnywhere);
 }
 
@@ -95,6 +94,7 @@ Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
   }
   ImageOptions options{context_.cancel};
   if (is_main) options.snapshot = policy.internal_snapshot;
+  options.open_part = [this, &path](const std::string& name) { return open_extent(path, name); };
   options.warn = [&notices = context_.notices](const std::string& text) { notices.warn(text); };
   if (files.empty()) followed.folder = folder_of(path);
   files.push_back(file.get());
@@ -136,6 +136,28 @@ Result<std::shared_ptr<File>> Opener::open_named_parent(const std::string& path,
                   path, named, is_raw ? known->label : driver->name));
 }
 
+// A file that is a part of an image, as a descriptor of VMware's names it.
+Result<std::shared_ptr<File>> Opener::open_extent(const std::string& path,
+                                                  const std::string& name) {
+  const bool absolute = !name.empty() && name[0] == '/';
+  const std::string folder = folder_of(path);
+  const std::string file_name = absolute ? name : folder + "/" + name;
+  std::optional<FileId> checked;
+  const bool anywhere = context_.policy.follow_parents == Parents::kAnywhere;
+  if (!anywhere) {
+    SNAP_ASSIGN(checked, check_in_folder(folder, "extent", path, file_name));
+  }
+  auto file = open_path(file_name, {Access::kRead, context_.policy.force_share});
+  if (!file && file.error().code() == ErrorCode::kNotFound) {
+    return Error(ErrorCode::kNotFound, fmt::format("'{}' needs '{}', which is not there", path,
+                                                   excerpt(name, kMostOfName)));
+  }
+  if (file && !anywhere && (*file)->id() != checked) {
+    return Error(ErrorCode::kBusy, fmt::format("'{}' was replaced just now", file_name));
+  }
+  return file;
+}
+
 // Which of the names that an image has for its parent is meant: the first that is there, and may be
 // opened; else its first.
 Result<FileSpec> Opener::find_parent(const std::string& path, const ParentRef& parent,
@@ -146,7 +168,7 @@ Result<FileSpec> Opener::find_parent(const std::string& path, const ParentRef& p
     auto spec = parent_spec(context_.drivers, path, parent, name);
     if (!spec || !id_of(spec->path())) continue;
     const bool anywhere = context_.policy.follow_parents == Parents::kAnywhere;
-    if (anywhere || check_in_folder(folder, path, spec->path())) return spec;
+    if (anywhere || check_in_folder(folder, "parent", path, spec->path())) return spec;
   }
   return first;
 }
@@ -168,7 +190,10 @@ Result<void> Opener::check_identity(const std::string& path, const ParentRef& pa
     if (driver == nullptr) {
       SNAP_ASSIGN(driver, context_.drivers.detect_image(*file));
     }
-    SNAP_ASSIGN(const ImageFacts facts, driver->facts(*file, context_.cancel));
+    ImageFacts facts;
+    if (driver->facts != nullptr) {
+      SNAP_ASSIGN(facts, driver->facts(*file, context_.cancel));
+    }
     if (std::find(wanted.begin(), wanted.end(), facts.identity) != wanted.end()) return {};
     found = facts.identity.empty() ? "an image that has none" : facts.identity;
   }
@@ -209,7 +234,7 @@ Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const
   }
   std::optional<FileId> checked;
   if (policy.follow_parents != Parents::kAnywhere && !is_known) {
-    SNAP_ASSIGN(checked, check_in_folder(followed.folder, path, spec.path()));
+    SNAP_ASSIGN(checked, check_in_folder(followed.folder, "parent", path, spec.path()));
   }
   const OpenOptions options{Access::kRead, policy.force_share};
   auto file = open_path(spec.path(), options);

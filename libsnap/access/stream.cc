@@ -57,6 +57,12 @@ static int reopen_pipe(int fd) {
   return ::open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK);
 }
 
+bool StreamTarget::is_named_by(const std::string& path) {
+  struct stat st {};
+  return path == "-" ||
+         (::stat(path.c_str(), &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)));
+}
+
 Result<StreamTarget> StreamTarget::open(const std::string& path, Content content,
                                         const Cancel& cancel) {
   StreamTarget target(-1, false);

@@ -21,6 +21,8 @@ class StreamTarget {
  public:
   enum class Content { kText, kBinary };
   static Result<StreamTarget> open(const std::string& path, Content content, const Cancel& cancel);
+  // Whether there is one. Opens nothing.
+  static bool is_named_by(const std::string& path);
   StreamTarget(StreamTarget&& other) noexcept;
   StreamTarget& operator=(StreamTarget&&) = delete;
   ~StreamTarget();

@@ -10,6 +10,7 @@
 #include "libsnap/copy/copy_image.h"
 #include "libsnap/io/content_file.h"
 #include "libsnap/ops/check_equal.h"
+#include "libsnap/ops/copy_mapped.h"
 
 namespace snaptool::ops {
 namespace {
@@ -56,6 +57,7 @@ class Conversion {
 
   Result<Converted> run() {
     SNAP_TRY(open());
+    if (request_.map) return copy_by_map(*request_.map);
     SNAP_TRY(open_base());
     SNAP_TRY(settle_size());
     SNAP_ASSIGN(converted_.result, make());
@@ -152,7 +154,8 @@ class Conversion {
   }
 
   Result<ConvertResult> make() {
-    if (driver_.stream != nullptr) return make_stream();
+    const bool to_pipe = access::StreamTarget::is_named_by(request_.path);
+    if (driver_.create == nullptr || (to_pipe && driver_.stream != nullptr)) return make_stream();
     SNAP_ASSIGN(const auto stream,
                 StreamTarget::open(request_.path, StreamTarget::Content::kBinary, context_.cancel));
     if (stream && !is_raw()) {
@@ -227,16 +230,56 @@ class Conversion {
     return error;
   }
 
-  // Into a file or device that is there.
-  Result<ConvertResult> fill() {
+  Result<access::Target> open_to_fill() {
     access::FileSpec spec(request_.path);
     if (context_.policy.force) spec.format = "raw";
-    SNAP_ASSIGN(const access::Target target, door_.open_file(spec, {}, {}));
-    File& file = target.file();
-    if (file.size() < create_.size) {
-      return Error(ErrorCode::kNoSpace, fmt::format("'{}' has {} bytes, but {} are needed",
-                                                    request_.path, file.size(), create_.size));
+    SNAP_ASSIGN(access::Target target, door_.open_file(spec, {}, {}));
+    SNAP_TRY(check_fits(target.file()));
+    return target;
+  }
+
+  Result<void> check_fits(const File& file) const {
+    if (file.size() >= create_.size) return {};
+    return Error(ErrorCode::kNoSpace, fmt::format("'{}' has {} bytes, but {} are needed",
+                                                  request_.path, file.size(), create_.size));
+  }
+
+  // The source's mapped ranges, whose sums are looked at before the first is written.
+  Result<Converted> copy_by_map(const BlockMap& map) {
+    create_.size = map.image_size;
+    converted_.size = map.image_size;
+    converted_.result.data_bytes = map.mapped_bytes();
+    {
+      const access::Phase phase(context_, "checking", map.mapped_bytes());
+      SNAP_TRY(check_mapped(source_.image(), map, phase.job()));
     }
+    SNAP_TRY(request_.fill ? fill_by_map(map) : make_by_map(map));
+    return std::move(converted_);
+  }
+
+  Result<void> write_mapped(const BlockMap& map, File& file) {
+    const access::Phase phase(context_, "copying", map.mapped_bytes());
+    return copy_mapped(source_.image(), map, file, phase.job());
+  }
+
+  Result<void> fill_by_map(const BlockMap& map) {
+    SNAP_ASSIGN(const access::Target target, open_to_fill());
+    SNAP_TRY(write_mapped(map, target.file()));
+    return request_.durable ? target.file().flush() : Result<void>();
+  }
+
+  Result<void> make_by_map(const BlockMap& map) {
+    SNAP_ASSIGN(const auto output, door_.make_file(request_.path, 0));
+    if (output->starts_zeroed()) SNAP_TRY(output->file().resize(map.image_size));
+    SNAP_TRY(check_fits(output->file()));
+    SNAP_TRY(write_mapped(map, output->file()));
+    return output->commit(request_.durable);
+  }
+
+  // Into a file or device that is there.
+  Result<ConvertResult> fill() {
+    SNAP_ASSIGN(const access::Target target, open_to_fill());
+    File& file = target.file();
     create_.before = Before::kUnknown;
     SNAP_ASSIGN(const auto writer, driver_.create(file, create_));
     SNAP_ASSIGN(ConvertResult result, write(*writer));

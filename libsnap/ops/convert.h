@@ -9,6 +9,7 @@
 
 #include "libsnap/access/byte_output.h"
 #include "libsnap/access/door.h"
+#include "libsnap/copy/block_map.h"
 #include "libsnap/io/salvage_image.h"
 #include "libsnap/ops/convert_image.h"
 
@@ -25,7 +26,10 @@ struct ConvertRequest {
   bool fill = false;       // the file is there, and is filled: of a raw image only
   bool durable = true;
   bool salvage = false;  // what cannot be read becomes zeros
-  bool verify = false;   // the new image is read back before it gets its name
+  // Only what it maps is written, once its sums were found to be those of the image; of a raw image
+  // only, without anything else of these but `fill` and `durable`.
+  std::optional<BlockMap> map;
+  bool verify = false;  // the new image is read back before it gets its name
 };
 
 struct Converted {

@@ -276,6 +276,7 @@ class Converter {
 
 Result<ConvertResult> convert_image(Image& source, access::ImageWriter& writer,
                                     const ConvertOptions& options, const Job& job) {
+  SNAP_TRY(writer.begin());
   SNAP_ASSIGN(ConvertResult result, Converter(source, writer, options, job).run());
   SNAP_TRY(writer.finish());
   return result;

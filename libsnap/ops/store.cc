@@ -307,7 +307,8 @@ Result<std::unique_ptr<RepairJob>> RepairJob::prepare(const Context& context,
   std::unique_ptr<RepairJob> job(new RepairJob(context));
   const access::ImageSpec& image = request.image;
   if (image.stores.size() > 1) {
-    return Error(ErrorCode::kUnsupported, "a stack of stores is not repaired at once: repair them one by one");
+    return Error(ErrorCode::kUnsupported,
+                 "a stack of stores is not repaired at once: repair them one by one");
   }
   SalvageOptions options = request.salvage;
   const OpenOptions read{Access::kRead, context.policy.force_share};

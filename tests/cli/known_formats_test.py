@@ -46,9 +46,8 @@ class FormatsTest(ScratchTest):
             return bytes(content)
 
         for name, at, magic in (
-                ("vmdk", 0, b"KDMV"), ("vmdk", 0, b"COWD"), ("vmdk", 0, b"# Disk DescriptorFile\nversion=1\n"),
                 ("vmdk", 0, struct.pack("<Q", 0xCAFEBABE)),
-                ("vpc", -512, b"conectix"), ("vpc", -511, b"conectix"), ("vhdx", 0, b"vhdxfile"),
+                ("vpc", -512, b"conectix"), ("vpc", -511, b"conectix"),
                 ("qed", 0, b"QED\0"), ("qcow", 0, b"QFI\xfb\0\0\0\1"), ("parallels", 0, b"WithoutFreeSpace"),
                 ("parallels", 0, b"WithouFreSpacExt"), ("dmg", -512, b"koly"), ("dmg", 0, b"encrcdsa"),
                 ("vma", 0, b"VMA\0"), ("ewf", 0, b"EVF\x09\x0d\x0a\xff\x00"),
@@ -79,7 +78,7 @@ class KnownFormats(FormatsTest):
 
     def made_by_peers(self):
         need(self, "qemu-img", "zstd")
-        for name in ("vmdk", "vhdx", "qed", "qcow", "parallels"):
+        for name in ("qed", "qcow", "parallels"):
             subprocess.run(["qemu-img", "convert", "-q", "-f", "raw", "-O", name, self.raw, self.file], check=True)
             yield name, self.file.read_bytes()
         yield "zstd", subprocess.run(["zstd", "-c", self.raw], check=True, capture_output=True).stdout

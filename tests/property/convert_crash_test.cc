@@ -46,6 +46,10 @@ void make_image(const ImageDriver& driver, File& file, const Bytes& content) {
   access::CreateOptions options;
   options.size = content.size();
   options.before = access::Before::kUnknown;
+  for (const access::ImageSetting& setting : driver.settings) {
+    // Those of VHDX are larger than the device.
+    if (setting.name == "block_size") options.settings["block_size"] = "1M";
+  }
   auto writer = driver.create(file, options);
   ASSERT_TRUE(writer) << writer.error().describe();
   ASSERT_TRUE(access::forget_old_image(file));
@@ -86,10 +90,11 @@ size_t count_wrong(const ImageDriver& driver, FlushFault fault, std::mt19937_64&
   LoggedDevice logged(device, log, fault);
   make_image(driver, logged, after);
   size_t wrong = 0;
-  log.visit_crash_states(4, scaled(3), random, [&](const std::vector<Bytes>& files, size_t, const auto&) {
-    const auto content = image_on(driver, files.front());
-    if (content && *content != before && *content != after) ++wrong;
-  });
+  log.visit_crash_states(4, scaled(3), random,
+                         [&](const std::vector<Bytes>& files, size_t, const auto&) {
+                           const auto content = image_on(driver, files.front());
+                           if (content && *content != before && *content != after) ++wrong;
+                         });
   Bytes end(kDeviceBytes);
   EXPECT_TRUE(device.read_at(0, end));
   EXPECT_EQ(image_on(driver, end), after) << driver.name;
