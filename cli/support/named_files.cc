@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <fstream>
 #include <vector>
 
 #include "formats/format.h"
+#include "libsnap/access/opener.h"
 #include "libsnap/access/pending_apply.h"
 #include "libsnap/access/spec.h"
 #include "libsnap/io/folder.h"
@@ -40,10 +40,11 @@ bool may_be_file(const std::string& path) {
 bool has_parts(const std::string& path) {
   std::error_code ignored;
   if (!fs::is_regular_file(path, ignored)) return false;
-  std::ifstream file(path, std::ios::binary);
-  std::array<char, access::kProbeBytes> bytes{};
-  file.read(bytes.data(), bytes.size());
-  const auto head = std::as_bytes(std::span(bytes)).first(static_cast<size_t>(file.gcount()));
+  const auto file = access::Files::posix().open(path, access::kLook);
+  if (!file) return false;  // whoever needs it says why
+  std::array<std::byte, access::kProbeBytes> bytes{};
+  const auto head = std::span(bytes).first(std::min<uint64_t>(bytes.size(), (*file)->size()));
+  if (!(*file)->read_at(0, head)) return false;
   const auto images = all_drivers().images;
   return std::any_of(images.begin(), images.end(), [&](const access::ImageDriver& driver) {
     return driver.has_parts != nullptr && driver.has_parts(head);

@@ -996,7 +996,7 @@ class Refused(ConvertTest):
         for size in ("0", "256", "1000", "4M", "3k", "", "-1", "64kk", "2^16"):
             self.refused(64, "convert", "-O", "qcow2", "--option", f"cluster_size={size}", self.raw, self.out)
         qcow2 = ["-O", "qcow2"]
-        for options in (["-c"], ["--base", base], ["--option", "cluster_size=64k"], ["-O", "vmdk"],
+        for options in (["-c"], ["--base", base], ["--option", "cluster_size=64k"], ["-O", "qed"],
                         qcow2 + ["-c", "--option", "extended_l2=on"], qcow2 + ["--option", "extended_l2=perhaps"],
                         qcow2 + ["--option", "extended_l2=on", "--option", "cluster_size=8k"],
                         qcow2 + ["--option", "compression_type=lz4"], qcow2 + ["--option", "cluster_size"],

@@ -425,7 +425,7 @@ class Chains(Qcow2Test):
             self.refused(63, "read", path)
             self.assertEqual(self.info(path)["backing_filename"], name)
         self.raw("base", 64 * KIB)
-        for form in ("vmdk", "qcow", "x" * 100):
+        for form in ("qed", "qcow", "x" * 100):
             path = Qcow2(64 * KIB, backing="base", backing_format=form).write(self.scratch / "top.qcow2")
             self.refused(63, "read", "--follow-parents", path)
             self.refused(63, "read", path)

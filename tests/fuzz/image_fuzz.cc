@@ -3,10 +3,15 @@
 // more memory than its tables need; extents cover what they say, and what they call zeros reads as
 // such.
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
+#include <string_view>
 
 #include "formats/format.h"
+#include "formats/vhdx/layout.h"
+#include "libsnap/base/endian.h"
 #include "libsnap/io/memory_file.h"
 #include "tests/fuzz/fuzz_target.h"
 #include "tests/support/model.h"
@@ -49,12 +54,58 @@ void read_from(Image& image, uint64_t offset) {
   }
 }
 
-void try_image(const access::ImageDriver& driver, const Bytes& bytes, bool with_parent,
-               bool of_snapshot) {
-  const auto file = std::make_shared<MemoryFile>("image", bytes.size());
+// Sums that are right, so that what they are of is looked at.
+void mend_vhdx(MemoryFile& file) {
+  const auto mend = [&](uint64_t offset, uint64_t length) {
+    if (offset > file.size() || length > file.size() - offset) return;
+    Bytes bytes(length);
+    require(file.read_at(offset, bytes).has_value());
+    store_le(bytes.data() + 4, vhdx::checksum_of(bytes));
+    require(file.write_at(offset, bytes).has_value());
+  };
+  for (const uint64_t place : vhdx::kHeadersAt) mend(place, vhdx::kHeaderBytes);
+  for (const uint64_t place : vhdx::kRegionTablesAt) mend(place, vhdx::kRegionTableBytes);
+  constexpr uint64_t kUnit = 4096;
+  Bytes unit(12);
+  for (uint64_t at = 0; at + kUnit <= file.size(); at += kUnit) {
+    require(file.read_at(at, unit).has_value());
+    if (std::memcmp(unit.data(), "loge", 4) != 0) continue;
+    const auto length = load_le<uint32_t>(unit.data() + 8);
+    if (length >= kUnit && length <= 64 * kKiB) mend(at, length);
+  }
+}
+
+// A file of so many MiB as the first byte says, with records of an offset (4 bytes), a length (2)
+// and bytes: images of VHDX have at least 3 MiB.
+std::shared_ptr<MemoryFile> unpack(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return std::make_shared<MemoryFile>("image", 0);
+  const uint64_t size = std::min<uint64_t>(std::to_integer<uint64_t>(bytes[0]), 16) * kMiB;
+  auto file = std::make_shared<MemoryFile>("image", size);
+  bytes = bytes.subspan(1);
+  while (bytes.size() >= 6) {
+    const auto offset = load_le<uint32_t>(bytes.data());
+    const size_t length = std::min<size_t>(load_le<uint16_t>(bytes.data() + 4), bytes.size() - 6);
+    const auto piece = bytes.subspan(6, length);
+    if (offset <= size && length <= size - offset)
+      require(file->write_at(offset, piece).has_value());
+    bytes = bytes.subspan(6 + length);
+  }
+  mend_vhdx(*file);
+  return file;
+}
+
+std::shared_ptr<MemoryFile> file_with(std::span<const std::byte> bytes) {
+  auto file = std::make_shared<MemoryFile>("image", bytes.size());
   require(file->write_at(0, bytes).has_value());
+  return file;
+}
+
+void try_image(const access::ImageDriver& driver, const std::shared_ptr<MemoryFile>& file,
+               bool with_parent, bool of_snapshot) {
   const auto facts = driver.facts(*file, g_no_cancel);
   access::ImageOptions options{g_no_cancel};
+  // Whatever files an image is made of.
+  options.open_part = [&](const std::string&) { return Result<std::shared_ptr<File>>(file); };
   if (with_parent) {
     auto below = std::make_unique<MemoryFile>("parent", kParentBytes);
     require(below->write_at(0, Bytes(kParentBytes / 2, std::byte{7})).has_value());
@@ -77,9 +128,13 @@ void try_image(const access::ImageDriver& driver, const Bytes& bytes, bool with_
 SNAPTOOL_FUZZ_TARGET(image)(const uint8_t* data, size_t size) {
   using namespace snaptool::test;
   if (size < 1 || size > 256 * 1024) return 0;
-  // Byte 0: bit 0, with a parent; bit 1, the snapshot "one"; bit 2, of rbd, else qcow2.
-  const auto* const start = reinterpret_cast<const std::byte*>(data) + 1;
-  try_image(*snaptool::all_drivers().find_image((data[0] & 4U) != 0 ? "rbd" : "qcow2"),
-            Bytes(start, start + (size - 1)), (data[0] & 1U) != 0, (data[0] & 2U) != 0);
+  // Byte 0: bit 0, with a parent; bit 1, the snapshot "one"; the rest, the format.
+  constexpr std::array kFormats = {"qcow2", "rbd", "vdi", "vpc", "vhdx", "vmdk", "simg"};
+  const std::string_view format = kFormats[(data[0] >> 2U) % kFormats.size()];
+  const auto& driver = *snaptool::all_drivers().find_image(format);
+  const std::span bytes(reinterpret_cast<const std::byte*>(data) + 1, size - 1);
+  const auto file = format == "vhdx" ? unpack(bytes) : file_with(bytes);
+  try_image(driver, file, (data[0] & 1U) != 0, (data[0] & 2U) != 0);
+  if (driver.check_sums != nullptr) (void)driver.check_sums(*file, g_no_cancel);
   return 0;
 }

@@ -5,10 +5,17 @@ import hashlib
 import random
 import struct
 import sys
+import uuid
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from qcow2_maker import Qcow2, feature_names, random_image  # noqa: E402
+from simg_maker import random_simg  # noqa: E402
+from vdi_maker import random_vdi  # noqa: E402
+from vhdx_maker import Log, Vhdx  # noqa: E402
+from vmdk_maker import (ABSENT, COMPRESSED, DATA, MARKERS, NEWLINES, ZERO_GRAINS, Cowd, Sparse, descriptor_text,  # noqa: E402
+                        fill)
+from vpc_maker import random_vhd  # noqa: E402
 
 
 def store(entries, chunk=512, valid=1, version=1, chunks=None, magic=0x70416e53):
@@ -217,6 +224,80 @@ def rbd():
                     rbd_record(b"M", b"\3\0\0\0key\5\0\0\0value") + rbd_record(b"X", b"unknown"))
     return {"rbd": b"\4" + one, "rbd-snapshots": b"\4" + two, "rbd-one": b"\6" + two, "rbd-cut": b"\4" + two[:300],
             "rbd-empty": b"\4" + rbd_image([rbd_diff(b"", b"", 0, [])])}
+
+
+def packed_vhdx(path):
+    """MiB of the file (1), then what is not zeros: offset (4), length (2), bytes; see image_fuzz.cc."""
+    whole = path.read_bytes()
+    out = bytearray([len(whole) >> 20])
+    for at in range(0, len(whole), 512):
+        piece = whole[at:at + 512].rstrip(b"\0")
+        if piece:
+            out += struct.pack("<IH", at, len(piece)) + piece
+    return bytes(out)
+
+
+def vhdx(path):
+    rng, mib = random.Random(1), 1 << 20
+    image = Vhdx(3 * mib, rng=rng)
+    image.log = bytes(mib)
+    image.add(1, b"x" * 600)
+    image.blocks[1] = b"x" * 600
+    image.save(path)
+    yield "vhdx", b"\x10" + packed_vhdx(path)
+    child = Vhdx(3 * mib, rng=rng, parent=[("parent_linkage", f"{{{image.data_write}}}"), ("relative_path", "p.vhdx")])
+    child.log = bytes(mib)
+    child.add_part(0, b"", [1, 70])
+    child.blocks[0] = b"y" * 900
+    child.bits = lambda chunk: b"\x02" + bytes(7) + b"\x40"
+    child.save(path)
+    yield "vhdx-child", b"\x11" + packed_vhdx(path)
+    image.log_guid = uuid.UUID(int=1)
+    log = Log(image.log_guid, rng)
+    log.ring = bytearray(mib)
+    image.lay_out()
+    image.lay_out = lambda: None
+    log.put(0, 5, [(image.places["bat"], bytes(image.bat()).ljust(4096, b"\0")), (image.places[("block", 1)], 4096)], 0, image.end)
+    image.log = bytes(log.ring)
+    image.save(path)
+    yield "vhdx-log", b"\x10" + packed_vhdx(path)
+
+
+def vmdk():
+    rng = random.Random(1)
+
+    def filled(flags, **options):
+        extent = Sparse(40, rng, grain=8, flags=flags, descriptor=descriptor_text(['RW 40 SPARSE "a"'], **options))
+        fill(extent, rng, kinds=(DATA, ABSENT))
+        return extent
+    yield "vmdk-child", b"\x15" + filled(NEWLINES | ZERO_GRAINS, parent="1", hint="p").file()
+    yield "vmdk-stream", b"\x14" + filled(NEWLINES | COMPRESSED | MARKERS, create_type="streamOptimized").stream()
+    text = descriptor_text(["RW 9 FLAT \"a\" 1", "RW 5 ZERO", "NOACCESS 3 ZERO", "RW 40 SPARSE \"b\""], "custom")
+    yield "vmdk-descriptor", b"\x14" + text
+    redo = Cowd(40, rng, 8)
+    fill(redo, rng, kinds=(DATA, ABSENT))
+    yield "vmdk-cowd", b"\x14" + redo.file()
+
+
+def vm_images(path):
+    """The first byte has the format's number, times 4, and 1 with a parent; see image_fuzz.cc."""
+    rng = random.Random(1)
+    parent, below = random_vdi(rng, path, 20_000, block=4096)
+    yield "vdi", b"\x08" + path.read_bytes()
+    random_vdi(rng, path, 20_000, block=4096, extra=512, parent=parent, parent_content=below)
+    yield "vdi-child", b"\x09" + path.read_bytes()
+    parent, below = random_vhd(rng, path, 20_480, block=4096)
+    parent.save(path)
+    yield "vpc", b"\x0c" + path.read_bytes()
+    child, _ = random_vhd(rng, path, 20_480, block=4096, parent=parent, below=below)
+    child.locators, child.parent_name = [(b"W2ru", ".\\p.vhd".encode("utf-16-le")), (b"MacX", b"file://./p")], "p"
+    child.save(path)
+    yield "vpc-child", b"\x0d" + path.read_bytes()
+    yield from vhdx(path)
+    yield from vmdk()
+    for number, (block, options) in enumerate(((8, {}), (64, {"header_size": 32, "chunk_header_size": 16}), (512, {}))):
+        yield f"simg-{number}", b"\x18" + random_simg(rng, block=block, chunks=14, **options).build()
+    path.unlink()
 
 
 def qcow2():
@@ -486,7 +567,7 @@ def main():
     for name, data in diffs().items():
         (folder / "diff" / name).write_bytes(data)
     (folder / "image").mkdir(parents=True, exist_ok=True)
-    for name, data in {**qcow2(), **rbd()}.items():
+    for name, data in {**qcow2(), **rbd(), **dict(vm_images(folder / "made"))}.items():
         (folder / "image" / name).write_bytes(data)
     (folder / "disk").mkdir(parents=True, exist_ok=True)
     for name, data in disks().items():
