@@ -4,6 +4,7 @@
 #include "cli/report/merge.h"
 #include "cli/support/command_table.h"
 #include "cli/support/exit_status.h"
+#include "cli/support/merge_child.h"
 #include "cli/support/merge_options.h"
 #include "cli/support/stdio.h"
 #include "libsnap/access/stream.h"
@@ -65,6 +66,8 @@ Result<void> merge_in_place(const Invocation& invocation, const ops::MergeReques
 }
 
 Result<int> run_merge(Invocation& invocation) {
+  SNAP_ASSIGN(const auto child, merge_if_child(invocation));
+  if (child) return *child;
   SNAP_ASSIGN(const ops::MergeRequest request, merge_request(invocation));
   if (invocation.has("out")) return merge_into_new_file(invocation, request);
   if (invocation.force_share() && !request.dry_run) {
@@ -95,7 +98,7 @@ Result<int> run_merge(Invocation& invocation) {
 CommandSpec merge_command() {
   CommandSpec command;
   command.name = "merge";
-  command.operands = "ORIGIN COW";
+  command.operands = "ORIGIN COW|CHILD";
   command.min_operands = 1;
   command.max_operands = 2;
   command.summary = "make an origin equal to the view of its snapshot, in place and crash-safe";
@@ -103,6 +106,7 @@ CommandSpec merge_command() {
   command.description =
       "Copies every chunk of COW to ORIGIN and empties COW. Stopped at any instant, by a signal, a crash or a power cut, ORIGIN and COW together still show the same view, and the same command resumes; so does the kernel's snapshot-merge target.\n\n"
       "What that means depends on the life of the COW. If the snapshot was written to, COW holds new data, and merging commits them. If the origin was written to, COW holds the old data, and merging rolls the origin back. The store does not say which, nor which origin it belongs to: the wrong origin is destroyed by it. Other snapshots of the same origin lose their views, unless they are named with --sibling: these get first what they still need. ORIGIN may itself be a view, A@C1: then its store gets the chunks, and A is only read. A stack of stores is merged at once with --flatten: 'merge A C1 --flatten C2' makes A what A@C1@C2 shows, writes each range once, from the topmost store that has it, and empties both. Until it is done, A@C1@C2 keeps its view, and A@C1 does not; --sibling, --undo and --salvage do not go with it.\n\n"
+      "Instead of COW, CHILD may be an image over ORIGIN, as a qcow2 overlay of a raw image: its data go into ORIGIN, and it stays as it is, so that whatever stops that, the same command goes on. Parents of other formats than raw are not written in place; with -o NEW, one raw image is made of both.\n\n"
       "A store that verify finds corrupt is refused (exit status 65) before the first write, except for what an interrupted merge leaves behind the end of the list. --dry-run, --undo, --salvage, --sibling, --flatten, --no-punch, --scrub and --rate-limit do not go with -o; --force-share only with --dry-run or -o.";
   command.options = {
     flag("dry-run", "check everything, say what would be done, write nothing"),
@@ -119,8 +123,9 @@ CommandSpec merge_command() {
     flag("force", "merge although the view bears another UUID than the origin, entries lie behind the end of the list that no interrupted merge left, or space seems too short; with -o: replace FILE if it exists"),
   };
   // clang-format on
-  command.shared = {Shared::kOut,      Shared::kFormat, Shared::kForceShare,  Shared::kJobs,
-                    Shared::kProgress, Shared::kJson,   Shared::kGroupBackup, Shared::kCache};
+  command.shared = {Shared::kOut,        Shared::kFollowParents, Shared::kFormat,
+                    Shared::kForceShare, Shared::kJobs,          Shared::kProgress,
+                    Shared::kJson,       Shared::kGroupBackup,   Shared::kCache};
   command.writes = Writes::kAll;
   command.run = run_merge;
   return command;

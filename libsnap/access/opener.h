@@ -88,6 +88,8 @@ inline constexpr OpenOptions kLook{Access::kRead, true};
 Result<void> check_not_printed_to(const Context& context, const File& file);
 // Which file or device a path names; nothing where there is none.
 std::optional<FileId> id_of(const std::string& path);
+// Where the image at `path` says that its parent is.
+std::string parent_path(const std::string& path, const ParentRef& parent);
 // What a volume's part names. Errors: kNotFound.
 Result<VolumeName> resolve_part(const VolumeGroup& group, const Part& part);
 // The backup that Policy::group_backup names. Errors: those of PosixFile; kInvalidArgument.

@@ -32,6 +32,7 @@ namespace operations {
 
 inline constexpr Operation kMerge{
     .name = "merge", .writes_disk = true, .writes_store = true, .rewrites_data = true};
+inline constexpr Operation kMergeChild{.name = "merge of a child", .writes_disk = true};
 inline constexpr Operation kUndo{.name = "undo", .writes_disk = true, .writes_store = true};
 inline constexpr Operation kWrite{.name = "write", .writes_store = true, .rewrites_data = true};
 inline constexpr Operation kWriteUnequal{.name = "write --skip-equal", .writes_store = true};
@@ -62,9 +63,9 @@ inline constexpr Operation kRestore{.name = "restore", .overwrites = true, .make
 inline constexpr Operation kResize{.name = "resize", .writes_store = true, .rewrites_data = true};
 inline constexpr Operation kOutput{.name = "output", .makes_file = true};
 
-inline constexpr std::array kAll = {kMerge,   kUndo,     kWrite,   kWriteUnequal, kWriteOrigin,
-                                    kDiscard, kPassDown, kSession, kApply,        kFill,
-                                    kCreate,  kRestore,  kResize,  kOutput};
+inline constexpr std::array kAll = {kMerge,       kMergeChild, kUndo,     kWrite,   kWriteUnequal,
+                                    kWriteOrigin, kDiscard,    kPassDown, kSession, kApply,
+                                    kFill,        kCreate,     kRestore,  kResize,  kOutput};
 
 }  // namespace operations
 }  // namespace snaptool::access

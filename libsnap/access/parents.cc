@@ -13,12 +13,26 @@
 namespace snaptool::access {
 namespace {
 
+std::string without_scheme(std::string name) {
+  constexpr std::string_view kFile = "file:";
+  if (name.rfind(kFile, 0) == 0) name.erase(0, kFile.size());
+  return name;
+}
+
+// A name that is relative to the folder of `path`.
+std::string beside(const std::string& path, std::string name) {
+  const size_t folder = path.rfind('/');
+  if (!name.empty() && name[0] != '/' && folder != std::string::npos) {
+    name.insert(0, path.substr(0, folder + 1));
+  }
+  return name;
+}
+
 // A file that an image names as its parent. Errors: kUnsupported for what is no file, and for
 // formats that are not read.
 Result<FileSpec> parent_spec(const Drivers& drivers, const std::string& path,
                              const ParentRef& parent, std::string name) {
-  constexpr std::string_view kFile = "file:";
-  if (name.rfind(kFile, 0) == 0) name.erase(0, kFile.size());
+  name = without_scheme(std::move(name));
   const size_t colon = name.find(':');
   if (colon != std::string::npos && colon < name.find('/')) {
     return Error(ErrorCode::kUnsupported,
@@ -31,11 +45,7 @@ Result<FileSpec> parent_spec(const Drivers& drivers, const std::string& path,
                  fmt::format("the parent of '{}', '{}', has the format '{}', which is not read",
                              path, excerpt(name, kMostOfName), excerpt(*parent.format)));
   }
-  const size_t folder = path.rfind('/');
-  if (!name.empty() && name[0] != '/' && folder != std::string::npos) {
-    name.insert(0, path.substr(0, folder + 1));
-  }
-  FileSpec spec(name);
+  FileSpec spec(beside(path, std::move(name)));
   spec.format = parent.format;
   return spec;
 }
@@ -69,6 +79,10 @@ Result<std::optional<FileId>> check_in_folder(const std::string& folder, std::st
 }
 
 }  // namespace
+
+std::string parent_path(const std::string& path, const ParentRef& parent) {
+  return beside(path, without_scheme(parent.name));
+}
 
 Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
                                                  std::shared_ptr<File> file,

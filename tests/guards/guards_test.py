@@ -56,6 +56,7 @@ PV = "pv.img#vg0/data"
 ROWS = {
     "merge": Row("merge", "merge o c", "oc", volume="merge pv.img#vg0/s1", store="c", small="merge o c --sibling tiny"),
     "merge -o": Row("output", "merge o c -o out", reads="oc", makes="out", store="c"),
+    "merge of a child": Row("merge of a child", "merge o k", "o", ["k"]),
     "undo": Row("undo", "undo u m mc", ["m", "mc", "u"], volume="undo pv.undo pv.img#vg0/s1", store="mc", small="undo u m mc --sibling tiny"),
     "write": Row("write", "write -P 1 --length 64k o c", "c", "o", store="c", small="write -P 1 --length 1M o tiny"),
     "write-skip-equal": Row("write --skip-equal", "write --skip-equal -P 1 --length 64k o c", "c", "o", store="c",
@@ -147,6 +148,7 @@ class World:
         self.do("export", "--full", "o", "-o", "full")
         self.do("dump", "c", "-o", "dump")
         self.do("convert", "-O", "qcow2", "o", "q")
+        self.do("convert", "-O", "qcow2", "--base", "o", "o@c", "k")
         unpack(DATA / "lvm" / "pv.img.zst", folder / "pv.img")
         self.do("read", PV, "-o", "lv")
         with open(folder / "lv", "r+b") as file:

@@ -9,6 +9,7 @@ from there on time and memory may grow as the input does, and no faster. Ctrl-C 
 something costs more."""
 
 import argparse
+import hashlib
 import os
 import random
 import resource
@@ -24,7 +25,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 import rbd_maker  # noqa: E402
+import simg_maker  # noqa: E402
+import vhdx_maker  # noqa: E402
+import vmdk_maker  # noqa: E402
 from qcow2_maker import Qcow2  # noqa: E402
+from vdi_maker import DIFFERENCING, FREE, ZERO, Vdi  # noqa: E402
+from vpc_maker import Vhd  # noqa: E402
+from vpc_maker import DIFFERENCING as VHD_DIFFERENCING  # noqa: E402
 
 MIB = 1 << 20
 MOST_SECONDS, MOST_MEMORY = 2, 64 * MIB  # at 1 MiB
@@ -343,6 +350,308 @@ def sparse_undo_file(path, size):
     origin.write_bytes(bytes(MIB))
     subprocess.run([SNAPTOOL, "create", "--force", origin, cow], check=True, stdout=subprocess.DEVNULL)
     return [["undo", "--dry-run", path, origin, cow]]
+
+
+# ---- virtual machines' images: tables that cost much, over data that lie in holes or are shared
+
+def holes(path, size):
+    with open(path, "wb") as file:
+        file.truncate(size)
+    return path
+
+
+def vdi(path, entries, parent=None):
+    """Blocks of a sector each."""
+    image = Vdi(512 * len(entries), block=512, rng=random.Random(1), parent=parent, kind=DIFFERENCING if parent else 1)
+    image.map, image.blocks = entries, [b"x" * 512]
+    image.save(path)
+    return image
+
+
+def vhd(path, size, block, bits, there, parent=None, **options):
+    """Its blocks are all in one place. `there`: which of them there are, in turns."""
+    image = Vhd(size, block=block, rng=random.Random(1), **options)
+    image.parent_name = "base"
+    image.parent_uuid = parent.uuid if parent else image.parent_uuid
+    where = -(-(1536 + 4 * image.entries) // 512) * 512
+    table = [where // 512 if one else 0xffffffff for one in there] * (image.entries // len(there))
+    with open(path, "wb") as file:
+        file.write(image.footer() + image.header(1536, []) + struct.pack(f">{image.entries}I", *table))
+        file.seek(where)
+        file.write(bits * -(-block // 512 // 8 // 512 * 512 or 512))
+        file.seek(block, os.SEEK_CUR)
+        file.write(image.footer())
+    return image
+
+
+def vhd_child(path, blocks, bits, parent=None):
+    """Blocks of 256 MiB. The parent is raw if it is not given."""
+    return vhd(path, blocks << 28, 1 << 28, bits, [True], parent, kind=VHD_DIFFERENCING)
+
+
+class LargeVhdx(vhdx_maker.Vhdx):
+    """Its blocks are a hole, all alike, and so are the bits of its sectors. A table of blocks that are absent is a hole, too."""
+
+    def __init__(self, size, block=1 << 28, parent=None, fill=b"\0"):
+        name = parent and [("parent_linkage", f"{{{parent.data_write}}}"), ("relative_path", f".\\{parent.path.name}")]
+        super().__init__(MIB, block=block, rng=random.Random(1), parent=name)
+        self.size, self.fill = size, fill
+        self.count = -(-size // block)
+        self.table = b""
+
+    def lay_out(self):
+        super().lay_out()
+        entries = -(-self.count // self.ratio) * (self.ratio + 1)
+        self.places["bat"], self.bat_length = self.end, -(-entries * 8 // MIB) * MIB
+        self.bits_at = self.end + self.bat_length
+        self.end = self.bits_at + MIB + max(1 << 28, min(self.size, 1 << 36))
+
+    def bat(self):
+        return self.table
+
+    def save(self, path, state=vhdx_maker.ABSENT):
+        self.path = path
+        self.lay_out()
+        if state != vhdx_maker.ABSENT:
+            shared = state == vhdx_maker.PARTLY
+            places = [self.bits_at + MIB + (0 if shared else number * self.block) | state for number in range(self.count)]
+            chunks = [places[at:at + self.ratio] for at in range(0, self.count, self.ratio)]
+            self.table = b"".join(struct.pack(f"<{self.ratio + 1}Q", *(chunk + [0] * (self.ratio - len(chunk))),
+                                              self.bits_at | vhdx_maker.PRESENT) for chunk in chunks)
+        super().save(path)
+        with open(path, "r+b") as file:
+            file.seek(self.bits_at)
+            file.write(self.fill * MIB)
+        return self
+
+
+def vhdx_of_turns(path, size):
+    """Every second sector is the parent's."""
+    base = LargeVhdx(MIB, MIB).save(path.with_name("base"))
+    return LargeVhdx(size, parent=base, fill=b"\xaa").save(path, vhdx_maker.PARTLY)
+
+
+def vmdk(path, tables, grain=1, flags=vmdk_maker.NEWLINES | vmdk_maker.ZERO_GRAINS, data=b"x" * 512, parent=False, at=2048):
+    """Grain tables of 512 numbers; behind them `data`, which has the number `at`: a sector."""
+    count, directory = len(tables), 64
+    sectors = 512 * grain * count
+    text = vmdk_maker.descriptor_text([f'RW {sectors} SPARSE "{path.name}"'], parent="12345678" if parent else "ffffffff",
+                                      hint="base" if parent else None)
+    image = vmdk_maker.Sparse(sectors, random.Random(1), grain=grain, version=2, flags=flags, descriptor=text)
+    first = directory + -(-4 * count // 512)
+    end = first + 4 * count
+    with open(path, "wb") as file:
+        file.write(image.header(directory, end) + text)
+        file.seek(directory * 512)
+        file.write(b"".join(struct.pack("<I", first + 4 * number) for number in range(count)))
+        file.seek(first * 512)
+        for table in tables:
+            file.write(struct.pack("<512I", *(end if number == at else number for number in table)))
+        file.write(vmdk_maker.padded(data))
+
+
+def over(parent, path):
+    """The options to read a child over a parent that has another identity."""
+    return ["--ignore-invalid", "--parent", parent, path]
+
+
+@hostile
+def vmdk_of_many_extents(path, size):
+    """As many as are read, and junk up to the largest descriptor that is read."""
+    lines = [f'RW 1 FLAT "piece" {number}' for number in range(4096)]
+    lines += repeat(lambda number: f"k{number}=1", size * 3 // 4 - 128 * 1024)
+    path.write_bytes(vmdk_maker.descriptor_text(lines, "custom"))
+    (path.with_name("piece")).write_bytes(bytes(4096 * 512))
+    return [["info", path], ["map", path], ["hash", path]]
+
+
+@hostile
+def vmdk_of_small_grains(path, size):
+    """Data and zeros take turns, sector by sector."""
+    vmdk(path, [[2048, 1] * 256] * (size // 2048))
+    return [["info", path], ["map", path], ["hash", path]]
+
+
+@hostile
+def vmdk_of_tables_far_apart(path, size):
+    """A table has one number, and each is on a page of its own."""
+    count = size // 4
+    image = vmdk_maker.Sparse(count, random.Random(1), grain=1, entries=1)
+    first = 64 + -(-4 * count // 512)
+    with open(path, "wb") as file:
+        file.write(image.header(64, first))
+        file.seek(64 * 512)
+        file.write(struct.pack(f"<{count}I", *(first + 128 * number for number in range(count))))
+        file.truncate((first + 128 * count) * 512)
+    return [["info", path], ["map", path], ["hash", path]]
+
+
+@hostile
+def vmdk_of_large_packed_grains(path, size):
+    """Grains of 16 MiB, of a few bytes each; a child has every second sector, so they are read in small pieces."""
+    grains, grain = max(1, size // (MIB // 4)), 16 * MIB
+    packed = zlib.compress(bytes(range(256)) * (grain // 256))
+    flags = vmdk_maker.NEWLINES | vmdk_maker.COMPRESSED
+    parent = path.with_name("base")
+    vmdk(parent, [[2048] * grains + [0] * (512 - grains)], grain // 512, flags, struct.pack("<I", len(packed)) + packed)
+    vmdk(path, [[2048, 0] * 256] * (grains * grain // (512 * 512)), parent=True)
+    return [["map", parent], ["hash", *over(parent, path)]]
+
+
+@hostile
+def vhd_of_single_sectors(path, size):
+    """Every second sector is the parent's."""
+    base = holes(path.with_name("base"), size)
+    vhd_child(path, size // MIB, b"\xaa")
+    return [["info", path], ["map", *over(base, path)], ["hash", *over(base, path)]]
+
+
+@hostile
+def vhdx_of_single_sectors(path, size):
+    vhdx_of_turns(path, 256 * size)
+    return [["info", path], ["map", "--follow-parents", path], ["hash", "--follow-parents", path]]
+
+
+@hostile
+def vhdx_of_64_tib(path, size):
+    """The largest one, of the smallest blocks; its table is a hole."""
+    LargeVhdx(1 << 46, MIB).save(path)
+    return [["info", path], ["map", path], ["read", "--length", "512", path]]
+
+
+def vhdx_with_log(path, size, entries):
+    """`entries`: the changes of each entry of the log."""
+    image = LargeVhdx(256 * size)
+    image.log_guid = uuid.UUID(int=7)
+    log = vhdx_maker.Log(image.log_guid, random.Random(1), size)
+    image.log = log.ring
+    image.lay_out()
+    place, end = image.bits_at + MIB, image.end
+    at = 0
+    for sequence, changes in enumerate(entries, 1):
+        at = log.put(at, sequence, [(place + offset, length) for offset, length in changes], 0, end)
+    image.save(path, vhdx_maker.PRESENT)
+    return [["info", path], ["map", path], ["hash", path]]
+
+
+@hostile
+def vhdx_log_of_short_entries(path, size):
+    """Each cuts what the one before has laid over the file in two."""
+    count = size // 4096
+    return vhdx_with_log(path, size, [[(4096 * number, 4096 * 2 * (count - number))] for number in range(count)])
+
+
+@hostile
+def vhdx_log_of_many_changes(path, size):
+    return vhdx_with_log(path, size, [[(8192 * number, 4096) for number in range(size // 32 - 4)]])
+
+
+@hostile
+def vdi_of_small_blocks(path, size):
+    vdi(path, [0, ZERO] * (size // 8))
+    return [["info", path], ["map", path], ["hash", path]]
+
+
+# A child that has nothing, whose map tells so piece by piece, over a parent that changes from sector to sector.
+
+def reads_child(words):
+    return [["map", *words], ["hash", *words], ["convert", "--force", *words, f"{words[-1]}.new"]]
+
+
+@hostile
+def vdi_over_small_blocks(path, size):
+    base = path.with_name("base")
+    vdi(path, [FREE] * (size // 4), vdi(base, [0, ZERO] * (size // 8)))
+    return reads_child(over(base, path))
+
+
+@hostile
+def vmdk_over_small_blocks(path, size):
+    base = path.with_name("base")
+    vmdk(base, [[2048, 1] * 256] * (size // 2048))
+    vmdk(path, [[0] * 512] * (size // 2048), parent=True)
+    return reads_child(over(base, path))
+
+
+@hostile
+def vhd_over_small_blocks(path, size):
+    base = path.with_name("base")
+    vhd_child(path, max(1, size // (2 * MIB)), b"\0", vhd(base, 128 * size, 512, b"\xff", [True, False]))
+    return reads_child(over(base, path))
+
+
+@hostile
+def vhdx_over_small_blocks(path, size):
+    LargeVhdx(256 * size, parent=vhdx_of_turns(path.with_name("middle"), 256 * size)).save(path, vhdx_maker.PARTLY)
+    return reads_child(["--follow-parents", path])
+
+
+@hostile
+def simg_of_short_chunks(path, size):
+    """Blocks of four bytes, and a chunk of each kind after the other."""
+    image = simg_maker.Simg(block=4)
+    image.total, seen = 0, 0
+    kinds = [(simg_maker.RAW, b"abcd"), (simg_maker.FILL, b"efgh"), (simg_maker.DONT_CARE, b"")]
+    for number in range(size // 44 // 4 * 4):
+        kind, data = kinds[number % 3]
+        image.chunk(kind, 1, data)
+        image.total += 1
+        seen = zlib.crc32(data or bytes(4), seen)
+        if number % 4 == 0:
+            image.chunk(simg_maker.CRC, 0, struct.pack("<I", seen))
+    path.write_bytes(image.build())
+    return [["info", path], ["map", path], ["hash", path], ["verify", path]]
+
+
+@hostile
+def simg_of_empty_chunks(path, size):
+    """Between two that have blocks."""
+    image = simg_maker.Simg(block=4)
+    image.total = 64
+    image.fill(b"abcd", 32)
+    for _ in range(size // 12):
+        image.chunk(simg_maker.DONT_CARE, 0, b"")
+    image.fill(b"efgh", 32)
+    path.write_bytes(image.build())
+    return [["info", path], ["map", path], ["hash", path], ["verify", path]]
+
+
+@hostile
+def simg_of_large_fills(path, size):
+    """As large as they can be: their sums are known without them."""
+    count = size // 16
+    blocks = ((1 << 32) - 1) // count
+    image = simg_maker.Simg(block=min((1 << 62) // (count * blocks) // 4 * 4, (1 << 32) - 4))
+    for number in range(count):
+        image.chunk(simg_maker.FILL, blocks, struct.pack("<I", number + 1))
+    image.total = count * blocks
+    path.write_bytes(image.build())
+    return [["info", path], ["map", path], ["read", "--length", "512", path], ["verify", path]]
+
+
+def block_map(path, rows, blocks, version):
+    """Its own sum is right. Every second block of 512 bytes is in it."""
+    zeros = "0" * 64
+    own = f"<ChecksumType> sha256 </ChecksumType><BmapFileChecksum> {zeros} </BmapFileChecksum>" if version == "2.0" else ""
+    text = (f'<bmap version="{version}"><ImageSize>{512 * blocks}</ImageSize><BlockSize>512</BlockSize>'
+            f"<BlocksCount>{blocks}</BlocksCount><MappedBlocksCount>{len(rows)}</MappedBlocksCount>{own}"
+            f"<BlockMap>{''.join(rows)}</BlockMap></bmap>")
+    path.write_text(text.replace(zeros, hashlib.sha256(text.encode()).hexdigest(), 1))
+    image = holes(path.with_name("image"), 512 * blocks)
+    return [["convert", "--force", "--bmap", path, image, f"{path}.new"]]
+
+
+@hostile
+def block_map_of_short_ranges(path, size):
+    rows = repeat(lambda number: f"<Range>{2 * number}</Range>", size)
+    return block_map(path, rows, 2 * len(rows), "1.2")
+
+
+@hostile
+def block_map_of_sums(path, size):
+    digits = hashlib.sha256(bytes(512)).hexdigest()
+    rows = repeat(lambda number: f'<Range chksum="{digits}">{2 * number}</Range>', size)
+    return block_map(path, rows, 2 * len(rows), "2.0")
 
 
 # ---- measuring
