@@ -38,12 +38,15 @@ Result<int> report_image(Invocation& invocation, const ops::VerifiedImage& image
   if (invocation.json()) {
     Json json = {
         {"format_version", 1}, {"filename", name}, {"format", image.format}, {"result", result}};
+    json["has_sums"] = image.has_sums;
     if (image.problem) json["problem"] = *image.problem;
     SNAP_TRY(invocation.report(json.text()));
   } else {
     const std::string problem = image.problem ? text_line("{}", *image.problem) : "";
-    SNAP_TRY(invocation.report(problem +
-                               text_line("{}: {} (the sums of {})", name, result, image.format)));
+    SNAP_TRY(
+        invocation.report(problem + text_line("{}: {} ({}: {})", name, result, image.format,
+                                              image.has_sums ? "its sums are compared"
+                                                             : "it has no sums of its content")));
   }
   return image.problem ? kExitCorrupt : kExitDone;
 }

@@ -92,8 +92,9 @@ constexpr auto kMagics = std::to_array<Magic>({
      {"manifest", "a manifest of sums", "", false, Remedy::kCheckSums}},
 });
 constexpr size_t kHead = 512;
-constexpr access::KnownFormat kBmap = {"bmap", "a block map", "'snaptool convert --bmap FILE IMAGE OUT' copies its image by it",
-                                       false};
+constexpr access::KnownFormat kBmap = {
+    "bmap", "a block map", "'snaptool convert --bmap FILE IMAGE OUT' copies its image by it",
+    false};
 constexpr access::KnownFormat kHybrid = {"iso", "a hybrid ISO image",
                                          "it is a disk and a CD in one", true};
 

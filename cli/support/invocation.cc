@@ -17,6 +17,7 @@
 #include "cli/support/signals.h"
 #include "cli/support/stdio.h"
 #include "formats/format.h"
+#include "libsnap/access/opener.h"
 #include "libsnap/base/printable.h"
 #include "libsnap/base/units.h"
 
@@ -133,6 +134,18 @@ Result<int> run_without_command(const std::vector<std::string>& arguments) {
   return Error(ErrorCode::kInvalidArgument, fmt::format("there is no command '{}'", first));
 }
 
+// The files that options name to be read.
+std::vector<FileId> read_beside(const CommandSpec& command, const ParsedOptions& options) {
+  std::vector<FileId> ids;
+  for (const OptionSpec& option : all_options(command)) {
+    if (option.hint != ValueHint::kFile || option.written) continue;
+    for (const std::string& word : options.values(option.long_name)) {
+      if (const auto id = access::id_of(word)) ids.push_back(*id);
+    }
+  }
+  return ids;
+}
+
 access::Policy policy_of(const CommandSpec& command, const ParsedOptions& options) {
   access::Policy policy;
   policy.force = options.has("force");
@@ -149,6 +162,7 @@ access::Policy policy_of(const CommandSpec& command, const ParsedOptions& option
   if (command.shares(Shared::kParent)) policy.parent = options.value("parent");
   policy.internal_snapshot = options.value("internal-snapshot");
   policy.group_backup = options.value("vgcfg");
+  policy.read_beside = read_beside(command, options);
   policy.printed_to = printed_to();
   return policy;
 }

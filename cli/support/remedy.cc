@@ -35,6 +35,7 @@ constexpr auto kRows = std::to_array<Row>({
   {Remedy::kJoinSplit, "format", "-f split reads them as one", ""},
   {Remedy::kFollowParents, "follow-parents", "--follow-parents opens it", "'snaptool convert --follow-parents' makes one image of it"},
   {Remedy::kFollowAnywhere, "follow-parents", "--follow-parents=anywhere opens it", "'snaptool convert --follow-parents=anywhere' makes one image of it"},
+  {Remedy::kNameSums, "against", "--against MANIFEST checks its content", ""},
   {Remedy::kNameParent, "internal-snapshot", "--parent names it", "'snaptool convert --parent' makes one image of it"},
   {Remedy::kIgnoreInvalid, "ignore-invalid", "--ignore-invalid reads what is left of it", "'snaptool read --ignore-invalid' shows what is left of it"},
   {Remedy::kNameJournal, "journal", "--journal FILE says it", ""},

@@ -9,21 +9,27 @@
 #include "libsnap/base/check.h"
 
 namespace snaptool {
-namespace {
-
-Result<void> check_there(const File& file, uint64_t offset, uint64_t length) {
+Result<void> MappedImage::check_there(const File& file, uint64_t offset, uint64_t length) const {
+  const auto tables = std::find_if(tables_.begin(), tables_.end(), [&](const ByteRange& range) {
+    return offset < range.offset + range.length && range.offset < offset + length;
+  });
+  if (&file == file_.get() && tables != tables_.end()) {
+    return Error(ErrorCode::kCorruption,
+                 fmt::format("'{}': {} bytes of the image are at byte {}, within its own tables",
+                             file.name(), length, offset));
+  }
   if (offset <= file.size() && length <= file.size() - offset) return {};
   return Error(ErrorCode::kCorruption,
                fmt::format("'{}' ends at byte {}, but {} bytes of the image are at byte {}",
                            file.name(), file.size(), length, offset));
 }
 
-}  // namespace
-
-Result<MappedImage::Run> MappedImage::whole_run_at(uint64_t offset, uint64_t limit) {
+Result<MappedImage::Run> MappedImage::long_run_at(uint64_t offset, uint64_t limit,
+                                                  size_t most_steps) {
   SNAP_ASSIGN(Run run, run_at(offset, limit));
   SNAP_CHECK(run.length > 0 && run.length <= limit);
-  while (run.length < limit && run.kind != Run::Kind::kPacked) {
+  for (size_t step = 1; run.length < limit && run.kind != Run::Kind::kPacked && step < most_steps;
+       ++step) {
     const auto next = run_at(offset + run.length, limit - run.length);
     // What is wrong with it is told when it is wanted.
     if (!next || next->kind != run.kind || next->file != run.file) break;
@@ -36,7 +42,7 @@ Result<MappedImage::Run> MappedImage::whole_run_at(uint64_t offset, uint64_t lim
 Result<void> MappedImage::read_at(uint64_t offset, std::span<std::byte> out) {
   SNAP_CHECK(offset <= size_ && out.size() <= size_ - offset);
   while (!out.empty()) {
-    SNAP_ASSIGN(const Run run, whole_run_at(offset, out.size()));
+    SNAP_ASSIGN(const Run run, long_run_at(offset, out.size(), SIZE_MAX));
     SNAP_TRY(read_run(run, offset, out.first(run.length)));
     offset += run.length;
     out = out.subspan(run.length);
@@ -66,7 +72,9 @@ Result<void> MappedImage::read_run(const Run& run, uint64_t offset, std::span<st
 
 Result<Extent> MappedImage::extent_at(uint64_t offset, uint64_t limit) {
   SNAP_CHECK(offset < size_ && limit > 0);
-  SNAP_ASSIGN(const Run run, whole_run_at(offset, std::min(limit, size_ - offset)));
+  // What is below may end much sooner: then all that was walked would be walked again.
+  constexpr size_t kMostSteps = 64;
+  SNAP_ASSIGN(const Run run, long_run_at(offset, std::min(limit, size_ - offset), kMostSteps));
   Extent extent{run.length, true, 0, file_.get(), std::nullopt};
   switch (run.kind) {
     case Run::Kind::kZero:

@@ -43,16 +43,22 @@ class MappedImage : public Image {
   // than the run.
   virtual Result<void> read_packed(const Run& run, uint64_t offset, std::span<std::byte> out);
 
+  // What is never content of the image: a block that lies there is refused. A few ranges.
+  void set_tables(std::vector<ByteRange> tables) { tables_ = std::move(tables); }
+  // That these bytes are there, and are no tables. Errors: kCorruption.
+  Result<void> check_there(const File& file, uint64_t offset, uint64_t length) const;
+
   File& file() const { return *file_; }
   bool has_parent() const { return parent_ != nullptr; }
 
  private:
-  Result<Run> whole_run_at(uint64_t offset, uint64_t limit);
+  Result<Run> long_run_at(uint64_t offset, uint64_t limit, size_t most_steps);
   Result<void> read_run(const Run& run, uint64_t offset, std::span<std::byte> out);
 
   std::shared_ptr<File> file_;
   uint64_t size_;
   std::shared_ptr<Image> parent_;
+  std::vector<ByteRange> tables_;
 };
 
 }  // namespace snaptool

@@ -136,11 +136,12 @@ Result<std::unique_ptr<Image>> open_parts(std::vector<std::shared_ptr<File>> fil
   return std::make_unique<SimgImage>(std::move(parts));
 }
 
-Result<void> check_sums(File& file, const Cancel& cancel) {
+Result<bool> check_sums(File& file, const Cancel& cancel) {
   SNAP_ASSIGN(const Header header, read_header(file));
   ChunkWalk walk(file, header);
   OutputSum sum;
   RawBytes buffer;
+  bool has_sums = header.checksum != 0;
   while (true) {
     SNAP_ASSIGN(const auto chunk, walk.next(cancel));
     if (!chunk) break;
@@ -148,7 +149,9 @@ Result<void> check_sums(File& file, const Cancel& cancel) {
       SNAP_TRY(add_raw(file, *chunk, sum, buffer, cancel));
     } else if (chunk->type != ChunkType::kCrc) {
       sum.add_fill(chunk->value, chunk->length);  // 0 where nobody cares
-    } else if (chunk->value != sum.value()) {
+    } else {
+      has_sums = true;
+      if (chunk->value == sum.value()) continue;
       return wrong_sum(file, fmt::format("of what is before byte {}", chunk->place.offset),
                        chunk->value, sum.value());
     }
@@ -156,7 +159,7 @@ Result<void> check_sums(File& file, const Cancel& cancel) {
   if (header.checksum != 0 && header.checksum != sum.value()) {
     return wrong_sum(file, "of the whole image", header.checksum, sum.value());
   }
-  return {};
+  return has_sums;
 }
 
 }  // namespace snaptool::simg

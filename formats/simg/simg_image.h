@@ -21,8 +21,9 @@ Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file,
 // for it. Requires: there is one. Errors: also kCorruption when they are not of one size.
 Result<std::unique_ptr<Image>> open_parts(std::vector<std::shared_ptr<File>> files,
                                           const access::ImageOptions& options);
-// Reads all, and compares every CRC-32 that the header and the chunks have. Errors: kCorruption,
+// Reads all, and compares every CRC-32 that the header and the chunks have; returns whether there
+// are any. Errors: kCorruption,
 // also where one is wrong; kIo; kInterrupted.
-Result<void> check_sums(File& file, const Cancel& cancel);
+Result<bool> check_sums(File& file, const Cancel& cancel);
 
 }  // namespace snaptool::simg

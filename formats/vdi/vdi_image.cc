@@ -30,7 +30,9 @@ class VdiImage : public MappedImage {
   VdiImage(std::shared_ptr<File> file, const Header& header, std::shared_ptr<Image> parent)
       : MappedImage(std::move(file), header.size, std::move(parent)),
         header_(header),
-        tables_(MappedImage::file()) {}
+        tables_(MappedImage::file()) {
+    set_tables({{0, kHeaderBytes}, {header.map_offset, 4 * header.blocks}});
+  }
 
  private:
   Result<Run> run_at(uint64_t offset, uint64_t limit) override {
@@ -62,6 +64,7 @@ Result<access::ImageFacts> read_facts(File& file, const Cancel& /*cancel*/) {
   access::ImageFacts facts;
   facts.size = header.size;
   facts.identity = identity_of(header.uuid, header.modification);
+  facts.is_delta = header.type == Type::kDifferencing || header.type == Type::kUndo;
   if (!is_null(header.parent)) {
     access::ParentRef parent;  // VirtualBox's registry has its name
     parent.format = "vdi";

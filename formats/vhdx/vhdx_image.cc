@@ -133,7 +133,13 @@ class VhdxImage : public MappedImage {
         metadata_(start.metadata),
         bat_(start.regions.bat),
         replayed_(std::move(start.replayed)),
-        tables_(replayed_ != nullptr ? *replayed_ : MappedImage::file()) {}
+        tables_(replayed_ != nullptr ? *replayed_ : MappedImage::file()) {
+    const Region& metadata = start.regions.metadata;
+    set_tables({{0, kAlign},
+                {metadata.offset, metadata.length},
+                {bat_.offset, bat_.length},
+                {start.header.log_offset, start.header.log_length}});
+  }
 
  private:
   Result<Run> run_at(uint64_t offset, uint64_t limit) override {
@@ -225,6 +231,10 @@ class VhdxImage : public MappedImage {
   }
 
   Result<void> read_packed(const Run& run, uint64_t /*offset*/, std::span<std::byte> out) override {
+    if (run.offset < file().size()) {
+      const uint64_t there = std::min<uint64_t>(out.size(), file().size() - run.offset);
+      SNAP_TRY(check_there(file(), run.offset, there));
+    }
     return replayed_->read_at(run.offset, out);
   }
 

@@ -76,6 +76,7 @@ class GrainPart : public Part {
     const uint64_t at = grains_.directory * kSectorSize + 4 * (offset / reach);
     SNAP_ASSIGN(const auto table, cursor.le<uint32_t>(at));
     if (table == 0) {
+      SNAP_TRY(check_absent(cursor, offset / reach));
       Run run;
       run.kind = Run::Kind::kParent;
       run.length = limit;
@@ -109,6 +110,17 @@ class GrainPart : public Part {
   }
 
  private:
+  // That the copy of the directory has no table either: a directory that was lost is all zeros.
+  Result<void> check_absent(TableCache::Cursor& cursor, uint64_t index) const {
+    if (grains_.copy == 0) return {};
+    SNAP_ASSIGN(const auto table, cursor.le<uint32_t>(grains_.copy * kSectorSize + 4 * index));
+    if (table == 0) return {};
+    return in_file(broken(fmt::format("its grain directory has no table {}, but the copy of the "
+                                      "directory does: what was in it is lost",
+                                      index)),
+                   *file_);
+  }
+
   // What is at `offset`, up to the end of its grain. `table`: the sector of the grain table.
   Result<Run> grain_at(TableCache::Cursor& cursor, uint64_t table, uint64_t offset) {
     const uint64_t size = grains_.grain_bytes();

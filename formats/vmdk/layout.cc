@@ -159,6 +159,10 @@ Result<GrainMap> grain_map_of(const SparseHeader& header) {
   grains.grain = header.grain;
   grains.table_entries = header.table_entries;
   grains.directory = header.directory;
+  const bool has_copy = (header.flags & kRedundantFlag) != 0 &&
+                        header.redundant_directory != kDirectoryAtEnd &&
+                        header.redundant_directory <= kMaxFileSize / kSectorSize;
+  grains.copy = has_copy ? header.redundant_directory : 0;
   grains.first_sector = 2;  // 1 stands for zeros, if for anything
   grains.zero_grains = (header.flags & kZeroGrainFlag) != 0;
   grains.compressed = (header.flags & kCompressedFlag) != 0;

@@ -58,6 +58,7 @@ struct GrainMap {
   uint64_t grain = 0;          // sectors
   uint64_t table_entries = 0;  // of a grain table
   uint64_t directory = 0;      // sector
+  uint64_t copy = 0;           // sector of the directory's copy; 0: there is none
   uint64_t first_sector = 0;   // no table and no grain lies before
   bool zero_grains = false;    // entry 1 of a table stands for zeros
   bool compressed = false;

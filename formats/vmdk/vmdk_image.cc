@@ -115,6 +115,7 @@ void add_descriptor_facts(const Descriptor& descriptor, const File& file,
   if (descriptor.parent_cid) {
     facts.details.emplace_back("parent_cid", cid_text(*descriptor.parent_cid));
   }
+  facts.is_delta = descriptor.has_parent() || !descriptor.parent_hint.empty();
   if (!descriptor.has_parent()) return;
   facts.parent = parent_of(descriptor);
   if (facts.parent->identities.empty()) {

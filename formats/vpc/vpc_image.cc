@@ -26,47 +26,56 @@ Result<std::vector<std::byte>> footer_bytes(File& file, uint64_t offset, size_t 
   return bytes;
 }
 
-// The copies of the footer that have its magic: those at the end, and that at the beginning.
-Result<std::vector<std::vector<std::byte>>> find_footers(File& file) {
-  std::vector<std::vector<std::byte>> found;
+// The copies of the footer: that at the end, and that at the beginning, which only those with
+// blocks have. What cannot be one is none; `refusal` says why.
+struct Copies {
+  std::optional<Footer> last;
+  std::optional<Footer> first;
+  bool differ = false;
+  Error refusal{ErrorCode::kCorruption, "it is no VHD image: it has no footer"};
+};
+
+Result<Copies> read_copies(File& file) {
+  Copies copies;
+  std::vector<std::byte> last;
+  std::vector<std::byte> first;
   const uint64_t size = file.size();
   for (const size_t length : {kFooterBytes, kOldFooterBytes}) {
-    if (size < length || !found.empty()) continue;
-    SNAP_ASSIGN(auto bytes, footer_bytes(file, size - length, length));
-    if (has_cookie(bytes)) found.push_back(std::move(bytes));
+    if (size < length || has_cookie(last)) continue;
+    SNAP_ASSIGN(last, footer_bytes(file, size - length, length));
   }
-  // The beginning of a fixed one is the disk's.
-  const auto last = found.empty() ? std::nullopt : std::optional(parse_footer(found.front()));
-  if (last && *last && (*last)->type == Type::kFixed) return found;
   if (size >= 2 * kFooterBytes) {
-    SNAP_ASSIGN(auto bytes, footer_bytes(file, 0, kFooterBytes));
-    if (has_cookie(bytes)) found.push_back(std::move(bytes));
+    SNAP_ASSIGN(first, footer_bytes(file, 0, kFooterBytes));
   }
-  return found;
+  const auto parse = [&](const std::vector<std::byte>& bytes) {
+    std::optional<Footer> footer;
+    if (!has_cookie(bytes)) return footer;
+    auto parsed = parse_footer(bytes);
+    parsed ? void(footer = *parsed) : void(copies.refusal = parsed.error());
+    return footer;
+  };
+  copies.first = parse(first);
+  // The beginning of a fixed one is the disk's.
+  if (copies.first && copies.first->type == Type::kFixed) copies.first.reset();
+  copies.last = parse(last);
+  copies.differ = first != last;
+  return copies;
 }
 
+// One whose sum is right counts before one whose sum is wrong, and then that at the end.
 Result<Footer> choose_footer(File& file, std::vector<std::string>& warnings) {
-  SNAP_ASSIGN(const auto copies, find_footers(file));
-  std::optional<Footer> chosen;
-  Error refusal(ErrorCode::kCorruption, "it is no VHD image: it has no footer");
-  for (const auto& bytes : copies) {
-    const auto footer = parse_footer(bytes);
-    if (!footer) {
-      refusal = footer.error();
-      continue;
-    }
-    if (!chosen || (!chosen->sum_is_right && footer->sum_is_right)) chosen = *footer;
-  }
+  SNAP_ASSIGN(const Copies copies, read_copies(file));
+  const auto& [last, first, differ, refusal] = copies;
+  const bool take_last = last && (last->sum_is_right || !first || !first->sum_is_right);
+  const std::optional<Footer>& chosen = take_last ? last : first;
   if (!chosen) return refusal;
-  if (!chosen->sum_is_right) {
-    warnings.push_back(fmt::format("'{}': the footer has a wrong sum", file.name()));
-  }
-  const bool both = chosen->type == Type::kFixed || copies.size() == 2;
-  if (!both || (copies.size() == 2 && copies[0] != copies[1])) {
-    warnings.push_back(fmt::format(
-        "'{}': {}", file.name(),
-        both ? "the footer and its copy differ" : "the footer or its copy is not there"));
-  }
+  const auto warn = [&](std::string_view what) {
+    warnings.push_back(fmt::format("'{}': {}", file.name(), what));
+  };
+  if (!chosen->sum_is_right) warn("the footer has a wrong sum");
+  if (chosen->type == Type::kFixed) return *chosen;
+  if (!last || !first) warn("the footer or its copy is not there");
+  if (last && first && differ) warn("the footer and its copy differ");
   return *chosen;
 }
 
@@ -140,7 +149,12 @@ class VpcImage : public MappedImage {
       : MappedImage(std::move(file), start.footer.size, std::move(parent)),
         differs_(start.footer.type == Type::kDifferencing),
         header_(std::move(start.header)),
-        tables_(MappedImage::file()) {}
+        tables_(MappedImage::file()) {
+    if (!header_) return;
+    set_tables({{0, kFooterBytes},
+                {start.footer.header_offset, kHeaderBytes},
+                {header_->table_offset, 4 * header_->blocks}});
+  }
 
  private:
   Result<Run> run_at(uint64_t offset, uint64_t limit) override {
@@ -156,6 +170,7 @@ class VpcImage : public MappedImage {
       return run;
     }
     const uint64_t bitmap = entry * kSectorSize;
+    SNAP_TRY(check_there(file(), bitmap, header_->bitmap_bytes()));
     run.offset = bitmap + header_->bitmap_bytes() + within;
     if (differs_) SNAP_TRY(take_own_sectors(tables, bitmap, within, run));
     return run;

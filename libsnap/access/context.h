@@ -35,6 +35,8 @@ struct Policy {
   std::optional<std::string> internal_snapshot;
   // A backup of the metadata of volume groups, instead of what the disks carry: a path.
   std::optional<std::string> group_backup;
+  // Files that the program reads otherwise (a block map, a backup): none of them is an output.
+  std::vector<FileId> read_beside;
   // Files that the program writes otherwise: where its messages and results go. None of them is
   // opened.
   std::vector<FileId> printed_to;

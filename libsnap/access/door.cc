@@ -138,6 +138,7 @@ Result<Disk> Door::open_disk(const ImageSpec& image, const std::vector<FileSpec>
 Result<Target> Door::open_file(const FileSpec& spec, const FileSpec& base,
                                const std::vector<File*>& others) {
   SNAP_TRY(operation_.overwrites ? check_alone(spec, {}) : check_no_apply(spec));
+  for (const FileSpec::Source& source : spec.sources) SNAP_TRY(check_not_read(source.path));
   {
     Opener look(context_);
     SNAP_ASSIGN(const auto file, look.open(spec, kLook));
@@ -155,8 +156,17 @@ Result<Target> Door::open_file(const FileSpec& spec, const FileSpec& base,
   return open_target(spec);
 }
 
+Result<void> Door::check_not_read(const std::string& path) const {
+  const auto& ids = context_.policy.read_beside;
+  const auto id = id_of(path);
+  if (!id || std::find(ids.begin(), ids.end(), *id) == ids.end()) return {};
+  return Error(ErrorCode::kInvalidArgument,
+               fmt::format("'{}' is an input: it cannot be the output, too", path));
+}
+
 Result<std::unique_ptr<OutputFile>> Door::make_file(const std::string& path, uint64_t size) {
   SNAP_TRY(check_output_name(path));
+  SNAP_TRY(check_not_read(path));
   SNAP_ASSIGN(auto output, OutputFile::create(path, size, inputs(), context_.policy.force));
   if (context_.policy.leave_cache) output->file().leave_cache();
   return output;
@@ -164,6 +174,7 @@ Result<std::unique_ptr<OutputFile>> Door::make_file(const std::string& path, uin
 
 Result<std::unique_ptr<OutputFile>> Door::resume_file(const std::string& path, uint64_t size) {
   SNAP_TRY(check_output_name(path));
+  SNAP_TRY(check_not_read(path));
   SNAP_ASSIGN(auto output, OutputFile::resume(path, size, inputs(), context_.policy.force));
   if (context_.policy.leave_cache) output->file().leave_cache();
   return output;

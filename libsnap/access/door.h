@@ -107,6 +107,8 @@ class Door {
   Result<std::shared_ptr<File>> make_notes(const std::string& path);
 
  private:
+  // That it is none of Policy::read_beside. Errors: kInvalidArgument.
+  Result<void> check_not_read(const std::string& path) const;
   std::vector<const File*> inputs() const;
   OpenOptions options() const;
   Result<void> look_at(const ImageSpec& image, const std::vector<FileSpec>& cows) const;

@@ -26,13 +26,16 @@ Result<const ImageDriver*> Drivers::detect_image(File& file) const {
   std::array<std::byte, kProbeBytes> bytes{};
   const auto head = std::span(bytes).first(std::min<uint64_t>(bytes.size(), file.size()));
   SNAP_TRY(file.read_at(0, head));
+  // The beginning of what is told by its end is a disk's, and so a guest's.
+  std::array<std::byte, kProbeBytes> tail{};
+  if (file.size() >= tail.size()) {
+    SNAP_TRY(file.read_at(file.size() - tail.size(), tail));
+    for (const ImageDriver& driver : images) {
+      if (driver.probe_tail != nullptr && driver.probe_tail(tail, file.size())) return &driver;
+    }
+  }
   for (const ImageDriver& driver : images) {
     if (driver.probe != nullptr && driver.probe(head)) return &driver;
-  }
-  if (file.size() < bytes.size()) return &raw();
-  SNAP_TRY(file.read_at(file.size() - bytes.size(), bytes));
-  for (const ImageDriver& driver : images) {
-    if (driver.probe_tail != nullptr && driver.probe_tail(bytes, file.size())) return &driver;
   }
   return &raw();
 }

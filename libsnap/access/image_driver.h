@@ -46,7 +46,8 @@ struct ImageFacts {
   uint64_t size = 0;     // of the image, bytes
   std::string identity;  // by which images over it know it; empty: they do not
   std::optional<ParentRef> parent;
-  bool corrupt = false;               // the image is marked so
+  bool is_delta = false;  // it is only what changed over another, whether it says which or not
+  bool corrupt = false;   // the image is marked so
   std::vector<std::string> warnings;  // what can be got round
   // What else there is to say, by the names that qemu-img has for it.
   std::vector<std::pair<std::string, std::variant<std::string, uint64_t, bool>>> details;
@@ -120,8 +121,9 @@ struct ImageDriver {
   Result<std::unique_ptr<Image>> (*open)(std::shared_ptr<File> file,
                                          const ImageOptions& options) = nullptr;
   // Reads all of the file, and compares the sums that it has of itself; nullptr: the format has
-  // none. Errors: kCorruption where one is wrong, too; kUnsupported; kIo; kInterrupted.
-  Result<void> (*check_sums)(File& file, const Cancel& cancel) = nullptr;
+  // none. Returns whether it has any. Errors: kCorruption where one is wrong, too; kUnsupported;
+  // kIo; kInterrupted.
+  Result<bool> (*check_sums)(File& file, const Cancel& cancel) = nullptr;
   // The image that several files are, in their order, each made as a part of it; nullptr: there is
   // no such thing. Errors: as open.
   Result<std::unique_ptr<Image>> (*open_parts)(std::vector<std::shared_ptr<File>> files,
@@ -139,6 +141,7 @@ struct ImageDriver {
   uint64_t (*size_unit_of)(const std::map<std::string, std::string>& settings) = nullptr;
   bool can_be_parent = false;     // other images may name one of it as what they are over
   bool takes_base = false;        // one can be made over another
+  bool has_snapshots = false;     // an image of it can have snapshots within
   bool has_parents_size = false;  // an image of it is as large as what it is over
   bool can_compress = false;
 };

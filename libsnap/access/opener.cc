@@ -33,7 +33,7 @@ Result<void> check_writable(const Drivers& drivers, const std::string& path, Fil
   if (known != nullptr ? known->is_disk : driver->kind != ImageKind::kImage) return {};
   return Error(ErrorCode::kUnsupported,
                fmt::format("'{}' has the magic of {}: only raw images are written to in place",
-                           path, known != nullptr ? known->label : driver->name))
+                           path, driver->kind == ImageKind::kImage ? driver->name : known->label))
       .with_remedy(Remedy::kTakeAsRaw);
 }
 
@@ -95,7 +95,7 @@ std::vector<std::shared_ptr<File>> Opener::files() const {
 
 Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const FileSpec& spec,
                                                   const OpenOptions& options, Followed followed) {
-  if (spec.format == "split") return open_split(path, options);
+  if (spec.format == "split") return open_split(path, spec, options);
   warn_of_other_part(path, second_part_of(path));
   SNAP_ASSIGN(auto file, open_path(path, options));
   const Drivers& drivers = context_.drivers;
@@ -109,9 +109,7 @@ Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const
     if (driver->open_parts != nullptr) warn_of_other_part(path, other_counted_part_of(path));
   }
   const bool is_raw = driver->kind != ImageKind::kImage;
-  if (is_raw && spec.is_main && context_.policy.parent) {
-    return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' has no parent", path));
-  }
+  if (spec.is_main) SNAP_TRY(check_main(path, *driver));
   if (is_raw) return file;
   if (options.access == Access::kReadWrite) {
     return Error(ErrorCode::kUnsupported,
@@ -127,7 +125,21 @@ void Opener::warn_of_other_part(const std::string& path, const std::string& othe
       Remedy::kJoinSplit);
 }
 
-Result<std::shared_ptr<File>> Opener::open_split(const std::string& path,
+// That what the policy says of the main image can be done with one of that format. Errors:
+// kInvalidArgument.
+Result<void> Opener::check_main(const std::string& path, const ImageDriver& driver) const {
+  if (driver.kind != ImageKind::kImage && context_.policy.parent) {
+    return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' has no parent", path));
+  }
+  if (!driver.has_snapshots && context_.policy.internal_snapshot) {
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("'{}' has the format {}, and so no snapshots within", path, driver.name));
+  }
+  return {};
+}
+
+Result<std::shared_ptr<File>> Opener::open_split(const std::string& path, const FileSpec& spec,
                                                  const OpenOptions& options) {
   if (options.access == Access::kReadWrite) {
     return Error(ErrorCode::kUnsupported,
@@ -147,9 +159,23 @@ Result<std::shared_ptr<File>> Opener::open_split(const std::string& path,
     }
     parts.push_back(std::move(part));
   }
-  if (!counted) return join_split_raw(std::move(parts));
+  if (!counted) {
+    SNAP_ASSIGN(auto joined, join_split_raw(std::move(parts)));
+    return open_joined(path, spec, std::move(joined));
+  }
+  if (spec.is_main) SNAP_TRY(check_main(path, *driver));
   SNAP_ASSIGN(auto image, driver->open_parts(std::move(parts), ImageOptions{context_.cancel}));
   return std::make_shared<ContentFile>(std::move(image));
+}
+
+// Whatever is in pieces is what it is as a whole.
+Result<std::shared_ptr<File>> Opener::open_joined(const std::string& path, const FileSpec& spec,
+                                                  std::shared_ptr<File> file) {
+  SNAP_ASSIGN(const ImageDriver* const driver, context_.drivers.detect_image(*file));
+  if (spec.is_main) SNAP_TRY(check_main(path, *driver));
+  if (driver->kind == ImageKind::kRaw) SNAP_TRY(check_raw(context_.drivers, path, *file));
+  if (driver->kind != ImageKind::kImage) return file;
+  return open_image(path, std::move(file), *driver, spec.is_main, {});
 }
 
 Result<std::vector<std::shared_ptr<File>>> Opener::open_sources(const FileSpec& spec,

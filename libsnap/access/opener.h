@@ -50,7 +50,11 @@ class Opener {
   Result<std::shared_ptr<File>> open_source(const std::string& path, const FileSpec& spec,
                                             const OpenOptions& options, Followed followed = {});
   void warn_of_other_part(const std::string& path, const std::string& other) const;
-  Result<std::shared_ptr<File>> open_split(const std::string& path, const OpenOptions& options);
+  Result<void> check_main(const std::string& path, const ImageDriver& driver) const;
+  Result<std::shared_ptr<File>> open_split(const std::string& path, const FileSpec& spec,
+                                           const OpenOptions& options);
+  Result<std::shared_ptr<File>> open_joined(const std::string& path, const FileSpec& spec,
+                                            std::shared_ptr<File> file);
   Result<std::vector<std::shared_ptr<File>>> open_sources(const FileSpec& spec,
                                                           const OpenOptions& options);
 

@@ -103,6 +103,12 @@ Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
     return Error(ErrorCode::kCorruption, fmt::format("'{}' is marked as corrupt", path))
         .with_remedy(Remedy::kIgnoreInvalid);
   }
+  if (facts.is_delta && !facts.parent) {
+    return Error(ErrorCode::kWrongBase,
+                 fmt::format("'{}' is only what changed over another image, and does not say over "
+                             "which",
+                             path));
+  }
   if (is_main && !facts.parent && policy.parent) {
     return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' has no parent", path));
   }
@@ -135,7 +141,13 @@ Result<std::shared_ptr<File>> Opener::open_named_parent(const std::string& path,
   }
   spec.base.by_magic = true;
   const OpenOptions options{Access::kRead, context_.policy.force_share};
-  if (parent.format != "raw") return open(spec.base, options);
+  if (parent.format != "raw") {
+    // What a guest wrote at the beginning of a fixed one must not make another format of it.
+    if (parent.format && context_.drivers.find_image(*parent.format) != nullptr) {
+      spec.base.format = parent.format;
+    }
+    return open(spec.base, options);
+  }
   spec.base.format = "raw";
   SNAP_ASSIGN(auto file, open(spec.base, options));
   if (!spec.base.is_whole_file()) return file;

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <optional>
+#include <set>
 
 #include "libsnap/base/units.h"
 #include "libsnap/io/folder.h"
@@ -105,6 +106,22 @@ std::optional<Counter> counter_of(const std::string& path) {
   return Counter{at, std::stoull(path.substr(at))};
 }
 
+// Of the files that are called so, with a number at the end.
+Result<std::set<uint64_t>> numbers_of(const std::string& stem) {
+  const fs::path path(stem + '0');
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  const std::string name = path.filename();
+  SNAP_ASSIGN(const auto names, names_in(folder));
+  std::set<uint64_t> numbers;
+  for (const std::string& other : names) {
+    const auto counter = counter_of(other);
+    const bool same = counter && counter->at == name.size() - 1 &&
+                      other.compare(0, counter->at, name, 0, counter->at) == 0;
+    if (same) numbers.insert(counter->number);
+  }
+  return numbers;
+}
+
 bool is_there(const std::string& path) {
   std::error_code ignored;
   return fs::exists(fs::symlink_status(path, ignored));
@@ -159,9 +176,13 @@ std::string other_counted_part_of(const std::string& path) {
   const auto counter = counter_of(path);
   if (!counter) return {};
   const std::string stem = path.substr(0, counter->at);
-  for (const uint64_t number : {counter->number - 1, counter->number + 1}) {
+  const auto listed = numbers_of(stem);
+  // In the sandbox, no folder can be listed that was not asked for.
+  const std::set<uint64_t> numbers =
+      listed ? *listed : std::set{counter->number - 1, counter->number + 1, uint64_t{0}};
+  for (const uint64_t number : numbers) {
     std::string other = fmt::format("{}{}", stem, number);
-    if (number != UINT64_MAX && is_there(other)) return other;
+    if (number != counter->number && is_there(other)) return other;
   }
   return {};
 }
@@ -175,23 +196,36 @@ Result<std::vector<SplitPart>> find_counted_parts(const std::string& first) {
                     first));
   }
   const std::string stem = first.substr(0, counter->at);
-  if (counter->number == 1 && is_there(stem + '0')) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}0' is there, too: the image begins with it", stem));
+  SNAP_ASSIGN(const std::set<uint64_t> numbers, numbers_of(stem));
+  if (!numbers.empty() && *numbers.begin() < counter->number) {
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("'{}{}' is there, too: the image begins with it", stem, *numbers.begin()));
   }
   std::vector<SplitPart> parts;
   struct stat of_first {};
-  for (uint64_t number = counter->number;; ++number) {
+  uint64_t next = counter->number;
+  for (const uint64_t number : numbers) {
     const std::string name = fmt::format("{}{}", stem, number);
+    if (number != next) {
+      return Error(ErrorCode::kCorruption,
+                   fmt::format("'{}{}' is missing, and '{}' is there: the image has a gap", stem,
+                               next, name));
+    }
+    ++next;
     struct stat st {};
     if (::lstat(name.c_str(), &st) != 0) {
-      if (errno == ENOENT && !parts.empty()) return parts;
       return Error::from_errno(errno, fmt::format("cannot open '{}'", name));
     }
     if (parts.empty()) of_first = st;
     SNAP_ASSIGN(SplitPart part, look_at_part(name, st, of_first));
     parts.push_back(std::move(part));
   }
+  if (parts.size() < 2) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is the only part that is there", first));
+  }
+  return parts;
 }
 
 Result<std::shared_ptr<File>> join_split_raw(std::vector<std::shared_ptr<File>> parts) {

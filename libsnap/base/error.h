@@ -62,6 +62,7 @@ enum class Remedy {
   kUndoMerge,         // it is an undo file: undo the merge
   kResumeApply,       // it is the journal of an apply: go on
   kCheckSums,         // it is a manifest: check an image by it
+  kNameSums,          // name a manifest of sums
   kLeaveSandbox,      // do without the sandbox
 };
 

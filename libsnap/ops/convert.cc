@@ -82,8 +82,25 @@ class Conversion {
     create_.sparse = request_.sparse;
     options_.detect_zeros = request_.sparse > 0;
     SNAP_ASSIGN(source_, open_image(door_.opener(), request_.image));
+    SNAP_TRY(check_own_sums());
     if (request_.salvage) salvage_ = std::make_unique<SalvageImage>(source_.image());
     return {};
+  }
+
+  // Those that the source has of itself, which nobody else looks at.
+  Result<void> check_own_sums() {
+    const access::FileSpec& spec = request_.image.base;
+    const bool whole = request_.image.stores.empty() && spec.is_whole_file();
+    if (!whole || request_.salvage || context_.policy.ignore_invalid) return {};
+    SNAP_ASSIGN(const auto file, door_.opener().open_path(spec.path(), access::kLook));
+    const access::ImageDriver* driver = context_.drivers.find_image(spec.format.value_or(""));
+    if (!spec.format) {
+      SNAP_ASSIGN(driver, context_.drivers.detect_image(*file));
+    }
+    if (driver == nullptr || driver->check_sums == nullptr) return {};
+    auto checked = driver->check_sums(*file, context_.cancel);
+    if (checked) return {};
+    return std::move(checked).error().with_remedy(Remedy::kIgnoreInvalid);
   }
 
   Result<void> open_base() {
@@ -156,12 +173,12 @@ class Conversion {
   Result<ConvertResult> make() {
     const bool to_pipe = access::StreamTarget::is_named_by(request_.path);
     if (driver_.create == nullptr || (to_pipe && driver_.stream != nullptr)) return make_stream();
-    SNAP_ASSIGN(const auto stream,
-                StreamTarget::open(request_.path, StreamTarget::Content::kBinary, context_.cancel));
-    if (stream && !is_raw()) {
+    if (to_pipe && !is_raw()) {
       return Error(ErrorCode::kUnsupported,
                    fmt::format("{} cannot be written to a pipe: name a file", driver_.name));
     }
+    SNAP_ASSIGN(const auto stream,
+                StreamTarget::open(request_.path, StreamTarget::Content::kBinary, context_.cancel));
     if (stream) return stream_raw(stream);
     if (!is_raw()) return make_image();
     return request_.fill ? fill() : make_raw();

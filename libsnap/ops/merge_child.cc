@@ -110,8 +110,11 @@ Result<void> grow(File& parent, uint64_t size) {
 }  // namespace
 
 Result<bool> is_child(const Context& context, const std::string& path) {
-  SNAP_ASSIGN(const auto facts, facts_of(context, path));
-  return facts.has_value();
+  const auto facts = facts_of(context, path);
+  if (facts) return facts->has_value();
+  // A magic alone makes no image: as a store it is refused, too.
+  if (facts.error().code() == ErrorCode::kCorruption) return false;
+  return facts.error();
 }
 
 Result<ChildMerged> merge_child(const Context& context, const ChildMergeRequest& request) {

@@ -21,7 +21,8 @@ struct ChildMerged {
   uint64_t size = 0;        // of the image
 };
 
-// Whether the file is an image over a parent. Errors: those of Opener::open_path and the driver.
+// Whether the file is an image of a format; a broken one is none. Errors: those of
+// Opener::open_path; kUnsupported.
 Result<bool> is_child(const access::Context& context, const std::string& path);
 
 // Writes what the child has into its parent, which then shows what the child shows over it. Only

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libsnap/ops/verify.h"
 
+#include <fmt/format.h>
+
 #include "libsnap/access/open_image.h"
 #include "libsnap/snap/store/tail.h"
 #include "libsnap/snap/store/verify_data.h"
@@ -80,13 +82,20 @@ Result<std::optional<VerifiedImage>> verify_image(const access::Context& context
   SNAP_ASSIGN(const auto file,
               opener.open_path(image.base.path(), {Access::kRead, context.policy.force_share}));
   SNAP_ASSIGN(const access::ImageDriver* const driver, context.drivers.detect_image(*file));
-  if (driver->check_sums == nullptr) return std::nullopt;
-  VerifiedImage verified{std::string(driver->name), std::nullopt};
+  if (driver->kind != access::ImageKind::kImage) return std::nullopt;
+  if (driver->check_sums == nullptr) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' is an image of {}, which has no sums of its own", file->name(),
+                             driver->name))
+        .with_remedy(Remedy::kNameSums);
+  }
+  VerifiedImage verified{std::string(driver->name), false, std::nullopt};
   const auto checked = driver->check_sums(*file, context.cancel);
   if (!checked) {
     if (checked.error().code() != ErrorCode::kCorruption) return checked.error();
     verified.problem = checked.error().describe();
   }
+  verified.has_sums = checked.value_or(true);
   return std::optional(std::move(verified));
 }
 

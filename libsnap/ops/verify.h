@@ -19,10 +19,11 @@ Result<Verified> verify(const access::Context& context, const access::ImageSpec&
 // What the sums that an image has of itself say.
 struct VerifiedImage {
   std::string format;
+  bool has_sums = false;
   std::optional<std::string> problem;  // what is wrong with them, or with the file
 };
-// Nothing where the name is not of one file whose format has sums. Errors: kIo; kInterrupted; those
-// of Opener::open_path.
+// Nothing where the name is of no image of a format. Errors: kUnsupported for one whose format has
+// no sums; kIo; kInterrupted; those of Opener::open_path.
 Result<std::optional<VerifiedImage>> verify_image(const access::Context& context,
                                                   const access::ImageSpec& image);
 

@@ -2,6 +2,7 @@
 """convert --bmap: what bmaptool copies by the same map, and maps, images and texts that do not fit together."""
 
 import hashlib
+import os
 import random
 import subprocess
 import sys
@@ -190,6 +191,19 @@ class Copying(BmapTest):
 
 
 class Refused(BmapTest):
+    def test_the_map_is_no_output(self):
+        content, ranges = self.some()
+        self.save(content, make_bmap(content, ranges))
+        link = self.scratch / "link"
+        os.link(self.bmap, link)
+        before = self.bmap.read_bytes()
+        for target in (self.bmap, link):
+            for options in (["--force"], ["-n", "--force"]):
+                done = run("convert", "--bmap", self.bmap, *options, self.image, target)
+                self.assertEqual(done.returncode, 64, done.stderr)
+                self.assertIn("input", done.stderr)
+        self.assertEqual(self.bmap.read_bytes(), before)
+
     def test_an_image_that_was_changed(self):
         content, ranges = self.some()
         text = make_bmap(content, ranges)

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -922,6 +923,32 @@ class Salvage(ConvertTest):
 
 
 class Refused(ConvertTest):
+    def test_no_snapshots_within(self):
+        for options in ([], ["-f", "raw"]):
+            self.refused(64, "convert", "--internal-snapshot", "x", *options, self.raw, self.out)
+        self.refused(64, "hash", "--internal-snapshot", "x", self.raw)
+
+    def test_a_pipe_is_not_waited_for(self):
+        fifo = self.scratch / "fifo"
+        os.mkfifo(fifo)
+        for form in ("vhdx", "vpc", "vdi", "qcow2"):
+            self.refused(63, "convert", "-O", form, self.raw, fifo, timeout=20)
+
+    def test_a_split_image_of_another_format(self):
+        need(self, "qemu-img")
+        whole = self.scratch / "whole"
+        for form in ("qcow2", "vhdx"):
+            subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", form, self.raw, whole], check=True)
+            data = whole.read_bytes()
+            half = len(data) // 2 + 1
+            (self.scratch / "s.001").write_bytes(data[:half])
+            (self.scratch / "s.002").write_bytes(data[half:])
+            done = run("read", "-f", "split", self.scratch / "s.001", binary=True)
+            self.assertEqual((done.returncode, done.stdout), (0, self.raw.read_bytes()), done.stderr)
+        (self.scratch / "s.001").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(4090))
+        (self.scratch / "s.002").write_bytes(bytes(100))
+        self.refused(63, "read", "-f", "split", self.scratch / "s.001")
+
     def setUp(self):
         super().setUp()
         self.content = self.rng.randbytes(100 * KIB)

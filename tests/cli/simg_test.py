@@ -102,6 +102,10 @@ class Whole(SimgTest):
             self.assertEqual(done.returncode, 2 if wrong else 0, done.stderr)
             self.assertIn("corrupt" if wrong else "sound", done.stdout)
             self.assertEqual("CRC-32" in done.stdout, bool(wrong))
+            out = self.scratch / f"out{wrong}"
+            if wrong:
+                self.refused(65, "convert", self.image, out, words=["CRC-32", "--ignore-invalid"])
+            self.good("convert", *(["--ignore-invalid"] if wrong else []), self.image, out)
             result = json.loads(run("verify", "--output=json", self.image).stdout)
             self.assertEqual((result["format"], result["result"]), ("simg", "corrupt" if wrong else "sound"))
 
@@ -118,6 +122,15 @@ class Whole(SimgTest):
             paths[1].unlink()
             paths[1].symlink_to(paths[0])
             self.refused(64, "hash", "-f", "split", paths[0], words=["symbolic link"])
+        # A gap, and one that is alone.
+        gap = self.scratch / "z.0"
+        for number in (0, 1, 3):
+            (self.scratch / f"z.{number}").write_bytes(images[number].build())
+        self.refused(65, "hash", "-f", "split", gap, words=["z.2", "z.3", "gap"])
+        self.assertIn("-f split", run("hash", self.scratch / "z.3").stderr)
+        alone = self.scratch / "w.0"
+        alone.write_bytes(images[0].build())
+        self.refused(64, "hash", "-f", "split", alone, words=["only part"])
         other = Simg(4096, rng=self.rng)
         other.dont_care(3)
         paths[1].unlink()

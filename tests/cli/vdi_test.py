@@ -43,6 +43,17 @@ class Reading(VmImageTest):
         self.assertEqual((done.returncode, done.stdout), (0, content))
         self.assertIn(b"was changed since", done.stderr)
 
+    def test_over_nobody_knows_what(self):
+        image, _ = random_vdi(self.rng, self.image, 3000 * SECTOR, block=64 * KIB)
+        for kind in (3, 4):
+            image.kind = kind
+            image.save(self.image)
+            self.refused(66, "hash", self.image, words=["does not say over which"])
+        image.kind = 1
+        image.save(self.image)
+        self.refused(64, "hash", "--internal-snapshot", "x", self.image, words=["no snapshots within"])
+        self.refused(63, "verify", self.image, words=["no sums", "--against"])
+
     def test_what_is_broken(self):
         image, content = random_vdi(self.rng, self.image, 3000 * SECTOR, block=64 * KIB)
         number = image.map.index(max(entry for entry in image.map if entry < 1 << 31))

@@ -36,6 +36,20 @@ class VmdkTest(VmImageTest):
 
 
 class FromQemu(VmdkTest):
+    def test_a_directory_that_was_lost(self):
+        """All zeros would be an empty disk; the copy knows better."""
+        self.qemu_makes("vmdk", self.rng.randbytes(300 * SECTOR))
+        whole = bytearray(self.image.read_bytes())
+        directory = struct.unpack_from("<Q", whole, 56)[0] * SECTOR
+        whole[directory:directory + 4] = bytes(4)
+        self.image.write_bytes(whole)
+        self.refused(65, "hash", self.image, words=["the copy of the directory"])
+
+    def test_a_delta_that_does_not_say_of_what(self):
+        text = descriptor_text(["RW 40 ZERO"], "custom", hint="base.vmdk")
+        self.image.write_bytes(text)
+        self.refused(66, "hash", self.image, words=["does not say over which"])
+
     def test_all_kinds(self):
         for sectors in SIZES[::1 if scaled(100) > 50 else 3]:
             content = self.some_content(sectors)

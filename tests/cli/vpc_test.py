@@ -75,6 +75,42 @@ class Reading(VmImageTest):
         self.refused(65, "read", "-f", "vpc", self.image, words=["ends at byte"])
 
 
+    def test_a_guest_does_not_choose_the_format(self):
+        """What a fixed one begins with is its disk's, also where it is a parent."""
+        need(self, "qemu-img")
+        inner = self.scratch / "inner.qcow2"
+        self.qemu("qemu-img", "create", "-q", "-f", "qcow2", inner, "1M")
+        content = inner.read_bytes().ljust(512 * KIB, b"g")
+        base = self.scratch / "base.vhd"
+        parent = Vhd(len(content), kind=FIXED, block=512 * KIB, rng=self.rng)
+        parent.add(0, content)
+        parent.save(base)
+        self.assert_reads(content, path=base)
+        child = Vhd(len(content), kind=4, block=64 * KIB, rng=self.rng)
+        child.add(1, bytes(64 * KIB), range(3, 5))
+        child.parent_uuid, child.parent_name = parent.uuid, "base.vhd"
+        child.save(self.image)
+        expected = content[:67 * KIB - 1536] + bytes(2 * SECTOR) + content[67 * KIB - 512:]
+        self.assertEqual(len(expected), len(content))
+        for options in (["--parent", base], ["--follow-parents"]):
+            self.assert_reads(expected, *options)
+
+    def test_footers_that_say_another_type(self):
+        image, content = random_vhd(self.rng, self.image, 3000 * SECTOR, block=64 * KIB)
+        image.save(self.image)
+        whole = self.image.read_bytes()
+        flipped = bytearray(whole)
+        flipped[-512 + 63] = FIXED
+        self.image.write_bytes(flipped)
+        done = run("read", self.image, binary=True)
+        self.assertEqual((done.returncode, done.stdout), (0, content), done.stderr)
+        self.assertIn(b"differ", done.stderr)
+        # One of a fixed image at the beginning is none.
+        image.kind = FIXED
+        self.image.write_bytes(image.footer() + bytes(5 * MIB))
+        self.refused(65, "hash", self.image, words=["no footer"])
+
+
 class Parents(VmImageTest):
     def test_chains(self):
         """Three images, with junk where a sector is the parent's; sizes that differ."""
@@ -151,6 +187,9 @@ class Broken(VmImageTest):
             self.image.write_bytes(footer + whole[512:-512] + footer)
             self.refused(status, "hash", "-f", "vpc", self.image)
         table = struct.unpack_from(">I", whole, 512 + 20)[0]
+        for entry in (0, 1, table // SECTOR):  # the file's own footer, header and table
+            self.image.write_bytes(whole[:table] + struct.pack(">I", entry) * image.entries + whole[table + 4 * image.entries:])
+            self.refused(65, "hash", self.image, words=["its own tables"])
         for entry in range(image.entries):
             self.image.write_bytes(whole[:table + 4 * entry] + b"\xff\xff\xff\xf0" + whole[table + 4 * entry + 4:])
             self.refused(65, "hash", self.image, words=["ends at byte"])
