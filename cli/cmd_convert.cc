@@ -49,7 +49,7 @@ CommandSpec convert_command() {
       "A new raw image is written as OUT.partial first: if that is interrupted, the same command goes on with it. Other formats appear whole or not at all.";
   command.options = {
     choice('O', "output-format", "FMT", "raw (the default), qcow2, vmdk, vpc (VHD), vhdx, vdi (VirtualBox), simg (Android sparse), rbd (Ceph's whole images), or dm-snapshot: a store over the image that --base names", {"raw", "qcow2", "rbd", "simg", "vdi", "vhdx", "vmdk", "vpc", "vhd", "dm-snapshot"}),
-    repeated(value("option", "NAME=VALUE", "a setting of the format (see snaptool-convert(1))")),
+    repeated(value("option", "NAME=VALUE", "a setting of the format; '--option help' lists them (see snaptool-convert(1))")),
     flag('c', "compress", "compress the data: of qcow2 each cluster, with zstd unless compression_type says otherwise; of vmdk, as streamOptimized"),
     file("base", "IMAGE0", "only what differs from IMAGE0, as an overlay of it"),
     value('S', "sparse", "SIZE", "-O raw: SIZE bytes of zeros become a hole (default: 4k); 0: none do"),
@@ -66,6 +66,7 @@ CommandSpec convert_command() {
                     Shared::kJobs,       Shared::kProgress,      Shared::kJson,
                     Shared::kGroupBackup};
   command.writes = Writes::kLast;
+  command.tell = settings_help;
   command.run = run_convert;
   return command;
 }

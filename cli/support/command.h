@@ -48,6 +48,8 @@ struct CommandSpec {
   }
   Writes writes = Writes::kNothing;
   bool enters_sandbox = false;  // by itself, after what it must open first
+  // What its options ask to be told, as help does, instead of a run; nullptr: nothing.
+  std::optional<std::string> (*tell)(const ParsedOptions&) = nullptr;
   Result<int> (*run)(Invocation&) = nullptr;  // the exit status, or what went wrong
 };
 

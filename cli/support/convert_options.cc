@@ -9,6 +9,7 @@
 
 #include "cli/support/operands.h"
 #include "formats/bmap/bmap.h"
+#include "formats/format.h"
 #include "libsnap/access/opener.h"
 #include "libsnap/access/stream.h"
 
@@ -105,6 +106,21 @@ Result<uint64_t> sparse_of(const Invocation& invocation) {
 }
 
 }  // namespace
+
+std::optional<std::string> settings_help(const ParsedOptions& options) {
+  const auto given = options.values("option");
+  if (std::find(given.begin(), given.end(), "help") == given.end()) return std::nullopt;
+  const std::string format = options.value("output-format").value_or("raw");
+  const access::ImageDriver* const driver = all_drivers().find_image(format);
+  if (driver == nullptr || driver->settings.empty()) {
+    return fmt::format("{} takes no --option\n", format);
+  }
+  std::string text;
+  for (const access::ImageSetting& setting : driver->settings) {
+    text += fmt::format("{}=VALUE\n    {}\n", setting.name, setting.help);
+  }
+  return text;
+}
 
 Result<ops::ConvertRequest> convert_request(const Invocation& invocation) {
   ops::ConvertRequest request;

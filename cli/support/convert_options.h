@@ -9,4 +9,7 @@ namespace snaptool::cli {
 // What the options and operands of convert ask for. Errors: those of operands; kInvalidArgument.
 Result<ops::ConvertRequest> convert_request(const Invocation& invocation);
 
+// What --option takes of the target format, if "--option help" asks for it.
+std::optional<std::string> settings_help(const ParsedOptions& options);
+
 }  // namespace snaptool::cli

@@ -98,6 +98,10 @@ Result<int> run_command(const CommandSpec& command, const std::vector<std::strin
     SNAP_TRY(print(version_text()));
     return kExitDone;
   }
+  if (const auto told = command.tell == nullptr ? std::nullopt : command.tell(options)) {
+    SNAP_TRY(print(*told));
+    return kExitDone;
+  }
   SNAP_ASSIGN(Invocation invocation, Invocation::create(command, std::move(options)));
   if (!command.enters_sandbox) invocation.enter_sandbox(invocation.named_files());
   return command.run(invocation);

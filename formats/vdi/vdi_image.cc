@@ -71,6 +71,7 @@ Result<access::ImageFacts> read_facts(File& file, const Cancel& /*cancel*/) {
     parent.identities = {identity_of(header.parent, header.parent_modification)};
     facts.parent = std::move(parent);
   }
+  if (header.extra != 0) facts.not_as_qemu = "it takes the bytes before each block for content";
   facts.details = {{"variant", std::string(type_name(header.type))},
                    {"block_size", header.block_size},
                    {"allocated_blocks", header.allocated},

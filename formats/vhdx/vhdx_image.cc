@@ -201,7 +201,10 @@ class VhdxImage : public MappedImage {
     const uint64_t sector = metadata_.logical_sector;
     const uint64_t block_in_chunk = block % metadata_.chunk_ratio();
     const uint64_t first = (block_in_chunk * metadata_.block_size + within) / sector;
-    const uint64_t wanted = div_round_up(within % sector + run.length, sector);
+    // What the parent has may end much sooner: then all of it would be walked again.
+    constexpr uint64_t kMostSectors = uint64_t{64} * 64;
+    const uint64_t wanted =
+        std::min(kMostSectors, div_round_up(within % sector + run.length, sector));
     bool is_own = false;
     uint64_t alike = 0;  // sectors
     while (alike < wanted) {

@@ -13,6 +13,7 @@ namespace snaptool::vmdk {
 namespace {
 
 constexpr uint64_t kPieceGrains = 4;
+constexpr int kWindowBits = 15;  // zlib's most
 // What deflate cannot make smaller grows by an eighth at most.
 constexpr size_t kMostPacked = kNewGrain + kNewGrain / 4;
 constexpr uint64_t kOverhead = kNewGrain / kSectorSize;  // sectors before the first grain
@@ -48,7 +49,7 @@ class StreamWriter : public access::ImageWriter {
   uint64_t piece_size() const override { return kPieceGrains * kNewGrain; }
 
   Result<void> prepare(access::WritePiece& piece) override {
-    auto deflater = deflaters_.take([] { return std::make_unique<Deflater>(); });
+    auto deflater = deflaters_.take([] { return std::make_unique<Deflater>(kWindowBits); });
     piece.sizes.assign(piece.units.size(), 0);
     piece.packed.resize(kPieceGrains * kMostPacked);
     auto rest = std::span(piece.packed);

@@ -125,6 +125,12 @@ void add_descriptor_facts(const Descriptor& descriptor, const File& file,
   }
 }
 
+bool has_zero_extents(const Descriptor& descriptor) {
+  return std::any_of(
+      descriptor.extents.begin(), descriptor.extents.end(),
+      [](const ExtentLine& line) { return line.type == ExtentType::kZero && line.sectors > 0; });
+}
+
 // Errors: kUnsupported.
 Result<void> check_create_type(const std::string& type) {
   static constexpr std::array<std::string_view, 8> kOfDevices = {
@@ -232,6 +238,9 @@ Result<access::ImageFacts> read_facts(File& file, const Cancel& /*cancel*/) {
   access::ImageFacts facts;
   facts.size = contents.size();
   if (contents.descriptor) add_descriptor_facts(*contents.descriptor, file, facts);
+  if (contents.descriptor && has_zero_extents(*contents.descriptor)) {
+    facts.not_as_qemu = "it leaves out the extents that are zeros";
+  }
   if (contents.sparse && !contents.descriptor) {
     facts.warnings.push_back(
         fmt::format("'{}' has no descriptor: it may be one of several files of an image, or only "

@@ -125,6 +125,8 @@ Result<Footer> parse_footer(std::span<const std::byte> bytes) {
   footer.time = number(24);
   footer.creator.assign(reinterpret_cast<const char*>(bytes.data() + 28), 4);
   footer.size = load_be<uint64_t>(bytes.data() + 48);
+  footer.sectors = uint64_t{load_be<uint16_t>(bytes.data() + 56)} *
+                   std::to_integer<uint64_t>(bytes[58]) * std::to_integer<uint64_t>(bytes[59]);
   footer.uuid = uuid_at(bytes, 68);
   footer.sum_is_right = number(kFooterSumAt) == sum_of(bytes, kFooterSumAt);
   if (footer.size > kMaxFileSize) {

@@ -33,7 +33,8 @@ struct Footer {
   uint64_t header_offset = kFooterBytes;  // nothing of a fixed one
   uint32_t time = 0;                      // seconds since 2000 began, UTC
   std::string creator = "win ";
-  uint64_t size = 0;  // of the image
+  uint64_t size = 0;     // of the image
+  uint64_t sectors = 0;  // by its geometry, which is rounded
   Uuid uuid{};
   bool sum_is_right = true;
 };

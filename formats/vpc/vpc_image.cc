@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "formats/common/mapped_image.h"
@@ -143,6 +144,24 @@ Result<access::ParentRef> parent_of(File& file, const Header& header) {
   return parent;
 }
 
+// QEMU's block/vpc.c.
+std::string why_not_as_qemu(const Start& start) {
+  using namespace std::string_view_literals;
+  constexpr std::array kTrusted = {"win "sv, "qem2"sv, "d2v "sv, "tap\0"sv, "CTXS"sv};
+  constexpr uint64_t kLargestGeometry = uint64_t{65535} * 16 * 255;
+  constexpr uint64_t kLeastBlock = 4096;
+  const Footer& footer = start.footer;
+  if (footer.type == Type::kDifferencing)
+    return "it does not read the parent of a differencing one";
+  if (start.header && start.header->block_size < kLeastBlock) {
+    return fmt::format("it misreads blocks of {} bytes", start.header->block_size);
+  }
+  const bool trusted =
+      std::find(kTrusted.begin(), kTrusted.end(), footer.creator) != kTrusted.end() ||
+      footer.sectors == kLargestGeometry || footer.sectors * kSectorSize == footer.size;
+  return trusted ? "" : "it takes the size from the geometry, which is another";
+}
+
 class VpcImage : public MappedImage {
  public:
   VpcImage(std::shared_ptr<File> file, Start start, std::shared_ptr<Image> parent)
@@ -185,6 +204,9 @@ class VpcImage : public MappedImage {
     };
     SNAP_ASSIGN(const bool first, is_own(within / kSectorSize));
     uint64_t length = kSectorSize - within % kSectorSize;
+    // What the parent has may end much sooner: then all of it would be walked again.
+    constexpr uint64_t kMostSectors = 4096;
+    run.length = std::min(run.length, length + kMostSectors * kSectorSize);
     while (length < run.length) {
       SNAP_ASSIGN(const bool next, is_own((within + length) / kSectorSize));
       if (next != first) break;
@@ -221,6 +243,7 @@ Result<access::ImageFacts> read_facts(File& file, const Cancel& /*cancel*/) {
   access::ImageFacts facts;
   facts.size = start.footer.size;
   facts.identity = identity_of(start.footer.uuid);
+  facts.not_as_qemu = why_not_as_qemu(start);
   facts.warnings = std::move(start.warnings);
   facts.details = {{"variant", std::string(type_name(start.footer.type))},
                    {"creator", start.footer.creator},

@@ -48,6 +48,8 @@ struct ImageFacts {
   std::optional<ParentRef> parent;
   bool is_delta = false;  // it is only what changed over another, whether it says which or not
   bool corrupt = false;   // the image is marked so
+  // Why QEMU shows something else of it; empty: it shows the same, or nothing.
+  std::string not_as_qemu;
   std::vector<std::string> warnings;  // what can be got round
   // What else there is to say, by the names that qemu-img has for it.
   std::vector<std::pair<std::string, std::variant<std::string, uint64_t, bool>>> details;

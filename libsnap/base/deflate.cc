@@ -13,7 +13,6 @@ namespace {
 
 // No header and no checksum, and a window as large as any.
 constexpr int kRawWindow = -15;
-constexpr int kSmallRawWindow = -12;
 constexpr int kMemoryLevel = 9;
 
 void set_buffers(z_stream& zlib, std::span<const std::byte> in, std::span<std::byte> out) {
@@ -32,9 +31,9 @@ struct Deflater::Context {
   z_stream zlib{};
 };
 
-Deflater::Deflater() : context_(std::make_unique<Context>()) {
-  const int status = deflateInit2(&context_->zlib, Z_DEFAULT_COMPRESSION, Z_DEFLATED,
-                                  kSmallRawWindow, kMemoryLevel, Z_DEFAULT_STRATEGY);
+Deflater::Deflater(int window_bits) : context_(std::make_unique<Context>()) {
+  const int status = deflateInit2(&context_->zlib, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -window_bits,
+                                  kMemoryLevel, Z_DEFAULT_STRATEGY);
   if (status != Z_OK) throw std::bad_alloc();
 }
 

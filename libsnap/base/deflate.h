@@ -10,10 +10,12 @@
 
 namespace snaptool {
 
-// Makes one raw deflate stream (RFC 1951) at a time, with a window of 4 KiB. For one thread.
+// Makes one raw deflate stream (RFC 1951) at a time. For one thread.
 class Deflater {
  public:
-  Deflater();
+  // `window_bits`: how far back repetitions are looked for, 9 to 15; what reads it must look as
+  // far.
+  explicit Deflater(int window_bits = 12);  // QEMU reads no more of qcow2
   ~Deflater();
   Deflater(const Deflater&) = delete;
   Deflater& operator=(const Deflater&) = delete;

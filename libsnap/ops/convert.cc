@@ -124,11 +124,23 @@ class Conversion {
                                driver_.name))
           .with_remedy(Remedy::kTakeBaseAsRaw);
     }
+    SNAP_TRY(check_base(spec.path(), *below));
     access::ParentRef& parent = create_.parent.emplace();
     parent.name = name_of_base(spec.path(), request_.path);
     parent.format = below->name;
     options_.base = &base_.image();
     return {};
+  }
+
+  // That whoever reads the overlay, QEMU above all, finds the same below it.
+  Result<void> check_base(const std::string& path, const access::ImageDriver& driver) {
+    if (driver.facts == nullptr) return {};
+    SNAP_ASSIGN(const auto file, door_.opener().open_path(path, access::kLook));
+    SNAP_ASSIGN(const access::ImageFacts facts, driver.facts(*file, context_.cancel));
+    if (facts.not_as_qemu.empty()) return {};
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}' is no base for others: QEMU reads it otherwise ({})", path,
+                             facts.not_as_qemu));
   }
 
   Result<void> settle_size() {

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Times convert against `qemu-img convert`: in turn, inputs in the page cache, with a sync; the best of some rounds.
+"""Times convert against `qemu-img convert`, img2simg and simg2img.
 
-What everybody made is checked and compared in the last round. README.md says more.
+In turn, inputs in the page cache, with a sync; the best of some rounds. What everybody made is checked and compared in
+the last round. README.md says more.
 """
 
 import argparse
@@ -19,6 +20,15 @@ from pathlib import Path
 MIB = 1 << 20
 CHUNK = 65536
 QEMU = ["qemu-img", "convert", "-m", "16", "-W", "-t", "writeback"]
+# What is compressed has to be written in order.
+IN_ORDER = [word for word in QEMU if word != "-W"]
+# name, format, how qemu-img makes one, snaptool's options, the bars from raw and back to it
+MACHINES = [
+    ("streamOptimized vmdk", "vmdk", [*IN_ORDER, "-o", "subformat=streamOptimized"], ["-c"], 0.67, 0.5),
+    ("vmdk", "vmdk", [*QEMU, "-o", "subformat=monolithicSparse"], [], 0.5, 0.5),
+    ("vpc", "vpc", [*QEMU, "-o", "subformat=dynamic,force_size=on"], [], 0.5, 0.5),
+    ("vhdx", "vhdx", [*QEMU, "-o", "subformat=dynamic"], [], 0.5, 0.5),
+    ("vdi", "vdi", QEMU, [], 0.5, 0.5)]
 
 
 class Data:
@@ -115,10 +125,12 @@ def timed(command, folder):
 
 
 def check(name, who, form, equal_to, folder):
-    """qemu-img has to find `out` sound, and equal to that raw image."""
+    """qemu-img, or simg2img, has to find `out` sound, and equal to that raw image."""
     commands = [["qemu-img", "compare", "-f", form, "-F", "raw", "out", equal_to]]
-    if form == "qcow2":
-        commands.append(["qemu-img", "check", "-f", "qcow2", "out"])  # leaked clusters are an error, too
+    if form == "simg":
+        commands = [["simg2img", "out", "out.raw"], ["cmp", "out.raw", equal_to]]
+    elif form in ("qcow2", "vmdk", "vhdx", "vdi"):
+        commands.append(["qemu-img", "check", "-f", form, "out"])  # leaked clusters are an error, too
     for command in commands:
         done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               check=False)
@@ -129,6 +141,8 @@ def check(name, who, form, equal_to, folder):
 
 def contest(args, folder, name, contestants, form, equal_to, bar, results, same_size=False, rival="qemu-img"):
     """contestants: {who: command that makes `out`}; bar: what the time of snaptool may be of that of the rivals."""
+    if args.only not in name:
+        return
     runs = {who: [] for who in contestants}
     sizes = {}
     for number in range(args.rounds):
@@ -136,24 +150,37 @@ def contest(args, folder, name, contestants, form, equal_to, bar, results, same_
         for who, command in order[number % len(order):] + order[:number % len(order)]:
             runs[who].append(timed(command, folder))
             size = (folder / "out").stat().st_size
-            # qemu-img's differ from run to run: its smallest one counts, and of snaptool the largest.
+            # A rival's differ from run to run: its smallest one counts, and of snaptool the largest.
             sizes[who] = (max if who == "snaptool" else min)(size, sizes.get(who, size))
             if number == args.rounds - 1 and who != "cp":
                 check(name, who, form, equal_to, folder)
             remove_made(folder)
     best = {who: min(run[0] for run in of) for who, of in runs.items()}
     peak = max(run[1] for run in runs["snaptool"])
-    qemu = [who for who in contestants if who.startswith(rival)]
-    verdicts = ", ".join(f"{'met' if best['snaptool'] <= bar * best[who] else 'MISSED'} for {who}" for who in qemu)
+    rivals = [who for who in contestants if who.startswith(rival)]
+    verdicts = ", ".join(f"{'met' if best['snaptool'] <= bar * best[who] else 'MISSED'} for {who}" for who in rivals)
     results[name] = {who: {"best_seconds": best[who], "bytes": sizes[who], "runs": of} for who, of in runs.items()}
     text = ", ".join(f"{who} {seconds:.2f} s" for who, seconds in best.items())
     ratios = ", ".join(f"{best['snaptool'] / best[who]:.2f} of {who}" for who in best if who != "snaptool")
     print(f"{name}: {text}; {ratios}; peak {peak:.0f} MiB; bar, at most {bar}: {verdicts}", end="")
-    if form == "qcow2":
-        print("; size " + ", ".join(f"{who} {sizes[who] / MIB:.2f} MiB" for who in ("snaptool", *qemu)), end="")
+    if form != "raw":
+        print("; size " + ", ".join(f"{who} {sizes[who] / MIB:.2f} MiB" for who in ("snaptool", *rivals)), end="")
     if same_size:
-        print(f"; bar, equal or smaller: {'met' if sizes['snaptool'] <= sizes['qemu-img'] else 'MISSED'}", end="")
+        print(f"; bar, equal or smaller: {'met' if sizes['snaptool'] <= sizes[rivals[0]] else 'MISSED'}", end="")
     print(flush=True)
+
+
+def to_and_back(args, folder, name, form, contestants, makes_raw, bars, results, same_size=False):
+    """From raw, and from what the rival made back to raw. The second of each two is the rival."""
+    rival, command = list(contestants.items())[1]
+    contest(args, folder, f"raw to {name}", contestants, form, "src", bars[0], results, same_size, rival)
+    if args.only not in f"{name} to raw":
+        return
+    source = folder / "src.other"
+    subprocess.run([*command[:-1], source.name], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["cat", source.name], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    contest(args, folder, f"{name} to raw", makes_raw, "raw", "src", bars[1], results, rival=list(makes_raw)[1])
+    source.unlink()
 
 
 def bench(args, folder, results):
@@ -188,15 +215,28 @@ def bench(args, folder, results):
         "qemu-img of an equal overlay": [*QEMU, "-f", "qcow2", "-O", "qcow2", "-B", "src", "-F", "raw", "overlay",
                                          "out"]},
         "qcow2", "view.raw", 0.5, results)
+    for name, form, qemu, options, bar, bar_back in MACHINES:
+        to_and_back(args, folder, name, form, {
+            "snaptool": [*convert, *options, "-O", form, "src", "out"],
+            "qemu-img": [*qemu, "-f", "raw", "-O", form, "src", "out"]}, {
+            "snaptool": [*convert, "-O", "raw", "src.other", "out"],
+            "qemu-img": [*QEMU, "-f", form, "-O", "raw", "src.other", "out"]}, (bar, bar_back), results,
+            same_size="-c" in options)
+    to_and_back(args, folder, "simg", "simg", {
+        "snaptool": [*convert, "-O", "simg", "src", "out"],
+        "img2simg": ["img2simg", "src", "out"]}, {
+        "snaptool": [*convert, "-O", "raw", "src.other", "out"],
+        "simg2img": ["simg2img", "src.other", "out"]}, (0.5, 0.5), results)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--snaptool", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="a folder with room for five times --size")
+    parser.add_argument("--work", type=Path, required=True, help="a folder with room for six times --size")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, default=768, help="MiB of the image, a multiple of 4; half of it is data")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="the cases with this in their name, as 'vmdk'")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     if args.size < 4 or args.size % 4 or args.rounds < 1:

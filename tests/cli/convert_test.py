@@ -923,6 +923,21 @@ class Salvage(ConvertTest):
 
 
 class Refused(ConvertTest):
+    def test_settings_are_told(self):
+        """Without operands, as help is."""
+        for form, word in (("qcow2", "cluster_size"), ("vmdk", "adapter_type"), ("vpc", "azure"), ("vhdx", "block_size"),
+                           ("simg", "zeros"), ("vdi", "takes no --option"), ("raw", "takes no --option")):
+            done = run("convert", "-O", form, "--option", "help")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn(word, done.stdout)
+
+    def test_bases_that_qemu_reads_otherwise(self):
+        text = b"# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType=\"custom\"\nRW 16 ZERO\n"
+        base = self.scratch / "base.vmdk"
+        base.write_bytes(text)
+        self.refused(63, "convert", "-O", "qcow2", "--base", base, self.raw, self.out)
+        self.assertEqual(self.left("out"), [])
+
     def test_no_snapshots_within(self):
         for options in ([], ["-f", "raw"]):
             self.refused(64, "convert", "--internal-snapshot", "x", *options, self.raw, self.out)

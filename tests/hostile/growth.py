@@ -378,7 +378,7 @@ def vhd(path, size, block, bits, there, parent=None, **options):
     with open(path, "wb") as file:
         file.write(image.footer() + image.header(1536, []) + struct.pack(f">{image.entries}I", *table))
         file.seek(where)
-        file.write(bits * -(-block // 512 // 8 // 512 * 512 or 512))
+        file.write(bits * (-(-block // (512 * 8 * 512)) * 512))
         file.seek(block, os.SEEK_CUR)
         file.write(image.footer())
     return image
@@ -495,7 +495,7 @@ def vmdk_of_large_packed_grains(path, size):
     parent = path.with_name("base")
     vmdk(parent, [[2048] * grains + [0] * (512 - grains)], grain // 512, flags, struct.pack("<I", len(packed)) + packed)
     vmdk(path, [[2048, 0] * 256] * (grains * grain // (512 * 512)), parent=True)
-    return [["map", parent], ["hash", *over(parent, path)]]
+    return [["map", parent], ["hash", *over(parent, path)], ["convert", "--force", *over(parent, path), f"{path}.new"]]
 
 
 @hostile
