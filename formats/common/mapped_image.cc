@@ -28,6 +28,11 @@ Result<MappedImage::Run> MappedImage::long_run_at(uint64_t offset, uint64_t limi
                                                   size_t most_steps) {
   SNAP_ASSIGN(Run run, run_at(offset, limit));
   SNAP_CHECK(run.length > 0 && run.length <= limit);
+  // Nothing is below these that could end sooner.
+  constexpr size_t kMostOfNothing = 65536;
+  const bool is_nothing =
+      run.kind == Run::Kind::kZero || (run.kind == Run::Kind::kParent && parent_ == nullptr);
+  if (is_nothing) most_steps = std::max(most_steps, kMostOfNothing);
   for (size_t step = 1; run.length < limit && run.kind != Run::Kind::kPacked && step < most_steps;
        ++step) {
     const auto next = run_at(offset + run.length, limit - run.length);
@@ -73,7 +78,7 @@ Result<void> MappedImage::read_run(const Run& run, uint64_t offset, std::span<st
 Result<Extent> MappedImage::extent_at(uint64_t offset, uint64_t limit) {
   SNAP_CHECK(offset < size_ && limit > 0);
   // What is below may end much sooner: then all that was walked would be walked again.
-  constexpr size_t kMostSteps = 64;
+  constexpr size_t kMostSteps = 16;
   SNAP_ASSIGN(const Run run, long_run_at(offset, std::min(limit, size_ - offset), kMostSteps));
   Extent extent{run.length, true, 0, file_.get(), std::nullopt};
   switch (run.kind) {

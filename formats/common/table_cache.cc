@@ -12,19 +12,12 @@ namespace snaptool {
 
 Result<std::shared_ptr<const RawBytes>> TableCache::page(uint64_t start) {
   const std::lock_guard lock(mutex_);
-  ++clock_;
-  Slot* oldest = slots_.data();
-  for (Slot& slot : slots_) {
-    if (slot.start == start) {
-      slot.used = clock_;
-      return slot.page;
-    }
-    if (slot.used < oldest->used) oldest = &slot;
-  }
+  Slot& slot = slots_[start / kPageBytes % slots_.size()];
+  if (slot.start == start) return slot.page;
   const auto bytes = std::make_shared<RawBytes>(std::min(kPageBytes, file_.size() - start));
   SNAP_TRY(file_.read_at(start, *bytes));
-  *oldest = {start, clock_, bytes};
-  return oldest->page;
+  slot = {start, bytes};
+  return slot.page;
 }
 
 Result<const std::byte*> TableCache::Cursor::bytes(uint64_t offset, uint64_t size) {

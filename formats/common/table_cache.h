@@ -44,19 +44,18 @@ class TableCache {
   };
 
  private:
-  static constexpr uint64_t kPageBytes = 64 * kKiB;
+  // No more than what a table at least has: a hostile image has each elsewhere.
+  static constexpr uint64_t kPageBytes = 4 * kKiB;
   struct Slot {
     uint64_t start = UINT64_MAX;
-    uint64_t used = 0;
     std::shared_ptr<const RawBytes> page;
   };
 
   Result<std::shared_ptr<const RawBytes>> page(uint64_t start);
 
   File& file_;
-  std::mutex mutex_;            // guards what follows
-  std::array<Slot, 16> slots_;  // 1 MiB
-  uint64_t clock_ = 0;
+  std::mutex mutex_;             // guards what follows
+  std::array<Slot, 256> slots_;  // by the page's number
 };
 
 }  // namespace snaptool

@@ -202,7 +202,7 @@ class VhdxImage : public MappedImage {
     const uint64_t block_in_chunk = block % metadata_.chunk_ratio();
     const uint64_t first = (block_in_chunk * metadata_.block_size + within) / sector;
     // What the parent has may end much sooner: then all of it would be walked again.
-    constexpr uint64_t kMostSectors = uint64_t{64} * 64;
+    constexpr uint64_t kMostSectors = 256;
     const uint64_t wanted =
         std::min(kMostSectors, div_round_up(within % sector + run.length, sector));
     bool is_own = false;

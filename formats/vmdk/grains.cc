@@ -84,7 +84,9 @@ class GrainPart : public Part {
     }
     if (table < grains_.first_sector) return impossible("grain directory", table);
     SNAP_ASSIGN(Run run, grain_at(cursor, table, offset));
-    while (run.length < limit && run.kind != Run::Kind::kPacked) {
+    // A few: what the parent has may end sooner, and then they would be walked again.
+    constexpr int kMostGrains = 8;
+    for (int i = 1; i < kMostGrains && run.length < limit && run.kind != Run::Kind::kPacked; ++i) {
       const auto next = grain_at(cursor, table, offset + run.length);
       // What is wrong with it is told when it is wanted.
       if (!next || next->kind != run.kind) break;

@@ -205,7 +205,7 @@ class VpcImage : public MappedImage {
     SNAP_ASSIGN(const bool first, is_own(within / kSectorSize));
     uint64_t length = kSectorSize - within % kSectorSize;
     // What the parent has may end much sooner: then all of it would be walked again.
-    constexpr uint64_t kMostSectors = 4096;
+    constexpr uint64_t kMostSectors = 64;
     run.length = std::min(run.length, length + kMostSectors * kSectorSize);
     while (length < run.length) {
       SNAP_ASSIGN(const bool next, is_own((within + length) / kSectorSize));
