@@ -24,11 +24,11 @@ QEMU = ["qemu-img", "convert", "-m", "16", "-W", "-t", "writeback"]
 IN_ORDER = [word for word in QEMU if word != "-W"]
 # name, format, how qemu-img makes one, snaptool's options, the bars from raw and back to it
 MACHINES = [
-    ("streamOptimized vmdk", "vmdk", [*IN_ORDER, "-o", "subformat=streamOptimized"], ["-c"], 0.67, 0.5),
-    ("vmdk", "vmdk", [*QEMU, "-o", "subformat=monolithicSparse"], [], 0.5, 0.5),
-    ("vpc", "vpc", [*QEMU, "-o", "subformat=dynamic,force_size=on"], [], 0.5, 0.5),
-    ("vhdx", "vhdx", [*QEMU, "-o", "subformat=dynamic"], [], 0.5, 0.5),
-    ("vdi", "vdi", QEMU, [], 0.5, 0.5)]
+    ("streamOptimized vmdk", "vmdk", [*IN_ORDER, "-o", "subformat=streamOptimized"], ["-c"], 0.5, 0.8),
+    ("vmdk", "vmdk", [*QEMU, "-o", "subformat=monolithicSparse"], [], 0.8, 0.8),
+    ("vpc", "vpc", [*QEMU, "-o", "subformat=dynamic,force_size=on"], [], 0.8, 0.8),
+    ("vhdx", "vhdx", [*QEMU, "-o", "subformat=dynamic"], [], 0.8, 0.8),
+    ("vdi", "vdi", QEMU, [], 0.8, 0.8)]
 
 
 class Data:
