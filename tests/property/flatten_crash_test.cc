@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A power cut at every instant of a merge of several stores: what the stack shows is unchanged, and
 // the same merge ends with it.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <functional>
