@@ -49,7 +49,6 @@ class MappedImage : public Image {
   Result<void> check_there(const File& file, uint64_t offset, uint64_t length) const;
 
   File& file() const { return *file_; }
-  bool has_parent() const { return parent_ != nullptr; }
 
  private:
   Result<Run> long_run_at(uint64_t offset, uint64_t limit, size_t most_steps);

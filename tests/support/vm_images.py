@@ -80,6 +80,18 @@ class VmImageTest(ScratchTest):
                 self.assertEqual(content[extent["start"]:end].count(0), extent["length"])
         self.assertEqual(end, len(content))
 
+    def assert_only_data_take_space(self, form, most):
+        """A TiB with one place that is not zeros; `most` bytes on the medium."""
+        raw = self.scratch / "raw"
+        with open(raw, "wb") as file:
+            file.truncate(1 << 40)
+            file.seek(700 << 30)
+            file.write(b"x" * 5000)
+        self.good("convert", "-O", form, raw, self.image)
+        self.assertLess(self.image.stat().st_blocks * 512, most)
+        part = self.good("read", "--offset", (700 << 30) - 10, "--length", 5020, self.image, binary=True).stdout
+        self.assertEqual(part, bytes(10) + b"x" * 5000 + bytes(10))
+
     def refused(self, status, *arguments, words=(), **options):
         done = run(*arguments, **options)
         self.assertEqual(done.returncode, status, (arguments, done.stderr))
