@@ -76,13 +76,19 @@ Result<int> merge_in_place(const Invocation& invocation, const ops::ChildMergeRe
     SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
   }
+  if (merged->before) {
+    SNAP_TRY(
+        invocation.report(text_line("'{}' is merged into '{}' already", request.child, parent)));
+    return kExitDone;
+  }
   std::string text = text_line("{} of '{}' {} into '{}'", format_size(merged->bytes), request.child,
                                request.dry_run ? "would go" : "went", parent);
   if (!request.dry_run) {
     text += text_line(
-        "'{}' now shows what '{}' does, which is not needed any more; other images "
-        "over '{}' show something else than before",
-        parent, request.child, parent);
+        "'{}' now shows what '{}' does, which is not needed any more; other images over '{}' {}",
+        parent, request.child, parent,
+        merged->has_identity ? "are refused from now on: it is known by the UUID of the other"
+                             : "show something else than before");
   }
   SNAP_TRY(invocation.report(text));
   return kExitDone;

@@ -13,16 +13,6 @@
 namespace snaptool::vhdx {
 namespace {
 
-// What a file says before its blocks are looked at.
-struct Start {
-  Header header;
-  std::unique_ptr<ReplayedFile> replayed;  // nullptr: the log is empty
-  Regions regions;
-  Metadata metadata;
-  ParentLocator parent;  // of a differencing image
-  std::vector<std::string> warnings;
-};
-
 Error named(Error error, const File& file) {
   return std::move(error).with_context(fmt::format("'{}'", file.name()));
 }
@@ -102,28 +92,6 @@ Result<void> read_metadata(File& file, Start& start) {
   if (!start.metadata.has_parent) return {};
   SNAP_ASSIGN(start.parent, parse_parent_locator(items[static_cast<size_t>(Item::kParent)]));
   return {};
-}
-
-Result<Start> read_start(File& file, const Cancel& cancel) {
-  const auto read = [&]() -> Result<Start> {
-    Start start;
-    SNAP_ASSIGN(const auto head, bytes_of(file, 0, 8));
-    if (!has_magic(head)) {
-      return Error(ErrorCode::kCorruption, "it is no VHDX image: the magic is missing");
-    }
-    SNAP_ASSIGN(start.header, choose_header(file, start.warnings));
-    if (!is_null(start.header.log)) {
-      SNAP_ASSIGN(const Replay replay, find_replay(file, start.header, cancel));
-      start.replayed = std::make_unique<ReplayedFile>(file, replay);
-    }
-    File& whole = start.replayed != nullptr ? *start.replayed : file;
-    SNAP_ASSIGN(start.regions, choose_regions(whole, start.warnings));
-    SNAP_TRY(read_metadata(whole, start));
-    return start;
-  };
-  auto start = read();
-  if (start) return start;
-  return named(std::move(start).error(), file);
 }
 
 class VhdxImage : public MappedImage {
@@ -253,6 +221,28 @@ std::string_view variant_of(const Metadata& metadata) {
 }
 
 }  // namespace
+
+Result<Start> read_start(File& file, const Cancel& cancel) {
+  const auto read = [&]() -> Result<Start> {
+    Start start;
+    SNAP_ASSIGN(const auto head, bytes_of(file, 0, 8));
+    if (!has_magic(head)) {
+      return Error(ErrorCode::kCorruption, "it is no VHDX image: the magic is missing");
+    }
+    SNAP_ASSIGN(start.header, choose_header(file, start.warnings));
+    if (!is_null(start.header.log)) {
+      SNAP_ASSIGN(const Replay replay, find_replay(file, start.header, cancel));
+      start.replayed = std::make_unique<ReplayedFile>(file, replay);
+    }
+    File& whole = start.replayed != nullptr ? *start.replayed : file;
+    SNAP_ASSIGN(start.regions, choose_regions(whole, start.warnings));
+    SNAP_TRY(read_metadata(whole, start));
+    return start;
+  };
+  auto start = read();
+  if (start) return start;
+  return named(std::move(start).error(), file);
+}
 
 Result<access::ImageFacts> read_facts(File& file, const Cancel& cancel) {
   SNAP_ASSIGN(Start start, read_start(file, cancel));

@@ -45,10 +45,20 @@ Result<std::string> read_text(File& file, uint64_t offset, uint64_t size) {
   return text;
 }
 
+// What a descriptor leaves out of a file, but for the rest of a grain; empty: nothing.
+std::string left_out(const File& file, const GrainMap& grains, uint64_t sectors) {
+  if (grains.capacity < sectors || grains.capacity - sectors < grains.grain) return "";
+  return fmt::format(
+      "'{}' has {} sectors, of which the descriptor names only {}: the others are "
+      "not read",
+      file.name(), grains.capacity, sectors);
+}
+
 // That the only extent, which is the file itself, has as many sectors as the descriptor says.
 Result<void> check_capacity(const Contents& contents) {
   if (!contents.is_own_extent() || !contents.descriptor) return {};
   const uint64_t capacity = contents.sparse->grains.capacity;
+  // Fewer are warned of: read_facts.
   if (contents.descriptor->sectors <= capacity) return {};
   return broken(fmt::format("it has {} sectors, and its descriptor says {}", capacity,
                             contents.descriptor->sectors));
@@ -195,6 +205,8 @@ class PartOpener {
                                         sparse.grains.capacity, file_.name(), line.sectors)),
                      *file);
     }
+    const std::string warning = left_out(*file, sparse.grains, line.sectors);
+    if (!warning.empty() && options_.warn) options_.warn(warning);
     return make_grain_part(std::move(file), sparse.grains, tools_);
   }
 
@@ -246,6 +258,11 @@ Result<access::ImageFacts> read_facts(File& file, const Cancel& /*cancel*/) {
         fmt::format("'{}' has no descriptor: it may be one of several files of an image, or only "
                     "what changed over another",
                     file.name()));
+  }
+  if (contents.descriptor && contents.is_own_extent()) {
+    const std::string warning =
+        left_out(file, contents.sparse->grains, contents.descriptor->sectors);
+    if (!warning.empty()) facts.warnings.push_back(warning);
   }
   if (contents.sparse) {
     facts.details.emplace_back("grain_size", contents.sparse->grains.grain_bytes());

@@ -158,6 +158,13 @@ std::vector<std::byte> encode_footer(const Footer& footer) {
   return bytes;
 }
 
+std::vector<std::byte> with_uuid(std::span<const std::byte> footer, const Uuid& uuid) {
+  std::vector<std::byte> bytes(footer.begin(), footer.end());
+  std::copy(uuid.begin(), uuid.end(), bytes.begin() + 68);
+  store_be(bytes.data() + kFooterSumAt, sum_of(bytes, kFooterSumAt));
+  return bytes;
+}
+
 Result<Header> parse_header(std::span<const std::byte> bytes, const Footer& footer) {
   SNAP_CHECK(bytes.size() == kHeaderBytes);
   const auto number = [&](size_t at) { return load_be<uint32_t>(bytes.data() + at); };

@@ -20,8 +20,9 @@ inline constexpr size_t kFooterBytes = 512;
 inline constexpr size_t kOldFooterBytes = 511;  // as Virtual PC wrote them before 2004
 inline constexpr size_t kHeaderBytes = 1024;
 inline constexpr size_t kLocators = 8;
-inline constexpr uint32_t kAbsent = 0xffffffff;                // of the table of blocks
-inline constexpr uint64_t kNewBlock = 2 * kMiB;                // of an image that is made
+inline constexpr uint32_t kAbsent = 0xffffffff;  // of the table of blocks
+inline constexpr uint64_t kAlign = 4 * kKiB;     // of a new block's data, as Windows has it
+inline constexpr uint64_t kNewBlock = 2 * kMiB;  // of an image that is made
 inline constexpr uint64_t kMostBytes = uint64_t{2040} * kGiB;  // Microsoft's
 inline constexpr uint64_t kMostLocator = 64 * kKiB;
 
@@ -43,6 +44,8 @@ bool has_cookie(std::span<const std::byte> bytes);
 // Requires: kFooterBytes bytes. Errors: kCorruption; kUnsupported. A wrong sum is none.
 Result<Footer> parse_footer(std::span<const std::byte> bytes);
 std::vector<std::byte> encode_footer(const Footer& footer);
+// The same footer, of another UUID. Requires: kFooterBytes bytes.
+std::vector<std::byte> with_uuid(std::span<const std::byte> footer, const Uuid& uuid);
 
 // Where a name of the parent is.
 struct Locator {

@@ -13,13 +13,6 @@
 namespace snaptool::vpc {
 namespace {
 
-// What a file says before its blocks are looked at.
-struct Start {
-  Footer footer;
-  std::optional<Header> header;  // but for fixed ones
-  std::vector<std::string> warnings;
-};
-
 // A footer of an old version lacks its last byte, which is 0.
 Result<std::vector<std::byte>> footer_bytes(File& file, uint64_t offset, size_t length) {
   std::vector<std::byte> bytes(kFooterBytes);
@@ -78,31 +71,6 @@ Result<Footer> choose_footer(File& file, std::vector<std::string>& warnings) {
   if (!last || !first) warn("the footer or its copy is not there");
   if (last && first && differ) warn("the footer and its copy differ");
   return *chosen;
-}
-
-Result<Start> read_start(File& file) {
-  const auto read = [&]() -> Result<Start> {
-    Start start;
-    SNAP_ASSIGN(start.footer, choose_footer(file, start.warnings));
-    if (start.footer.type == Type::kFixed) {
-      if (start.footer.size <= file.size()) return start;
-      return Error(ErrorCode::kCorruption,
-                   fmt::format("the image of {} bytes is cut off: the file ends at byte {}",
-                               start.footer.size, file.size()));
-    }
-    const uint64_t at = start.footer.header_offset;
-    if (at > file.size() || file.size() - at < kHeaderBytes) {
-      return Error(ErrorCode::kCorruption,
-                   fmt::format("the header of its blocks at byte {} is cut off", at));
-    }
-    std::vector<std::byte> bytes(kHeaderBytes);
-    SNAP_TRY(file.read_at(at, bytes));
-    SNAP_ASSIGN(start.header, parse_header(bytes, start.footer));
-    return start;
-  };
-  auto start = read();
-  if (start) return start;
-  return std::move(start).error().with_context(fmt::format("'{}'", file.name()));
 }
 
 // All that a differencing image says of where its parent is, the best first.
@@ -223,6 +191,31 @@ class VpcImage : public MappedImage {
 };
 
 }  // namespace
+
+Result<Start> read_start(File& file) {
+  const auto read = [&]() -> Result<Start> {
+    Start start;
+    SNAP_ASSIGN(start.footer, choose_footer(file, start.warnings));
+    if (start.footer.type == Type::kFixed) {
+      if (start.footer.size <= file.size()) return start;
+      return Error(ErrorCode::kCorruption,
+                   fmt::format("the image of {} bytes is cut off: the file ends at byte {}",
+                               start.footer.size, file.size()));
+    }
+    const uint64_t at = start.footer.header_offset;
+    if (at > file.size() || file.size() - at < kHeaderBytes) {
+      return Error(ErrorCode::kCorruption,
+                   fmt::format("the header of its blocks at byte {} is cut off", at));
+    }
+    std::vector<std::byte> bytes(kHeaderBytes);
+    SNAP_TRY(file.read_at(at, bytes));
+    SNAP_ASSIGN(start.header, parse_header(bytes, start.footer));
+    return start;
+  };
+  auto start = read();
+  if (start) return start;
+  return std::move(start).error().with_context(fmt::format("'{}'", file.name()));
+}
 
 bool is_footer(std::span<const std::byte> tail, uint64_t size) {
   std::vector<std::byte> bytes(tail.end() - kFooterBytes, tail.end());

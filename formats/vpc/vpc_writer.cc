@@ -16,7 +16,6 @@ namespace {
 
 constexpr uint64_t kHeaderAt = kFooterBytes;
 constexpr uint64_t kTableAt = kHeaderAt + kHeaderBytes;
-constexpr uint64_t kAlign = 4 * kKiB;  // of a block's data, as Windows has it
 constexpr uint64_t kPiece = kNewBlock;
 
 Footer footer_for(uint64_t size, Type type) {

@@ -88,6 +88,14 @@ struct CreateOptions {
   std::map<std::string, std::string> settings;  // by the names of ImageDriver::settings
 };
 
+// How an image is written to that is there.
+struct UpdateOptions {
+  const Cancel& cancel;
+  // An image of the same format over it, all of which is written: once it is, what is over that one
+  // may be over this. nullptr: none of the same format.
+  File* child = nullptr;
+};
+
 // One of CreateOptions::settings, for help.
 struct ImageSetting {
   std::string_view name;
@@ -137,6 +145,13 @@ struct ImageDriver {
   // The same, front to back, so that it can go through a pipe; nullptr: that cannot be done.
   Result<std::unique_ptr<ImageWriter>> (*stream)(ByteSink sink,
                                                  const CreateOptions& options) = nullptr;
+  // Writes into an image that is there, in place. Pieces name units of the image, of its size;
+  // nothing is written for others. Whatever a crash leaves is an image of the same size, which
+  // shows the same but for the units that were named; it has another identity only when all is
+  // there. nullptr: that cannot be done. Errors: as facts; kCorruption, too, for what is read with
+  // a warning only.
+  Result<std::unique_ptr<ImageWriter>> (*update)(File& file,
+                                                 const UpdateOptions& options) = nullptr;
   std::span<const ImageSetting> settings = {};
   uint64_t size_unit = 1;  // bytes; other sizes cannot be told by the format
   // The same of an image with these settings; nullptr: it does not depend on them.

@@ -302,6 +302,17 @@ Result<uint64_t> restore(const Context& context, DataSource& dump, const std::st
   return there ? restore_in_place(door, dump, *there) : restore_new(door, dump, path_of_new(cow));
 }
 
+// What begins as an image does was hardly ever a store: zeros in it would look like an empty one.
+static Result<void> check_no_image(const Context& context, File& cow) {
+  SNAP_ASSIGN(const access::ImageDriver* const driver, context.drivers.detect_image(cow));
+  if (driver->kind != access::ImageKind::kImage) return {};
+  return Error(
+      ErrorCode::kUnsupported,
+      fmt::format("'{}' has the magic of {}: it is no dm-snapshot store (--chunk-size says "
+                  "that it is one)",
+                  cow.name(), driver->name));
+}
+
 Result<std::unique_ptr<RepairJob>> RepairJob::prepare(const Context& context,
                                                       const Request& request) {
   std::unique_ptr<RepairJob> job(new RepairJob(context));
@@ -320,6 +331,7 @@ Result<std::unique_ptr<RepairJob>> RepairJob::prepare(const Context& context,
     job->origin_ = std::move(pair.origin);
     options.origin_size = job->origin_->size();
   }
+  if (!options.chunk_sectors) SNAP_TRY(check_no_image(context, *job->cow_));
   SNAP_ASSIGN(job->salvage_, Salvage::open(*job->cow_, options));
   if (job->salvage_->invalid() && !context.policy.ignore_invalid) {
     return Error(ErrorCode::kInvalidated,

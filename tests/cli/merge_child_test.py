@@ -4,6 +4,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -11,8 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from harness import SNAPTOOL, main, need, run, sha256_of_file  # noqa: E402
-from vm_images import MIB, SECTOR, VmImageTest  # noqa: E402
-from vpc_maker import random_vhd  # noqa: E402
+from vhdx_maker import random_vhdx  # noqa: E402
+from vm_images import KIB, MIB, SECTOR, VmImageTest  # noqa: E402
+from vpc_maker import DYNAMIC, FIXED, random_vhd  # noqa: E402
 
 
 class MergeChild(VmImageTest):
@@ -90,23 +92,126 @@ class MergeChild(VmImageTest):
         self.refused(64, "merge", self.parent, alone, words=["no parent"])
         upper = self.scratch / "upper.qcow2"
         self.qemu("qemu-img", "create", "-q", "-f", "qcow2", "-b", "top.qcow2", "-F", "qcow2", upper)
-        self.refused(63, "merge", self.child, upper, words=["only a raw parent", "-o NEW"])
+        self.refused(63, "merge", self.child, upper, words=["not written in place", "-o NEW"])
         out = self.scratch / "out"
         self.refused(63, "merge", "-o", out, self.child, upper, words=["--follow-parents"])
         self.good("merge", "--follow-parents", "-o", out, self.child, upper)
         self.assertEqual(out.read_bytes(), self.qemu_reads("qcow2", upper))
 
-    def test_other_formats_make_a_new_image(self):
-        base = self.scratch / "base.vhd"
-        parent, below = random_vhd(self.rng, base, 300 * SECTOR, block=64 << 10)
-        parent.save(base)
-        child, content = random_vhd(self.rng, self.image, 300 * SECTOR, parent=parent, below=below, block=64 << 10)
-        child.parent_name = "base.vhd"
-        child.save(self.image)
-        self.refused(63, "merge", base, self.image, words=["-o NEW"])
-        out = self.scratch / "out"
-        self.good("merge", "-o", out, base, self.image)
-        self.assertEqual(out.read_bytes(), content)
+    def vhd_chain(self, size=1300 * SECTOR, block=256 * KIB, depth=3, kind=DYNAMIC):
+        """Images each over the one before it, and their contents."""
+        chain = []
+        for number in range(depth):
+            path = self.scratch / f"{number}.vhd"
+            parent, below = chain[-1][1:] if chain else (None, b"")
+            image, content = random_vhd(self.rng, path, size, parent=parent, below=below, block=block)
+            if parent is None and kind == FIXED:
+                image.kind = FIXED
+                image.blocks = {n: (b"", content[n * block:(n + 1) * block].ljust(block, b"\0")) for n in range(image.entries)}
+            image.parent_name = f"{number - 1}.vhd"
+            image.save(path)
+            chain.append((path, image, content))
+        return chain
+
+    def test_vhd_into_vhd(self):
+        for kind in (DYNAMIC, FIXED, DYNAMIC):
+            base, top = self.vhd_chain(depth=2, kind=kind)
+            other = self.scratch / "other.vhd"
+            other.write_bytes(top[0].read_bytes())
+            child = top[0].read_bytes()
+            before = sha256_of_file(base[0])
+            dry = json.loads(self.good("merge", "--dry-run", "--output=json", base[0], top[0]).stdout)
+            self.assertEqual(sha256_of_file(base[0]), before)
+            done = json.loads(self.good("merge", "--output=json", base[0], top[0]).stdout)
+            self.assertEqual(dry["bytes"], done["bytes"])
+            self.assert_reads(top[2], path=base[0])
+            self.assertEqual(self.qemu_reads("vpc", base[0])[:len(top[2])], top[2])
+            self.assertEqual(top[0].read_bytes(), child)
+            self.assertEqual(self.good("info", base[0]).stderr, "")
+            # Once more, there is nothing to do.
+            again = self.good("merge", base[0], top[0]).stdout
+            self.assertIn("already", again)
+
+    def test_what_is_over_the_child_may_be_over_the_parent(self):
+        base, middle, top = self.vhd_chain()
+        sibling, _ = random_vhd(self.rng, self.image, middle[1].size, parent=base[1], below=base[2], block=256 * KIB)
+        sibling.parent_name = "0.vhd"
+        sibling.save(self.image)
+        self.good("merge", base[0], middle[0])
+        self.assert_reads(top[2], "--parent", base[0], path=top[0])
+        self.refused(66, "read", "--follow-parents", self.image, words=["another image"])
+        self.good("merge", base[0], top[0])
+        self.assert_reads(top[2], path=base[0])
+
+    def test_into_the_middle_of_a_chain(self):
+        base, middle, top = self.vhd_chain()
+        before = sha256_of_file(base[0])
+        self.refused(63, "merge", middle[0], top[0], words=["--follow-parents"])
+        self.good("merge", "--follow-parents", middle[0], top[0])
+        self.assert_reads(top[2], "--follow-parents", path=middle[0])
+        self.assertEqual(sha256_of_file(base[0]), before)
+
+    def test_vhdx_into_vhdx(self):
+        base, top, grand = (self.scratch / f"{n}.vhdx" for n in range(3))
+        size = 5 * MIB + 3 * SECTOR
+        for _ in range(4):
+            parent, below = random_vhdx(self.rng, base, size)
+            child, content = random_vhdx(self.rng, top, size, parent=parent, parent_content=below, name="0.vhdx")
+            _, last = random_vhdx(self.rng, grand, size, parent=child, parent_content=content, name="1.vhdx")
+            # A parent that is a child itself.
+            self.refused(63, "merge", "--follow-parents", top, grand, words=["differencing"])
+            self.good("merge", base, top)
+            self.assert_reads(content, path=base)
+            self.assertEqual(self.qemu_reads("vhdx", base), content)
+            self.qemu("qemu-img", "check", "-q", "-f", "vhdx", base)
+            self.assertIn("already", self.good("merge", base, top).stdout)
+            self.assert_reads(last, "--parent", base, path=grand)
+
+    def test_qcow2_into_vhd(self):
+        base, = self.vhd_chain(depth=1)
+        self.qemu("qemu-img", "create", "-q", "-f", "qcow2", "-b", "0.vhd", "-F", "vpc", self.child, len(base[2]))
+        self.qemu("qemu-io", "-f", "qcow2", "-c", "write -P 7 100k 300k", "-c", "write -z 500k 64k", self.child)
+        content = bytearray(base[2])
+        content[100 * KIB:400 * KIB] = b"\7" * (300 * KIB)
+        content[500 * KIB:564 * KIB] = bytes(64 * KIB)
+        self.good("merge", base[0], self.child)
+        self.assert_reads(bytes(content), path=base[0])
+        self.assertEqual(json.loads(self.good("merge", "--output=json", base[0], self.child).stdout)["bytes"], 0)
+
+    def test_what_a_parent_must_not_be(self):
+        base, top = self.vhd_chain(depth=2)
+        whole = base[0].read_bytes()
+        other, _ = random_vhd(self.rng, self.image, base[1].size, block=256 * KIB)
+        other.save(self.image)
+        self.refused(66, "merge", self.image, top[0], words=["another image"])
+        self.refused(66, "merge", "--force", self.image, top[0], words=["another image"])
+        # Two blocks in one place: a write to one would change the other.
+        table = struct.unpack_from(">6I", whole, 1536)
+        first, second = [n for n in range(6) if table[n] != 2**32 - 1][:2]
+        bad = bytearray(whole)
+        struct.pack_into(">I", bad, 1536 + 4 * first, table[second])
+        base[0].write_bytes(bad)
+        self.refused(65, "merge", base[0], top[0], words=["not written to"])
+        self.assertEqual(base[0].read_bytes(), bad)
+        base[0].write_bytes(whole)
+        # Of another size.
+        longer, _ = random_vhd(self.rng, top[0], base[1].size + SECTOR, parent=base[1], below=base[2], block=256 * KIB)
+        longer.parent_name = "0.vhd"
+        longer.save(top[0])
+        self.refused(63, "merge", base[0], top[0], words=["-o NEW"])
+        self.assertEqual(base[0].read_bytes(), whole)
+
+    def test_vhd_stopped_and_gone_on_with(self):
+        base, top = self.vhd_chain(size=24 * MIB, block=2 * MIB, depth=2)
+        for how in (signal.SIGINT, signal.SIGKILL, signal.SIGKILL):
+            process = subprocess.Popen([SNAPTOOL, "merge", str(base[0]), str(top[0])], stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            time.sleep(self.rng.choice([0.1, 0.15, 0.2]))
+            process.send_signal(how)
+            process.communicate(timeout=30)
+            self.assert_reads(top[2], "--follow-parents", "--ignore-invalid", path=top[0])
+        self.good("merge", base[0], top[0])
+        self.assert_reads(top[2], path=base[0])
 
     def test_stopped_and_gone_on_with(self):
         content = self.overlay(64 * MIB, writes=400)

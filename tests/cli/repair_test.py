@@ -95,6 +95,9 @@ class Repair(RepairTest):
                     self.assertIn("--chunk-size", done.stderr)
                     self.assertEqual(self.view(origin, new), view)
         junk = self.scratch / "junk"
+        for magic in (b"KDMV\1\0\0\0", b"QFI\xfb\0\0\0\3"):
+            junk.write_bytes(magic.ljust(300000, b"\0"))
+            self.refused(63, "repair", junk, "-o", self.scratch / "none", words=["no dm-snapshot store", "--chunk-size"])
         junk.write_bytes(self.junk(300000))
         self.refused(65, "repair", junk, "-o", self.scratch / "none", words=["--chunk-size"])
 

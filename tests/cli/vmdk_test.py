@@ -306,6 +306,19 @@ class Descriptors(VmdkTest):
         self.refused(65, "hash", self.image, words=["100 sectors", "101"])
         self.part("image.vmdk", descriptor_text(['RW 9 SPARSE "image.vmdk"'], "custom"))
         self.refused(65, "hash", self.image, words=["magic"])
+        # What a descriptor leaves out may be what a guest has, and no snapshot of it.
+        extent = Sparse(1000, self.rng)
+        content = fill(extent, self.rng, b"", (DATA, ABSENT))
+        self.part("a", extent.file())
+        for sectors, words in ((500, "only 500"), (900, "")):
+            self.part("image.vmdk", descriptor_text([f'RW {sectors} SPARSE "a"'], "custom"))
+            done = self.good("read", "-o", self.scratch / "out", "--force", self.image)
+            self.assertEqual((self.scratch / "out").read_bytes(), content[:sectors * SECTOR])
+            self.assertEqual("are not read" in done.stderr, bool(words))
+            self.assertIn(words, done.stderr)
+        extent.descriptor = descriptor_text(['RW 500 SPARSE "b"'])
+        self.part("image.vmdk", extent.file())
+        self.assertIn("only 500", self.good("info", self.image).stderr)
         folder = self.scratch / "folder"
         folder.mkdir()
         self.part("folder/image.vmdk", descriptor_text(['RW 9 FLAT "../a" 0'], "custom"))
