@@ -140,6 +140,12 @@ std::string describe_image(const access::ImageDriver& driver, const access::Imag
       json["backing_filename"] = facts.parent->name;
       text += text_line("{:<16}{}", "parent:", facts.parent->name);
     }
+    for (const std::string& name : facts.parent->other_names) {
+      text += text_line("{:<16}{}", "or:", name);
+    }
+    if (!facts.parent->other_names.empty()) {
+      json["backing_other_filenames"] = facts.parent->other_names;
+    }
     if (!facts.parent->identities.empty()) {
       json["backing_identity"] = facts.parent->identities.front();
       text += text_line("{:<16}{}", "parent is:", facts.parent->identities.front());

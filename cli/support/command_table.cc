@@ -64,7 +64,7 @@ std::vector<OptionSpec> all_options(const CommandSpec& command) {
   add(Shared::kFormat, choice('f', "format", "FMT", "take the image for this format instead of looking at its magic", format_names()));
   add(Shared::kSecondFormat, choice('F', "second-format", "FMT", "the same for the second image", format_names()));
   add(Shared::kFollowParents, {0, "follow-parents", OptionKind::kOptionalValue, "anywhere", "open the images that an image names as its parents, too: plain files in its own folder, or anywhere", ValueHint::kChoices, {"anywhere"}});
-  add(Shared::kParent, file("parent", "IMAGE", "take IMAGE for the parent of the image"));
+  add(Shared::kParent, repeated(file("parent", "IMAGE", "take IMAGE for the parent of the image; once more: for that of IMAGE, and so on")));
   add(Shared::kParent, value("internal-snapshot", "NAME", "read the snapshot of that name or id within the image (qcow2, rbd)"));
   add(Shared::kIgnoreInvalid, flag("ignore-invalid", "read what an invalid store or a corrupt image still holds, and an image over another parent than its own"));
   add(Shared::kForceShare, flag('U', "force-share", "read even what another program is writing (what is read may be inconsistent)"));

@@ -163,7 +163,7 @@ access::Policy policy_of(const CommandSpec& command, const ParsedOptions& option
   policy.leave_cache = options.value("cache") == "none";
   policy.known_parent = options.value("base");
   // To export, --parent is a diff.
-  if (command.shares(Shared::kParent)) policy.parent = options.value("parent");
+  if (command.shares(Shared::kParent)) policy.parents = options.values("parent");
   policy.internal_snapshot = options.value("internal-snapshot");
   policy.group_backup = options.value("vgcfg");
   policy.read_beside = read_beside(command, options);

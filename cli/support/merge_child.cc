@@ -37,7 +37,7 @@ Result<void> check_options(const Invocation& invocation) {
 // -o: what the child shows over its parent, as a raw image.
 Result<int> convert_child(const Invocation& invocation, const ops::ChildMergeRequest& request) {
   access::Policy policy = invocation.access().policy;
-  policy.parent = request.parent.path();
+  policy.parents = {request.parent.path()};
   const access::Context& given = invocation.access();
   const access::Context context{given.drivers, policy,     given.notices,
                                 given.cancel,  given.jobs, given.files};

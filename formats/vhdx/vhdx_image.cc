@@ -267,6 +267,7 @@ Result<access::ImageFacts> read_facts(File& file, const Cancel& cancel) {
                    {"logical_sector_size", metadata.logical_sector},
                    {"physical_sector_size", metadata.physical_sector},
                    {"log", std::string(start.replayed == nullptr ? "empty" : "replayed in memory")},
+                   {"data_write_guid", uuid_text(start.header.data_write, UuidOrder::kGuid)},
                    {"virtual_disk_id", uuid_text(metadata.disk_id, UuidOrder::kGuid)}};
   return facts;
 }

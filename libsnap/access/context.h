@@ -30,8 +30,9 @@ struct Policy {
   Parents follow_parents = Parents::kNone;
   // A file that may be followed to, where an image names it as its parent.
   std::optional<std::string> known_parent;
-  // Of the main image: its parent, instead of the one that it names; and the snapshot within it.
-  std::optional<std::string> parent;
+  // Of the main image: its parent, instead of the one that it names, the parent of that, and so on;
+  // and the snapshot within it.
+  std::vector<std::string> parents;
   std::optional<std::string> internal_snapshot;
   // A backup of the metadata of volume groups, instead of what the disks carry: a path.
   std::optional<std::string> group_backup;

@@ -84,7 +84,12 @@ Result<void> Door::check_alone(const FileSpec& spec, const std::vector<FileSpec>
 }
 
 Result<Target> Door::open_target(const FileSpec& spec) {
-  SNAP_ASSIGN(auto file, opener_.open(spec, options()));
+  auto opened = opener_.open(spec, options());
+  // What the user says of formats is about what is read.
+  if (!opened && operation_.overwrites && opened.error().remedy() == Remedy::kTakeAsRaw) {
+    return std::move(opened).error().with_remedy(Remedy::kForce);
+  }
+  SNAP_ASSIGN(auto file, std::move(opened));
   if (access_ == Access::kReadWrite) {
     SNAP_TRY(operation_.rewrites_data ? trust_metadata_on_medium(context_, *file)
                                       : trust_only_medium(context_, *file));

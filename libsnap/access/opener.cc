@@ -110,6 +110,7 @@ Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const
   }
   const bool is_raw = driver->kind != ImageKind::kImage;
   if (spec.is_main) SNAP_TRY(check_main(path, *driver));
+  if (is_raw && named_parent(followed) != nullptr) return has_no_parent(path);
   if (is_raw) return file;
   if (options.access == Access::kReadWrite) {
     return Error(ErrorCode::kUnsupported,
@@ -125,11 +126,15 @@ void Opener::warn_of_other_part(const std::string& path, const std::string& othe
       Remedy::kJoinSplit);
 }
 
+Error Opener::has_no_parent(const std::string& path) const {
+  return {ErrorCode::kInvalidArgument, fmt::format("'{}' has no parent", path)};
+}
+
 // That what the policy says of the main image can be done with one of that format. Errors:
 // kInvalidArgument.
 Result<void> Opener::check_main(const std::string& path, const ImageDriver& driver) const {
-  if (driver.kind != ImageKind::kImage && context_.policy.parent) {
-    return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' has no parent", path));
+  if (driver.kind != ImageKind::kImage && !context_.policy.parents.empty()) {
+    return has_no_parent(path);
   }
   if (!driver.has_snapshots && context_.policy.internal_snapshot) {
     return Error(
@@ -179,7 +184,8 @@ Result<std::shared_ptr<File>> Opener::open_joined(const std::string& path, const
 }
 
 Result<std::vector<std::shared_ptr<File>>> Opener::open_sources(const FileSpec& spec,
-                                                                const OpenOptions& options) {
+                                                                const OpenOptions& options,
+                                                                const Followed& followed) {
   std::vector<std::shared_ptr<File>> files;
   for (const FileSpec::Source& source : spec.sources) {
     if (!source.hides.empty()) {
@@ -188,7 +194,7 @@ Result<std::vector<std::shared_ptr<File>>> Opener::open_sources(const FileSpec& 
                       "(file:{0} says that it is meant)",
                       source.path, source.hides));
     }
-    SNAP_ASSIGN(auto file, open_source(source.path, spec, options));
+    SNAP_ASSIGN(auto file, open_source(source.path, spec, options, followed));
     SNAP_ASSIGN(file, open_parts(std::move(file), source.parts));
     files.push_back(std::move(file));
   }
@@ -203,8 +209,13 @@ Result<std::vector<std::shared_ptr<File>>> Opener::open_all(const FileSpec& spec
 }
 
 Result<std::shared_ptr<File>> Opener::open(const FileSpec& spec, const OpenOptions& options) {
+  return open(spec, options, {});
+}
+
+Result<std::shared_ptr<File>> Opener::open(const FileSpec& spec, const OpenOptions& options,
+                                           const Followed& followed) {
   if (options.access == Access::kReadWrite) writes_ = true;
-  SNAP_ASSIGN(auto files, open_sources(spec, options));
+  SNAP_ASSIGN(auto files, open_sources(spec, options, followed));
   if (files.size() == 1) return open_parts(files.front(), spec.parts);
   if (spec.parts.empty()) {
     return Error(ErrorCode::kInvalidArgument,

@@ -45,31 +45,39 @@ class Opener {
   struct Followed {
     std::vector<const File*> files;  // to find it when they come again
     std::string folder;              // of the first of them, which the user named
+    // Of Policy::parents, the one that is the parent of what comes next; nothing off that way.
+    std::optional<size_t> next_named;
   };
 
   Result<std::shared_ptr<File>> open_source(const std::string& path, const FileSpec& spec,
                                             const OpenOptions& options, Followed followed = {});
   void warn_of_other_part(const std::string& path, const std::string& other) const;
   Result<void> check_main(const std::string& path, const ImageDriver& driver) const;
+  Error has_no_parent(const std::string& path) const;
   Result<std::shared_ptr<File>> open_split(const std::string& path, const FileSpec& spec,
                                            const OpenOptions& options);
   Result<std::shared_ptr<File>> open_joined(const std::string& path, const FileSpec& spec,
                                             std::shared_ptr<File> file);
   Result<std::vector<std::shared_ptr<File>>> open_sources(const FileSpec& spec,
-                                                          const OpenOptions& options);
+                                                          const OpenOptions& options,
+                                                          const Followed& followed = {});
+  Result<std::shared_ptr<File>> open(const FileSpec& spec, const OpenOptions& options,
+                                     const Followed& followed);
 
   // parents.cc
   Result<std::shared_ptr<File>> open_image(const std::string& path, std::shared_ptr<File> file,
                                            const ImageDriver& driver, bool is_main,
                                            Followed followed);
+  const std::string* named_parent(const Followed& followed) const;
   Result<std::shared_ptr<File>> open_parent(const std::string& path, const ParentRef& parent,
-                                            bool is_main, const Followed& followed);
+                                            const Followed& followed);
   Result<std::shared_ptr<File>> open_extent(const std::string& path, const std::string& name);
   Result<FileSpec> find_parent(const std::string& path, const ParentRef& parent,
                                const std::string& folder) const;
   Result<void> check_identity(const std::string& path, const ParentRef& parent,
                               const std::string& file_name);
-  Result<std::shared_ptr<File>> open_named_parent(const std::string& path, const ParentRef& parent);
+  Result<std::shared_ptr<File>> open_named_parent(const std::string& path, const ParentRef& parent,
+                                                  const Followed& followed);
 
   // parts.cc
   Result<std::shared_ptr<File>> open_partition(const std::shared_ptr<File>& disk, const Part& part,

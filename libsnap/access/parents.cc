@@ -109,9 +109,9 @@ Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
                              "which",
                              path));
   }
-  if (is_main && !facts.parent && policy.parent) {
-    return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' has no parent", path));
-  }
+  if (is_main) followed.next_named = 0;
+  const std::string* const named = named_parent(followed);
+  if (!facts.parent && named != nullptr) return has_no_parent(path);
   ImageOptions options{context_.cancel};
   if (is_main) options.snapshot = policy.internal_snapshot;
   options.open_part = [this, &path](const std::string& name) { return open_extent(path, name); };
@@ -119,8 +119,8 @@ Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
   if (files.empty()) followed.folder = folder_of(path);
   files.push_back(file.get());
   if (facts.parent) {
-    SNAP_ASSIGN(auto parent, open_parent(path, *facts.parent, is_main, followed));
-    if (is_main && policy.parent && parent->size() < facts.size) {
+    SNAP_ASSIGN(auto parent, open_parent(path, *facts.parent, followed));
+    if (named != nullptr && parent->size() < facts.size) {
       context_.notices.warn(
           fmt::format("the parent '{}' has {} bytes, and '{}' {}: what is missing of it "
                       "is read as zeros",
@@ -132,24 +132,34 @@ Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
   return std::make_shared<ContentFile>(std::move(image));
 }
 
+// What the user names as the parent of what was come to; nullptr: nothing.
+const std::string* Opener::named_parent(const Followed& followed) const {
+  const auto& parents = context_.policy.parents;
+  const bool is_named = followed.next_named && *followed.next_named < parents.size();
+  return is_named ? &parents[*followed.next_named] : nullptr;
+}
+
 Result<std::shared_ptr<File>> Opener::open_named_parent(const std::string& path,
-                                                        const ParentRef& parent) {
-  const std::string& named = *context_.policy.parent;
+                                                        const ParentRef& parent,
+                                                        const Followed& followed) {
+  const std::string& named = *named_parent(followed);
   SNAP_ASSIGN(ImageSpec spec, parse_image_spec(named));
   if (!spec.stores.empty()) {
     return Error(ErrorCode::kUnsupported, fmt::format("'{}': a view is no parent here", named));
   }
   spec.base.by_magic = true;
   const OpenOptions options{Access::kRead, context_.policy.force_share};
+  Followed further = followed;
+  ++*further.next_named;
   if (parent.format != "raw") {
     // What a guest wrote at the beginning of a fixed one must not make another format of it.
     if (parent.format && context_.drivers.find_image(*parent.format) != nullptr) {
       spec.base.format = parent.format;
     }
-    return open(spec.base, options);
+    return open(spec.base, options, further);
   }
   spec.base.format = "raw";
-  SNAP_ASSIGN(auto file, open(spec.base, options));
+  SNAP_ASSIGN(auto file, open(spec.base, options, further));
   if (!spec.base.is_whole_file()) return file;
   SNAP_ASSIGN(const ImageDriver* const driver, context_.drivers.detect_image(*file));
   SNAP_ASSIGN(const KnownFormat* const known, context_.drivers.detect_known(*file));
@@ -233,12 +243,11 @@ Result<void> Opener::check_identity(const std::string& path, const ParentRef& pa
 }
 
 Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const ParentRef& parent,
-                                                  bool is_main, const Followed& followed) {
+                                                  const Followed& followed) {
   const Policy& policy = context_.policy;
-  if (policy.parent && is_main) {
-    SNAP_ASSIGN(auto named, open_named_parent(path, parent));
-    SNAP_TRY(check_identity(path, parent, *policy.parent));
-    return named;
+  if (const std::string* const name = named_parent(followed)) {
+    SNAP_TRY(check_identity(path, parent, *name));
+    return open_named_parent(path, parent, followed);
   }
   if (parent.name.empty()) {
     return Error(
@@ -252,11 +261,13 @@ Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const
   const auto known = policy.known_parent ? id_of(*policy.known_parent) : std::nullopt;
   const bool is_known = known && known == id_of(spec.path());
   if (policy.follow_parents == Parents::kNone && !is_known) {
+    const bool in_folder =
+        check_in_folder(followed.folder, "parent", path, spec.path()).has_value();
     return Error(ErrorCode::kUnsupported,
                  fmt::format("'{}' is only what changed over its parent '{}', which is not opened "
                              "unasked",
                              path, excerpt(parent.name, kMostOfName)))
-        .with_remedy(Remedy::kFollowParents);
+        .with_remedy(in_folder ? Remedy::kFollowParents : Remedy::kFollowAnywhere);
   }
   std::optional<FileId> checked;
   if (policy.follow_parents != Parents::kAnywhere && !is_known) {
@@ -286,7 +297,9 @@ Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const
         .with_remedy(Remedy::kNameParent);
   }
   SNAP_TRY(check_identity(path, parent, spec.path()));
-  return open_source(spec.path(), spec, options, followed);
+  Followed further = followed;
+  further.next_named.reset();
+  return open_source(spec.path(), spec, options, std::move(further));
 }
 
 }  // namespace snaptool::access

@@ -40,7 +40,7 @@ struct FileSpec {
   std::optional<std::string> format;
   // If nothing was said, its magic tells, not only the bytes of the file count: what is only read.
   bool by_magic = false;
-  // Policy::parent and Policy::internal_snapshot are about it.
+  // Policy::parents and Policy::internal_snapshot are about it.
   bool is_main = false;
 
   FileSpec() = default;

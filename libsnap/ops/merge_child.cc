@@ -212,7 +212,7 @@ Result<ChildMerged> merge_child(const Context& context, const ChildMergeRequest&
     return ChildMerged{0, pair.parent.facts.size, pair.parent.facts.size, true, true};
   }
   access::Policy policy = context.policy;
-  policy.parent = request.parent.path();
+  policy.parents = {request.parent.path()};
   const Context with_parent{context.drivers, policy,       context.notices,
                             context.cancel,  context.jobs, context.files};
   access::Door door(with_parent, access::operations::kMergeChild,

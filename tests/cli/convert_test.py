@@ -609,6 +609,16 @@ class Raw(ConvertTest):
         self.same(there.read_bytes(), old, "smaller")
         self.refused(1, "convert", "-n", raw, self.scratch / "none")
         self.assertEqual(self.left("none"), [])
+        # What says how the input is read would not help.
+        old = b"vhdxfile".ljust(len(content), b"\0")
+        there = self.file_of("there", old)
+        done = run("convert", "-n", raw, there)
+        self.assertEqual(done.returncode, 63)
+        self.assertIn("--force", done.stderr)
+        self.assertNotIn("-f raw", done.stderr)
+        self.same(there.read_bytes(), old, "an image")
+        self.convert("-n", "--force", raw, there)
+        self.same(there.read_bytes(), content, "forced")
 
     def test_to_standard_output(self):
         content = self.content_of("odd")

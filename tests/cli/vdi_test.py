@@ -27,6 +27,20 @@ class Reading(VmImageTest):
             _, content = random_vdi(self.rng, self.image, size, block=block, extra=extra)
             self.assert_reads(content)
 
+    def test_a_chain_is_named_image_by_image(self):
+        size = 40 * 64 * KIB
+        chain = [(None, b"")]
+        for number in range(4):
+            path = self.scratch / f"{number}.vdi"
+            parent, below = chain[-1]
+            chain.append(random_vdi(self.rng, path, size, parent=parent, parent_content=below, block=64 * KIB))
+        paths = [self.scratch / f"{number}.vdi" for number in range(4)]
+        parents = [word for number in (2, 1, 0) for word in ("--parent", paths[number])]
+        self.assert_reads(chain[-1][1], *parents, path=paths[3])
+        self.refused(66, "read", *parents[:4], paths[3], words=["'" + str(paths[1]), "--parent"])
+        self.refused(66, "read", *parents[2:4], *parents[:2], paths[3], words=["another image"])
+        self.refused(64, "read", *parents, "--parent", paths[1], paths[3], words=[f"'{paths[0]}' has no parent"])
+
     def test_over_a_parent(self):
         """Its name is nowhere: it is named, and must be the one that was meant, as it was then."""
         base = self.scratch / "base.vdi"

@@ -134,12 +134,13 @@ class Parents(VhdxTest):
 
     def test_over_a_parent(self):
         for block, sector in ((MIB, 512), (2 * MIB, 4096)):
-            parent, _, content = self.chain(self.rng.randrange(3 * MIB // sector, 9 * MIB // sector) * sector,
+            parent, child, content = self.chain(self.rng.randrange(3 * MIB // sector, 9 * MIB // sector) * sector,
                                             block=block, sector=sector)
             self.assert_reads(content, FOLLOW)
             info = self.info()
             self.assertEqual((info["variant"], info["backing_filename"]), ("differencing", "base.vhdx"))
             self.assertEqual(info["backing_identity"], f"data write GUID {{{parent.data_write}}}")
+            self.assertEqual(info["data_write_guid"], str(child.data_write))
 
     def test_three_levels(self):
         below, content = random_vhdx(self.rng, self.base, 5 * MIB)

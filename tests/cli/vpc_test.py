@@ -128,7 +128,9 @@ class Parents(VmImageTest):
             self.refused(63, "read", path, words=["not opened unasked", "--follow-parents"])
             self.assert_reads(content, "--follow-parents", path=path)
             parent, below = child, content
-        self.assertIn(str(child.parent_uuid), self.info(path)["backing_identity"])
+        info = self.info(path)
+        self.assertIn(str(child.parent_uuid), info["backing_identity"])
+        self.assertEqual([info["backing_filename"], *info["backing_other_filenames"]], ["nowhere.vhd", "child1.vhd"])
 
     def test_a_parent_that_is_another(self):
         base = self.scratch / "base.vhd"
