@@ -61,9 +61,9 @@ Result<int> merge_in_place(const Invocation& invocation, const ops::ChildMergeRe
     const ErrorCode code = merged.error().code();
     if (code != ErrorCode::kInterrupted && code != ErrorCode::kNoSpace) return merged.error();
     return Error(merged.error())
-        .with_note(
-            fmt::format("nothing is lost: '{}' shows what it did, and the same command goes on",
-                        request.child));
+        .with_note(fmt::format(
+            "nothing is lost: '{}' shows what it did, and the same command goes on; other images over '{}' do not, until then",
+            request.child, parent));
   }
   if (invocation.json()) {
     const Json json = {{"format_version", 1},
@@ -74,11 +74,6 @@ Result<int> merge_in_place(const Invocation& invocation, const ops::ChildMergeRe
                        {"size", merged->size},
                        {"grown_from", merged->grown_from}};
     SNAP_TRY(invocation.report(json.text()));
-    return kExitDone;
-  }
-  if (merged->before) {
-    SNAP_TRY(
-        invocation.report(text_line("'{}' is merged into '{}' already", request.child, parent)));
     return kExitDone;
   }
   std::string text = text_line("{} of '{}' {} into '{}'", format_size(merged->bytes), request.child,

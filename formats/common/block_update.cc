@@ -16,8 +16,9 @@ Result<void> BlockUpdate::go_to(uint64_t block) {
   block_ = {block, found.value_or(0)};
   if (found) return {};
   SNAP_ASSIGN(block_->place, append());
-  added_.push_back(*block_);
-  return {};
+  SNAP_TRY(file_.flush());
+  SNAP_TRY(note(block, block_->place));
+  return file_.flush();
 }
 
 Result<void> BlockUpdate::place(access::WritePiece& piece) {
@@ -46,8 +47,6 @@ Result<void> BlockUpdate::place(access::WritePiece& piece) {
 
 Result<void> BlockUpdate::finish() {
   if (block_) SNAP_TRY(leave());
-  SNAP_TRY(file_.flush());
-  for (const Block& block : added_) SNAP_TRY(note(block.number, block.place));
   SNAP_TRY(file_.flush());
   return end();
 }

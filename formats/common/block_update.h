@@ -11,13 +11,12 @@
 namespace snaptool {
 
 // Writes sectors into an image of blocks, in place, as access::ImageDriver::update wants it. A
-// block that has no place gets one at the end of the file, all zeros; the image's table names it
-// when its bytes are durable. A crash before leaves bytes at the end of the file that nothing
-// names.
+// block that has no place gets one at the end of the file: zeros, durably, before the image's table
+// names it, and named, durably, before data go there. So nothing but zeros is ever where no block
+// is: other programs put theirs there, and take it for zeros.
 class BlockUpdate : public access::ImageWriter {
  public:
-  // Requires: `file` outlives this; the image has at most 2^22 blocks or so, of which 16 bytes each
-  // may be in memory.
+  // Requires: `file` outlives this.
   BlockUpdate(File& file, uint64_t block_size)
       : file_(file), block_size_(block_size), writeback_(file) {}
 
@@ -35,13 +34,13 @@ class BlockUpdate : public access::ImageWriter {
   virtual Result<void> start() { return {}; }
   // Where the block's data are in the file; nothing: nowhere.
   virtual Result<std::optional<uint64_t>> find(uint64_t block) = 0;
-  // Makes the file longer by a block of zeros. Returns where it is.
+  // Makes the file longer by a block that shows the same as none. Returns where it is.
   virtual Result<uint64_t> append() = 0;
   // These bytes of the block that was found or appended last are its own from now on.
   virtual void take(uint64_t /*within*/, uint64_t /*length*/) {}
   // No more of that block comes.
   virtual Result<void> leave() { return {}; }
-  // Notes in the image's table where a block is that was appended.
+  // Notes in the image's table where a block is that was appended, and is durable.
   virtual Result<void> note(uint64_t block, uint64_t place) = 0;
   // All is durable.
   virtual Result<void> end() { return {}; }
@@ -58,7 +57,6 @@ class BlockUpdate : public access::ImageWriter {
   EarlyWriteback writeback_;
   bool started_ = false;
   std::optional<Block> block_;  // that is written to
-  std::vector<Block> added_;    // not in the table yet
 };
 
 // That they lie in the file, and apart from each other: a write to one changes no other. Errors:

@@ -127,6 +127,9 @@ Result<std::unique_ptr<access::ImageWriter>> update_image(File& file,
   }
   if (start.metadata.has_parent) return not_written_to(file, "is a differencing image");
   if (start.metadata.blocks() > kMostBlocks) return not_written_to(file, "has too many blocks");
+  if (start.header.sequence > UINT64_MAX - 2) {
+    return not_written_to(file, "has a header after which none can come");
+  }
   std::optional<Uuid> data_write;
   if (options.child != nullptr) {
     SNAP_ASSIGN(const Start child, read_start(*options.child, options.cancel));

@@ -69,13 +69,15 @@ class Opener {
                                            const ImageDriver& driver, bool is_main,
                                            Followed followed);
   const std::string* named_parent(const Followed& followed) const;
-  Result<std::shared_ptr<File>> open_parent(const std::string& path, const ParentRef& parent,
+  Result<std::shared_ptr<File>> open_parent(const std::string& path, const ImageFacts& facts,
                                             const Followed& followed);
   Result<std::shared_ptr<File>> open_extent(const std::string& path, const std::string& name);
   Result<FileSpec> find_parent(const std::string& path, const ParentRef& parent,
                                const std::string& folder) const;
   Result<void> check_identity(const std::string& path, const ParentRef& parent,
-                              const std::string& file_name);
+                              const std::string& own, const std::string& file_name);
+  static Result<void> check_not_another(const std::string& path, const ParentRef& parent,
+                                        const std::string& found);
   Result<std::shared_ptr<File>> open_named_parent(const std::string& path, const ParentRef& parent,
                                                   const Followed& followed);
 

@@ -119,7 +119,7 @@ Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
   if (files.empty()) followed.folder = folder_of(path);
   files.push_back(file.get());
   if (facts.parent) {
-    SNAP_ASSIGN(auto parent, open_parent(path, *facts.parent, followed));
+    SNAP_ASSIGN(auto parent, open_parent(path, facts, followed));
     if (named != nullptr && parent->size() < facts.size) {
       context_.notices.warn(
           fmt::format("the parent '{}' has {} bytes, and '{}' {}: what is missing of it "
@@ -194,11 +194,30 @@ Result<std::shared_ptr<File>> Opener::open_extent(const std::string& path,
   return file;
 }
 
+// Where the image is come to by a link, its parent may lie beside that, or beside the image itself;
+// but not both.
+Result<void> Opener::check_not_another(const std::string& path, const ParentRef& parent,
+                                       const std::string& found) {
+  std::error_code failed;
+  const std::string itself = std::filesystem::canonical(path, failed);
+  if (failed) return {};
+  const auto other = id_of(parent_path(itself, parent));
+  const auto here = id_of(found);
+  if (!other || !here || *other == *here) return {};
+  return Error(
+             ErrorCode::kWrongBase,
+             fmt::format("'{}' is a link to '{}', and there is another parent '{}' beside the one "
+                         "than beside the other",
+                         path, itself, excerpt(parent.name, kMostOfName)))
+      .with_remedy(Remedy::kNameParent);
+}
+
 // Which of the names that an image has for its parent is meant: the first that is there, and may be
 // opened; else its first.
 Result<FileSpec> Opener::find_parent(const std::string& path, const ParentRef& parent,
                                      const std::string& folder) const {
   SNAP_ASSIGN(FileSpec first, parent_spec(context_.drivers, path, parent, parent.name));
+  SNAP_TRY(check_not_another(path, parent, first.path()));
   if (parent.other_names.empty() || id_of(first.path())) return first;
   for (const std::string& name : parent.other_names) {
     auto spec = parent_spec(context_.drivers, path, parent, name);
@@ -209,10 +228,11 @@ Result<FileSpec> Opener::find_parent(const std::string& path, const ParentRef& p
   return first;
 }
 
-// That the file is the one that the image was made over, and has not changed since. Errors:
-// kWrongBase, which Policy::ignore_invalid makes a warning.
+// That the file is the one that the image was made over, and has not changed since but by a merge
+// of the image: then it has the identity of that, `own`. Errors: kWrongBase, which
+// Policy::ignore_invalid makes a warning.
 Result<void> Opener::check_identity(const std::string& path, const ParentRef& parent,
-                                    const std::string& file_name) {
+                                    const std::string& own, const std::string& file_name) {
   const auto& wanted = parent.identities;
   if (wanted.empty()) return {};
   SNAP_ASSIGN(const ImageSpec named, parse_image_spec(file_name));
@@ -230,7 +250,9 @@ Result<void> Opener::check_identity(const std::string& path, const ParentRef& pa
     if (driver->facts != nullptr) {
       SNAP_ASSIGN(facts, driver->facts(*file, context_.cancel));
     }
-    if (std::find(wanted.begin(), wanted.end(), facts.identity) != wanted.end()) return {};
+    const std::string& one = facts.identity;
+    if (!one.empty() && one == own) return {};
+    if (std::find(wanted.begin(), wanted.end(), one) != wanted.end()) return {};
     found = facts.identity.empty() ? "an image that has none" : facts.identity;
   }
   Error error(ErrorCode::kWrongBase,
@@ -242,11 +264,12 @@ Result<void> Opener::check_identity(const std::string& path, const ParentRef& pa
   return {};
 }
 
-Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const ParentRef& parent,
+Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const ImageFacts& facts,
                                                   const Followed& followed) {
+  const ParentRef& parent = *facts.parent;
   const Policy& policy = context_.policy;
   if (const std::string* const name = named_parent(followed)) {
-    SNAP_TRY(check_identity(path, parent, *name));
+    SNAP_TRY(check_identity(path, parent, facts.identity, *name));
     return open_named_parent(path, parent, followed);
   }
   if (parent.name.empty()) {
@@ -296,7 +319,7 @@ Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const
                              path, excerpt(parent.name, kMostOfName)))
         .with_remedy(Remedy::kNameParent);
   }
-  SNAP_TRY(check_identity(path, parent, spec.path()));
+  SNAP_TRY(check_identity(path, parent, facts.identity, spec.path()));
   Followed further = followed;
   further.next_named.reset();
   return open_source(spec.path(), spec, options, std::move(further));

@@ -109,7 +109,6 @@ Result<Known> look_at(const Context& context, const std::string& path,
 struct Pair {
   Known child;
   Known parent;
-  bool merged = false;  // before: all is there
 
   bool is_alike() const { return parent.driver == child.driver; }
   bool is_raw() const { return parent.driver->kind == access::ImageKind::kRaw; }
@@ -132,16 +131,6 @@ Result<void> check_parent_format(const Context& context, const ChildMergeRequest
   }
   return Error(ErrorCode::kWrongBase, fmt::format("'{}' says that its parent is {}, not {}",
                                                   request.child, format, *said));
-}
-
-// A merge that is done has given the parent the identity of the child.
-bool is_merged(const Pair& pair) {
-  const access::ImageFacts& child = pair.child.facts;
-  const access::ImageFacts& parent = pair.parent.facts;
-  if (!pair.is_alike() || child.identity.empty()) return false;
-  // A copy of the child has its identity, too.
-  const bool same_parent = parent.parent && parent.parent->identities == child.parent->identities;
-  return child.identity == parent.identity && !same_parent;
 }
 
 Result<Pair> check_pair(const Context& context, const ChildMergeRequest& request) {
@@ -168,7 +157,6 @@ Result<Pair> check_pair(const Context& context, const ChildMergeRequest& request
         .with_remedy(Remedy::kForce);
   }
   SNAP_ASSIGN(pair.parent, look_at(context, request.parent.path(), parent.format));
-  pair.merged = is_merged(pair);
   const uint64_t size = pair.parent.facts.size;
   if (!pair.is_raw() && size != pair.child.facts.size) {
     return Error(ErrorCode::kUnsupported,
@@ -208,9 +196,6 @@ Result<bool> is_child(const Context& context, const std::string& path) {
 
 Result<ChildMerged> merge_child(const Context& context, const ChildMergeRequest& request) {
   SNAP_ASSIGN(const Pair pair, check_pair(context, request));
-  if (pair.merged) {
-    return ChildMerged{0, pair.parent.facts.size, pair.parent.facts.size, true, true};
-  }
   access::Policy policy = context.policy;
   policy.parents = {request.parent.path()};
   const Context with_parent{context.drivers, policy,       context.notices,

@@ -19,7 +19,6 @@ struct ChildMerged {
   uint64_t bytes = 0;         // that the parent got, or would get
   uint64_t grown_from = 0;    // the parent's size before; as `size` where it did not grow
   uint64_t size = 0;          // of the image
-  bool before = false;        // all was there already
   bool has_identity = false;  // the child's: other images over the parent are refused
 };
 

@@ -129,8 +129,8 @@ class MergeChild(VmImageTest):
             self.assertEqual(top[0].read_bytes(), child)
             self.assertEqual(self.good("info", base[0]).stderr, "")
             # Once more, there is nothing to do.
-            again = self.good("merge", base[0], top[0]).stdout
-            self.assertIn("already", again)
+            again = json.loads(self.good("merge", "--output=json", base[0], top[0]).stdout)
+            self.assertEqual(again["bytes"], 0)
 
     def test_what_is_over_the_child_may_be_over_the_parent(self):
         base, middle, top = self.vhd_chain()
@@ -164,7 +164,7 @@ class MergeChild(VmImageTest):
             self.assert_reads(content, path=base)
             self.assertEqual(self.qemu_reads("vhdx", base), content)
             self.qemu("qemu-img", "check", "-q", "-f", "vhdx", base)
-            self.assertIn("already", self.good("merge", base, top).stdout)
+            self.assertEqual(json.loads(self.good("merge", "--output=json", base, top).stdout)["bytes"], 0)
             self.assert_reads(last, "--parent", base, path=grand)
 
     def test_qcow2_into_vhd(self):
@@ -200,6 +200,84 @@ class MergeChild(VmImageTest):
         longer.save(top[0])
         self.refused(63, "merge", base[0], top[0], words=["-o NEW"])
         self.assertEqual(base[0].read_bytes(), whole)
+
+    def test_footers_that_are_not_where_they_should_be(self):
+        """What the file ends with instead is data, and stays."""
+        def cut(whole):
+            return whole[:-SECTOR]
+
+        def old(whole):
+            return whole[:-1]
+
+        for change in (cut, old):
+            base, top = self.vhd_chain(size=2 * 256 * KIB, depth=2)
+            base[0].write_bytes(change(base[0].read_bytes()))
+            before = run("read", base[0], binary=True).stdout
+            self.assertEqual(before, base[2])
+            self.good("merge", base[0], top[0])
+            self.assert_reads(top[2], path=base[0])
+            self.assertEqual(self.qemu_reads("vpc", base[0])[:len(top[2])], top[2])
+            self.assertEqual(self.good("info", base[0]).stderr, "")
+
+        # A block that has the footer as its last sector.
+        base, top = self.vhd_chain(size=2 * 256 * KIB, depth=2)
+        whole = bytearray(base[0].read_bytes())
+        last = max(n for n in struct.unpack_from(">2I", whole, 1536) if n != 2**32 - 1)
+        number = struct.unpack_from(">2I", whole, 1536).index(last)
+        struct.pack_into(">I", whole, 1536 + 4 * number, last + 1)
+        base[0].write_bytes(whole)
+        self.refused(65, "merge", base[0], top[0], words=["not written to"])
+        self.assertEqual(base[0].read_bytes(), whole)
+
+    def test_a_fixed_parent_of_half_a_sector(self):
+        base, top = self.vhd_chain(size=256 * KIB + 1000, depth=2, kind=FIXED)
+        self.good("merge", base[0], top[0])
+        self.assert_reads(top[2], path=base[0])
+        self.assertEqual(base[0].read_bytes()[-512:][:8], b"conectix")
+
+    def test_the_same_uuid_is_no_merge(self):
+        base, top = self.vhd_chain(depth=2)
+        top[1].uuid = top[1].parent_uuid
+        top[1].save(top[0])
+        self.good("merge", base[0], top[0])
+        self.assert_reads(top[2], path=base[0])
+
+    def test_a_child_that_was_written_after_its_merge(self):
+        base, top = self.vhd_chain(depth=2)
+        self.good("merge", base[0], top[0])
+        number = next(iter(top[1].blocks))
+        bits, data = top[1].blocks[number]
+        content = bytearray(top[2])
+        at = number * top[1].block
+        top[1].blocks[number] = (bytes([bits[0] | 0x80]) + bits[1:], b"n" * SECTOR + data[SECTOR:])
+        content[at:at + SECTOR] = b"n" * SECTOR
+        top[1].save(top[0])
+        self.good("merge", base[0], top[0])
+        self.assert_reads(bytes(content), path=base[0])
+
+    def test_a_parent_of_two_places(self):
+        """Beside a link lies another one than beside what it leads to."""
+        base, middle, top = self.vhd_chain()
+        folder = self.scratch / "folder"
+        folder.mkdir()
+        (folder / "1.vhd").symlink_to(middle[0])
+        (folder / "0.vhd").write_bytes(base[0].read_bytes())
+        for words in (["merge", "--follow-parents", folder / "1.vhd", top[0]], ["hash", "--follow-parents", folder / "1.vhd"]):
+            self.refused(66, *words, words=["is a link"])
+
+    def test_what_a_stopped_merge_leaves_shows_nowhere(self):
+        """QEMU puts a new block past the last one, and takes what is there for zeros."""
+        base, top = self.vhd_chain(size=40 * 256 * KIB, block=256 * KIB, depth=2)
+        lacking = set(top[1].blocks) - set(base[1].blocks)
+        self.assertGreater(len(lacking), 1)
+        limited = subprocess.run(["bash", "-c", f'ulimit -f {base[0].stat().st_size // 1024 + 600}; exec "$@"', "-", SNAPTOOL,
+                                  "merge", base[0], top[0]], capture_output=True, text=True, check=False, timeout=60)
+        self.assertEqual(limited.returncode, 73, limited.stderr)
+        self.assertIn("nothing is lost", limited.stderr)
+        shown = self.qemu_reads("vpc", base[0])
+        at = max(lacking) * 256 * KIB
+        self.qemu("qemu-io", "-f", "vpc", "-c", f"write -P 9 {at} 512", base[0])
+        self.assertEqual(self.qemu_reads("vpc", base[0]), shown[:at] + b"\t" * 512 + shown[at + 512:])
 
     def test_vhd_stopped_and_gone_on_with(self):
         base, top = self.vhd_chain(size=24 * MIB, block=2 * MIB, depth=2)
