@@ -70,7 +70,7 @@ Result<std::string> describe_file(const Invocation& invocation, const access::Im
     SNAP_ASSIGN(const access::ImageDriver* const driver,
                 format_of(invocation.access().drivers, *file, spec.base.format));
     if (driver->kind == access::ImageKind::kImage) {
-      SNAP_ASSIGN(const access::ImageFacts facts, driver->facts(*file, invocation.cancel()));
+      SNAP_ASSIGN(const auto facts, opener.whole_facts(spec.base.path(), file, *driver));
       text = describe_image(*driver, facts, json) + size_text("file size:", file->size());
       json["file_size"] = file->size();
       const bool may_open =

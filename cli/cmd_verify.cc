@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/report/findings.h"
+#include "cli/report/image_sums.h"
 #include "cli/support/against.h"
 #include "cli/support/command_table.h"
 #include "cli/support/exit_status.h"
@@ -30,25 +31,6 @@ std::string human(const VerifyReport& report, const std::string& cow, bool all) 
   return findings + text_line("{}: {} ({} exception{} in {} area{})", cow, result,
                               report.exceptions, report.exceptions == 1 ? "" : "s", report.areas,
                               report.areas == 1 ? "" : "s");
-}
-
-Result<int> report_image(Invocation& invocation, const ops::VerifiedImage& image,
-                         const std::string& name) {
-  const std::string_view result = image.problem ? "corrupt" : "sound";
-  if (invocation.json()) {
-    Json json = {
-        {"format_version", 1}, {"filename", name}, {"format", image.format}, {"result", result}};
-    json["has_sums"] = image.has_sums;
-    if (image.problem) json["problem"] = *image.problem;
-    SNAP_TRY(invocation.report(json.text()));
-  } else {
-    const std::string problem = image.problem ? text_line("{}", *image.problem) : "";
-    SNAP_TRY(
-        invocation.report(problem + text_line("{}: {} ({}: {})", name, result, image.format,
-                                              image.has_sums ? "its sums are compared"
-                                                             : "it has no sums of its content")));
-  }
-  return image.problem ? kExitCorrupt : kExitDone;
 }
 
 Result<int> run_verify(Invocation& invocation) {

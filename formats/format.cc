@@ -4,6 +4,7 @@
 #include <array>
 
 #include "formats/dm_snapshot/store_writer.h"
+#include "formats/ewf/ewf_image.h"
 #include "formats/known_format.h"
 #include "formats/lvm2/lvm2_driver.h"
 #include "formats/partition/partition_table.h"
@@ -25,6 +26,13 @@ namespace {
 
 using access::ImageDriver;
 using access::ImageKind;
+
+Result<access::SumsFound> check_simg(std::shared_ptr<File> file,
+                                     const access::ImageOptions& options, const Job& /*job*/) {
+  access::SumsFound found;
+  SNAP_ASSIGN(found.has_sums, simg::check_sums(*file, options.cancel));
+  return found;
+}
 
 constexpr std::array kImages = {
     ImageDriver{.name = "raw",
@@ -53,6 +61,16 @@ constexpr std::array kImages = {
                 .takes_base = true,
                 .has_snapshots = true,
                 .can_compress = true},
+    ImageDriver{.name = "ewf",
+                .alias = "e01",
+                .probe = ewf::has_magic,
+                .has_parts = ewf::has_magic,
+                .facts = ewf::read_facts,
+                .whole_facts = ewf::read_whole_facts,
+                .open = ewf::open_image,
+                .check_sums = ewf::check_sums,
+                .checks_reads = true,
+                .size_unit = kSectorSize},
     ImageDriver{.name = "rbd",
                 .probe = rbd::has_image_magic,
                 .facts = rbd::read_image_facts,
@@ -64,7 +82,7 @@ constexpr std::array kImages = {
                 .probe = simg::has_magic,
                 .facts = simg::read_facts,
                 .open = simg::open_image,
-                .check_sums = simg::check_sums,
+                .check_sums = check_simg,
                 .open_parts = simg::open_parts,
                 .stream = simg::stream_image,
                 .settings = simg::kSettings,

@@ -41,7 +41,6 @@ constexpr auto kMagics = std::to_array<Magic>({
     {0,
      "partclone-image"sv,
      {"partclone", "an image of partclone", "'partclone.restore' restores it", false}},
-    {0, "EVF\x09\x0d\x0a\xff\x00"sv, {"ewf", "an EWF (E01) evidence file", kEwf, false}},
     {0, "LVF\x09\x0d\x0a\xff\x00"sv, {"ewf", "an EWF (L01) evidence file", kEwf, false}},
     {0, "EVF2\x0d\x0a\x81\x00"sv, {"ewf", "an EWF (Ex01) evidence file", kEwf, false}},
     {0, "LEF2\x0d\x0a\x81\x00"sv, {"ewf", "an EWF (Lx01) evidence file", kEwf, false}},

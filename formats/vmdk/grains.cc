@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "formats/common/zlib_format.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/endian.h"
 

@@ -222,42 +222,4 @@ std::vector<std::byte> encode_marker(Marker type, uint64_t sectors) {
   return bytes;
 }
 
-uint32_t adler32(std::span<const std::byte> data) {
-  constexpr uint32_t kModulus = 65521;
-  constexpr size_t kUntilOverflow = 5552;  // bytes that 32 bits can sum up, as zlib has it
-  uint32_t a = 1;
-  uint32_t b = 0;
-  while (!data.empty()) {
-    const auto piece = data.first(std::min(kUntilOverflow, data.size()));
-    for (const std::byte byte : piece) {
-      a += std::to_integer<uint32_t>(byte);
-      b += a;
-    }
-    a %= kModulus;
-    b %= kModulus;
-    data = data.subspan(piece.size());
-  }
-  return b << 16U | a;
-}
-
-Result<ZlibParts> parse_zlib(std::span<const std::byte> bytes) {
-  if (bytes.size() <= kZlibHeaderBytes + kZlibTrailerBytes) return broken("it is too short");
-  const auto method = std::to_integer<unsigned>(bytes[0]);
-  const auto flags = std::to_integer<unsigned>(bytes[1]);
-  // Deflate with a window of at most 32 KiB and without a dictionary.
-  if ((method & 0x0fU) != 8 || method >> 4U > 7 || (method << 8U | flags) % 31 != 0 ||
-      (flags & 0x20U) != 0) {
-    return broken("it does not begin as zlib's format does");
-  }
-  const size_t end = bytes.size() - kZlibTrailerBytes;
-  return ZlibParts{bytes.subspan(kZlibHeaderBytes, end - kZlibHeaderBytes),
-                   load_be<uint32_t>(bytes.data() + end)};
-}
-
-void encode_zlib_header(std::span<std::byte> out) {
-  // Deflate, a window of at most 32 KiB, the default level: what most writers have.
-  out[0] = std::byte{0x78};
-  out[1] = std::byte{0x9c};
-}
-
 }  // namespace snaptool::vmdk

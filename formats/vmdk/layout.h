@@ -104,16 +104,5 @@ std::vector<std::byte> encode_marker(Marker type, uint64_t sectors);
 // A compressed grain is: where it belongs (sector of the extent, 8 bytes; with markers only), the
 // size of what follows (4), zlib's format (RFC 1950).
 inline constexpr size_t kGrainMarkerBytes = 12;
-inline constexpr size_t kZlibHeaderBytes = 2;
-inline constexpr size_t kZlibTrailerBytes = 4;
-// The sum of RFC 1950.
-uint32_t adler32(std::span<const std::byte> data);
-// The deflate stream within zlib's format, and the sum behind it. Errors: kCorruption.
-struct ZlibParts {
-  std::span<const std::byte> stream;
-  uint32_t sum = 0;
-};
-Result<ZlibParts> parse_zlib(std::span<const std::byte> bytes);
-void encode_zlib_header(std::span<std::byte> out);
 
 }  // namespace snaptool::vmdk

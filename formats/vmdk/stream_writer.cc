@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "formats/common/zlib_format.h"
 #include "formats/vmdk/new_image.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"

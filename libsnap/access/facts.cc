@@ -38,7 +38,13 @@ class Looker {
     DiskFacts facts;
     bool is_group = files.size() > 1;
     if (!is_group) {
-      SNAP_ASSIGN(is_group, volumes_.is_physical_volume(*files.front()));
+      const auto labelled = volumes_.is_physical_volume(*files.front());
+      if (!labelled && !is_finding(labelled.error())) return labelled.error();
+      if (!labelled) {
+        facts.problem = labelled.error().describe();
+        return facts;
+      }
+      is_group = *labelled;
     }
     if (is_group) {
       SNAP_ASSIGN(facts.group, look_at_group(files, name));

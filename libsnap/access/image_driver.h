@@ -102,6 +102,15 @@ struct ImageSetting {
   std::string_view help;  // a phrase without full stop
 };
 
+// What a check of the sums that an image has of itself found.
+struct SumsFound {
+  bool has_sums = false;
+  std::vector<std::string> problems;  // what is wrong; none: the image is sound
+  std::vector<ByteRange> damaged;     // of the image, ascending; the first ones of many
+  uint64_t damaged_bytes = 0;         // all
+  std::vector<std::string> notes;     // what there is to know, and no damage
+};
+
 // What a file of the format is.
 enum class ImageKind {
   kRaw,    // the image is the bytes of its file
@@ -126,14 +135,21 @@ struct ImageDriver {
   // Errors: kCorruption; kUnsupported for what is not read of it; kIo; kInterrupted. Only of a
   // kImage.
   Result<ImageFacts> (*facts)(File& file, const Cancel& cancel) = nullptr;
+  // The same of all files of an image that has parts, which are opened for it; nullptr: facts says
+  // all.
+  Result<ImageFacts> (*whole_facts)(std::shared_ptr<File> file,
+                                    const ImageOptions& options) = nullptr;
   // Errors: as facts; kNotFound for a snapshot that is not there; kWrongBase when it needs a parent
   // that was not given.
   Result<std::unique_ptr<Image>> (*open)(std::shared_ptr<File> file,
                                          const ImageOptions& options) = nullptr;
-  // Reads all of the file, and compares the sums that it has of itself; nullptr: the format has
-  // none. Returns whether it has any. Errors: kCorruption where one is wrong, too; kUnsupported;
+  // Reads all of the image, and compares the sums that it has of itself; nullptr: the format has
+  // none. Errors: kCorruption where something is wrong that leaves no more to say; kUnsupported;
   // kIo; kInterrupted.
-  Result<bool> (*check_sums)(File& file, const Cancel& cancel) = nullptr;
+  Result<SumsFound> (*check_sums)(std::shared_ptr<File> file, const ImageOptions& options,
+                                  const Job& job) = nullptr;
+  // Whatever is read is compared with sums anyway: who reads all need not check before.
+  bool checks_reads = false;
   // The image that several files are, in their order, each made as a part of it; nullptr: there is
   // no such thing. Errors: as open.
   Result<std::unique_ptr<Image>> (*open_parts)(std::vector<std::shared_ptr<File>> files,

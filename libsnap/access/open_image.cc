@@ -83,7 +83,8 @@ Result<OpenImage> open_image(Opener& opener, const ImageSpec& spec, Tail tail) {
   if (spec.stores.empty() && (!format || *format == "dm-snapshot")) {
     SNAP_ASSIGN(const auto base,
                 opener.open(spec.base, {Access::kRead, context.policy.force_share}));
-    SNAP_ASSIGN(const bool is_store, looks_like_store(*base));
+    // A beginning that cannot be read is an error where it is wanted, and may be gone past.
+    const bool is_store = looks_like_store(*base).value_or(false);
     if (format ? *format == "dm-snapshot" : is_store) {
       return Error(ErrorCode::kInvalidArgument,
                    fmt::format(

@@ -37,6 +37,12 @@ class Opener {
   Result<std::unique_ptr<VolumeGroup>> open_group(const FileSpec& spec, const OpenOptions& options);
   // The file itself, whatever it holds.
   Result<std::shared_ptr<File>> open_path(const std::string& path, const OpenOptions& options);
+  // How the image at `path` is opened, without a parent. Requires: the opener outlives them.
+  ImageOptions options_for(const std::string& path);
+  // What the image at `path` says of itself, all its files taken together. Errors: as
+  // ImageDriver::whole_facts.
+  Result<ImageFacts> whole_facts(const std::string& path, const std::shared_ptr<File>& file,
+                                 const ImageDriver& driver);
   // Every file that is open.
   std::vector<std::shared_ptr<File>> files() const;
 

@@ -84,6 +84,19 @@ std::string parent_path(const std::string& path, const ParentRef& parent) {
   return beside(path, without_scheme(parent.name));
 }
 
+ImageOptions Opener::options_for(const std::string& path) {
+  ImageOptions options{context_.cancel};
+  options.open_part = [this, path](const std::string& name) { return open_extent(path, name); };
+  options.warn = [&notices = context_.notices](const std::string& text) { notices.warn(text); };
+  return options;
+}
+
+Result<ImageFacts> Opener::whole_facts(const std::string& path, const std::shared_ptr<File>& file,
+                                       const ImageDriver& driver) {
+  if (driver.whole_facts == nullptr) return driver.facts(*file, context_.cancel);
+  return driver.whole_facts(file, options_for(path));
+}
+
 Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
                                                  std::shared_ptr<File> file,
                                                  const ImageDriver& driver, bool is_main,
@@ -112,10 +125,8 @@ Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
   if (is_main) followed.next_named = 0;
   const std::string* const named = named_parent(followed);
   if (!facts.parent && named != nullptr) return has_no_parent(path);
-  ImageOptions options{context_.cancel};
+  ImageOptions options = options_for(path);
   if (is_main) options.snapshot = policy.internal_snapshot;
-  options.open_part = [this, &path](const std::string& name) { return open_extent(path, name); };
-  options.warn = [&notices = context_.notices](const std::string& text) { notices.warn(text); };
   if (files.empty()) followed.folder = folder_of(path);
   files.push_back(file.get());
   if (facts.parent) {

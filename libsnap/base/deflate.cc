@@ -31,9 +31,9 @@ struct Deflater::Context {
   z_stream zlib{};
 };
 
-Deflater::Deflater(int window_bits) : context_(std::make_unique<Context>()) {
-  const int status = deflateInit2(&context_->zlib, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -window_bits,
-                                  kMemoryLevel, Z_DEFAULT_STRATEGY);
+Deflater::Deflater(int window_bits, int level) : context_(std::make_unique<Context>()) {
+  const int status = deflateInit2(&context_->zlib, level, Z_DEFLATED, -window_bits, kMemoryLevel,
+                                  Z_DEFAULT_STRATEGY);
   if (status != Z_OK) throw std::bad_alloc();
 }
 
@@ -67,6 +67,21 @@ Result<void> Inflater::inflate_first(std::span<const std::byte> bytes, std::span
     return Error(ErrorCode::kCorruption, "the deflate stream is damaged or too short");
   }
   return {};
+}
+
+Result<Inflater::Whole> Inflater::inflate_whole(std::span<const std::byte> bytes,
+                                                std::span<std::byte> out) {
+  z_stream& zlib = context_->zlib;
+  SNAP_CHECK(inflateReset(&zlib) == Z_OK);
+  set_buffers(zlib, bytes, out);
+  const int status = inflate(&zlib, Z_FINISH);
+  if (status == Z_MEM_ERROR) throw std::bad_alloc();
+  if (status == Z_STREAM_END)
+    return Whole{out.size() - zlib.avail_out, bytes.size() - zlib.avail_in};
+  const bool too_long = status == Z_BUF_ERROR && zlib.avail_out == 0;
+  return Error(ErrorCode::kCorruption, too_long
+                                           ? "the deflate stream has more content than it may have"
+                                           : "the deflate stream is damaged or too short");
 }
 
 }  // namespace snaptool

@@ -14,8 +14,8 @@ namespace snaptool {
 class Deflater {
  public:
   // `window_bits`: how far back repetitions are looked for, 9 to 15; what reads it must look as
-  // far.
-  explicit Deflater(int window_bits = 12);  // QEMU reads no more of qcow2
+  // far. `level`: zlib's, 1 (fast) to 9; -1: what zlib takes without one.
+  explicit Deflater(int window_bits = 12, int level = -1);  // QEMU reads no more of qcow2
   ~Deflater();
   Deflater(const Deflater&) = delete;
   Deflater& operator=(const Deflater&) = delete;
@@ -39,6 +39,13 @@ class Inflater {
   // `bytes` must begin with a stream whose content is as long as `out`, or longer: then `out` is
   // its beginning. What is behind it does not matter. Errors: kCorruption.
   Result<void> inflate_first(std::span<const std::byte> bytes, std::span<std::byte> out);
+  struct Whole {
+    size_t content = 0;  // bytes
+    size_t stream = 0;   // bytes that it took
+  };
+  // All of the stream that `bytes` begin with. Errors: kCorruption, also for a content that does
+  // not fit `out`.
+  Result<Whole> inflate_whole(std::span<const std::byte> bytes, std::span<std::byte> out);
 
  private:
   struct Context;

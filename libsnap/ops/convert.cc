@@ -97,8 +97,9 @@ class Conversion {
     if (!spec.format) {
       SNAP_ASSIGN(driver, context_.drivers.detect_image(*file));
     }
-    if (driver == nullptr || driver->check_sums == nullptr) return {};
-    auto checked = driver->check_sums(*file, context_.cancel);
+    if (driver == nullptr || driver->check_sums == nullptr || driver->checks_reads) return {};
+    const access::Phase phase(context_, "checking");
+    auto checked = driver->check_sums(file, door_.opener().options_for(spec.path()), phase.job());
     if (checked) return {};
     return std::move(checked).error().with_remedy(Remedy::kIgnoreInvalid);
   }

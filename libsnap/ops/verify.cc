@@ -89,13 +89,17 @@ Result<std::optional<VerifiedImage>> verify_image(const access::Context& context
                              driver->name))
         .with_remedy(Remedy::kNameSums);
   }
-  VerifiedImage verified{std::string(driver->name), false, std::nullopt};
-  const auto checked = driver->check_sums(*file, context.cancel);
-  if (!checked) {
-    if (checked.error().code() != ErrorCode::kCorruption) return checked.error();
-    verified.problem = checked.error().describe();
+  VerifiedImage verified{std::string(driver->name), {}};
+  const access::Phase phase(context, "reading");
+  auto found = driver->check_sums(file, opener.options_for(image.base.path()), phase.job());
+  if (found) {
+    verified.found = std::move(*found);
+  } else if (found.error().code() == ErrorCode::kCorruption) {
+    verified.found.has_sums = true;
+    verified.found.problems = {found.error().describe()};
+  } else {
+    return found.error();
   }
-  verified.has_sums = checked.value_or(true);
   return std::optional(std::move(verified));
 }
 

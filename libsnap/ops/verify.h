@@ -19,8 +19,7 @@ Result<Verified> verify(const access::Context& context, const access::ImageSpec&
 // What the sums that an image has of itself say.
 struct VerifiedImage {
   std::string format;
-  bool has_sums = false;
-  std::optional<std::string> problem;  // what is wrong with them, or with the file
+  access::SumsFound found;
 };
 // Nothing where the name is of no image of a format. Errors: kUnsupported for one whose format has
 // no sums; kIo; kInterrupted; those of Opener::open_path.

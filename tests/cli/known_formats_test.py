@@ -50,7 +50,7 @@ class FormatsTest(ScratchTest):
                 ("vpc", -512, b"conectix"), ("vpc", -511, b"conectix"),
                 ("qed", 0, b"QED\0"), ("qcow", 0, b"QFI\xfb\0\0\0\1"), ("parallels", 0, b"WithoutFreeSpace"),
                 ("parallels", 0, b"WithouFreSpacExt"), ("dmg", -512, b"koly"), ("dmg", 0, b"encrcdsa"),
-                ("vma", 0, b"VMA\0"), ("ewf", 0, b"EVF\x09\x0d\x0a\xff\x00"),
+                ("vma", 0, b"VMA\0"), ("ewf", 0, b"LEF2\x0d\x0a\x81\x00"),
                 ("ewf", 0, b"EVF2\x0d\x0a\x81\x00"), ("ewf", 0, b"LVF\x09\x0d\x0a\xff\x00"), ("aff", 0, b"AFF10\r\n\0"),
                 ("partclone", 0, b"partclone-image\0"), ("zfs-send", 8, struct.pack("<Q", 0x2F5BACBAC)),
                 ("zfs-send", 8, struct.pack(">Q", 0x2F5BACBAC)), ("btrfs-send", 0, b"btrfs-stream\0"),

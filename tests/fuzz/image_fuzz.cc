@@ -129,12 +129,16 @@ SNAPTOOL_FUZZ_TARGET(image)(const uint8_t* data, size_t size) {
   using namespace snaptool::test;
   if (size < 1 || size > 256 * 1024) return 0;
   // Byte 0: bit 0, with a parent; bit 1, the snapshot "one"; the rest, the format.
-  constexpr std::array kFormats = {"qcow2", "rbd", "vdi", "vpc", "vhdx", "vmdk", "simg"};
+  constexpr std::array kFormats = {"qcow2", "rbd", "vdi", "vpc", "vhdx", "vmdk", "simg", "ewf"};
   const std::string_view format = kFormats[(data[0] >> 2U) % kFormats.size()];
   const auto& driver = *snaptool::all_drivers().find_image(format);
   const std::span bytes(reinterpret_cast<const std::byte*>(data) + 1, size - 1);
   const auto file = format == "vhdx" ? unpack(bytes) : file_with(bytes);
   try_image(driver, file, (data[0] & 1U) != 0, (data[0] & 2U) != 0);
-  if (driver.check_sums != nullptr) (void)driver.check_sums(*file, g_no_cancel);
+  if (driver.check_sums != nullptr) {
+    snaptool::access::ImageOptions options{g_no_cancel};
+    snaptool::Progress progress;
+    (void)driver.check_sums(file, options, {progress, g_no_cancel});
+  }
   return 0;
 }

@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+from ewf_maker import make_ewf  # noqa: E402
 from qcow2_maker import Qcow2, feature_names, random_image  # noqa: E402
 from simg_maker import random_simg  # noqa: E402
 from vdi_maker import random_vdi  # noqa: E402
@@ -297,7 +298,17 @@ def vm_images(path):
     yield from vmdk()
     for number, (block, options) in enumerate(((8, {}), (64, {"header_size": 32, "chunk_header_size": 16}), (512, {}))):
         yield f"simg-{number}", b"\x18" + random_simg(rng, block=block, chunks=14, **options).build()
+    yield from ewf(rng)
     path.unlink()
+
+
+def ewf(rng):
+    content = bytes(1024) + rng.randbytes(1024) + b"word" * 512 + rng.randbytes(512)
+    header = {"a": "d", "c": "1", "m": "1142163845", "p": "0"}
+    options = {"chunk_sectors": 2, "packed": lambda data: data[0] < 128}
+    for name, more in (("e01", {"header": header, "errors": [(1, 2)]}), ("smart", {"layout": "smart", "packed": lambda data: True}),
+                       ("encase1", {"layout": "encase1"}), ("tables", {"per_table": 1, "sums": False})):
+        yield f"ewf-{name}", b"\x1c" + bytes(make_ewf(content, **{**options, **more})[0].data)
 
 
 def qcow2():

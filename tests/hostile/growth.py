@@ -24,6 +24,7 @@ import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+import ewf_maker  # noqa: E402
 import rbd_maker  # noqa: E402
 import simg_maker  # noqa: E402
 import vhdx_maker  # noqa: E402
@@ -627,6 +628,67 @@ def simg_of_large_fills(path, size):
     image.total = count * blocks
     path.write_bytes(image.build())
     return [["info", path], ["map", path], ["read", "--length", "512", path], ["verify", path]]
+
+
+READS_EVIDENCE = ("info", "map", "hash", "verify")
+
+
+@hostile
+def ewf_of_small_tables(path, size):
+    """Of one chunk each, of one sector."""
+    path = path.with_suffix(".E01")
+    content = random.Random(1).randbytes(512 * (size // 1000))
+    image = ewf_maker.make_ewf(content, chunk_sectors=1, per_table=1, packed=lambda data: False)[0]
+    path.write_bytes(image.data)
+    return [[command, path] for command in READS_EVIDENCE]
+
+
+@hostile
+def ewf_of_large_packed_chunks(path, size):
+    """Of 16 MiB, of a few bytes each, and all in one place."""
+    path = path.with_suffix(".E01")
+    chunk = zlib.compress(bytes(range(256)) * (16 * MIB // 256), 9)
+    count = max(1, size // (MIB // 4))
+    image = ewf_maker.Segment()
+    image.add("volume", ewf_maker.volume_body(count, 32768, 512, 32768 * count))
+    for _ in range(count):
+        base = len(image.data)
+        image.add("sectors", chunk)
+        image.add("table", ewf_maker.table_body([ewf_maker.PACKED | ewf_maker.SECTION], base))
+    image.end("done")
+    path.write_bytes(image.data)
+    return [[command, path] for command in READS_EVIDENCE]
+
+
+@hostile
+def ewf_of_many_headers(path, size):
+    """Each of them unpacks to a MiB; and tables that are damaged, with sound copies."""
+    path = path.with_suffix(".E01")
+    image = ewf_maker.Segment()
+    text = zlib.compress(b"1\r\nmain\r\n" + b"x" * (MIB - 99), 9)
+    for _ in range(size // 2 // len(text)):
+        image.add("header", text)
+        image.add("header2", text)
+    image.add("volume", ewf_maker.volume_body(0, 1, 512, 0))
+    image.end("done")
+    path.write_bytes(image.data)
+    return [[command, path] for command in READS_EVIDENCE]
+
+
+@hostile
+def ewf_of_one_large_table(path, size):
+    """All its entries are impossible, or none is."""
+    path = path.with_suffix(".E01")
+    count = size // 8
+    image = ewf_maker.Segment()
+    image.add("volume", ewf_maker.volume_body(count, 1, 512, count))
+    base = len(image.data)
+    image.add("sectors", bytes(64))
+    for kind in ("table", "table2"):
+        image.add(kind, ewf_maker.table_body([76] * count, base))
+    image.end("done")
+    path.write_bytes(image.data)
+    return [[command, path] for command in READS_EVIDENCE] + [["convert", "--salvage", "--force", path, f"{path}.new"]]
 
 
 def block_map(path, rows, blocks, version):

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "formats/ewf/contents.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "formats/common/zlib_format.h"
+#include "libsnap/base/endian.h"
+#include "libsnap/base/hash.h"
+#include "libsnap/base/io_bytes.h"
+#include "libsnap/base/printable.h"
+
+namespace snaptool::ewf {
+namespace {
+
+constexpr size_t kMostTables = size_t{1} << 18U;  // 128 TiB of an image, as most writers make them
+constexpr size_t kMostText = kMiB;                // of a header
+constexpr int kMostTexts = 4;                     // that are looked at: writers repeat them
+constexpr size_t kMostProblems = 64;
+
+// A table that was just read, whose copy may follow.
+struct PendingTable {
+  Section section;
+  Result<TableHeader> header;
+};
+
+// Reads the sections of one segment, and adds what they say.
+class SegmentReader {
+ public:
+  SegmentReader(Contents& contents, uint32_t segment, const Cancel& cancel)
+      : contents_(contents), segment_(segment), file_(contents.file_of(segment)), cancel_(cancel) {}
+
+  // What the file calls itself.
+  Result<unsigned> read() {
+    std::array<std::byte, kFileHeaderBytes> header{};
+    if (file_.size() < header.size()) return broken("its header is cut off");
+    SNAP_TRY(file_.read_at(0, header));
+    SNAP_ASSIGN(const unsigned number, parse_file_header(header));
+    SNAP_TRY(read_sections());
+    return number;
+  }
+
+ private:
+  Result<void> read_sections() {
+    for (uint64_t at = kFileHeaderBytes;;) {
+      if (cancel_.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+      std::array<std::byte, kSectionBytes> bytes{};
+      if (file_.size() < kSectionBytes || at > file_.size() - kSectionBytes) {
+        return broken(fmt::format("it ends at byte {}, within its sections: it was cut", at));
+      }
+      SNAP_TRY(file_.read_at(at, bytes));
+      auto section = parse_section(bytes, at, file_.size());
+      if (!section) {
+        return std::move(section).error().with_context(fmt::format("at byte {}", at));
+      }
+      auto read = read_section(*section);
+      if (!read) {
+        return std::move(read).error().with_context(
+            fmt::format("the section '{}' at byte {}", excerpt(section->type), at));
+      }
+      if (section->last) return end(*section);
+      at = section->end;
+    }
+  }
+
+  Result<void> end(const Section& section) {
+    contents_.finished = section.type == "done";
+    if (contents_.finished || section.type == "next") return {};
+    return broken(fmt::format("it ends with the section '{}' at byte {}: it was not finished",
+                              excerpt(section.type), section.start));
+  }
+
+  Result<void> read_section(const Section& section) {
+    if (pending_ && section.type == "table2") return add_copy(section);
+    if (pending_) SNAP_TRY(add_pending());
+    if (section.type == "volume" || section.type == "disk") return read_volume(section);
+    if (section.type == "data") return read_data(section);
+    if (section.type == "sectors") sectors_ = section;
+    if (section.type == "table" || section.type == "table2") return read_table(section);
+    if (section.type == "header" || section.type == "header2") return read_text(section);
+    if (section.type == "hash") return read_hash(section);
+    if (section.type == "digest") return read_digest(section);
+    if (section.type == "error2") return read_errors(section);
+    return {};  // sessions of discs, and what others have added
+  }
+
+  Result<std::vector<std::byte>> read_body(const Section& section, size_t size) {
+    if (section.body_size() < size) return broken("it is too short");
+    std::vector<std::byte> bytes(size);
+    SNAP_TRY(file_.read_at(section.body(), bytes));
+    return bytes;
+  }
+
+  Result<Volume> volume_of(const Section& section) {
+    const bool smart = section.body_size() < kVolumeBytes;
+    SNAP_ASSIGN(const auto bytes, read_body(section, smart ? kSmartVolumeBytes : kVolumeBytes));
+    return parse_volume(bytes);
+  }
+
+  Result<void> read_volume(const Section& section) {
+    if (contents_.volume) return broken("the image has another one");
+    SNAP_ASSIGN(contents_.volume, volume_of(section));
+    return {};
+  }
+
+  // The same again, as the last segment and all but the first have it.
+  Result<void> read_data(const Section& section) {
+    const auto data = volume_of(section);
+    if (!data) {
+      // Some writers leave out its sum.
+      if (data.error().code() == ErrorCode::kIo) return data.error();
+      return {};
+    }
+    if (!contents_.volume) {
+      contents_.volume = *data;
+      return {};
+    }
+    const Uuid& known = contents_.volume->set_identifier;
+    if (is_null(known) || is_null(data->set_identifier) || known == data->set_identifier) return {};
+    return broken(fmt::format("it is of the image {}, not of {}",
+                              uuid_text(data->set_identifier, UuidOrder::kGuid),
+                              uuid_text(known, UuidOrder::kGuid)));
+  }
+
+  Result<void> read_table(const Section& section) {
+    SNAP_ASSIGN(const auto bytes, read_body(section, kTableHeaderBytes));
+    if (section.type == "table2") {
+      problem(section, "its table is missing, and it is used instead");
+    }
+    pending_.emplace(PendingTable{section, parse_table_header(bytes)});
+    return {};
+  }
+
+  Result<void> add_pending() {
+    const PendingTable table = std::move(*pending_);
+    pending_.reset();
+    if (!table.header) {
+      return Error(table.header.error())
+          .with_context(fmt::format("the table at byte {}", table.section.start));
+    }
+    return add_table(table.section, *table.header, 0);
+  }
+
+  // table2, right after its table.
+  Result<void> add_copy(const Section& section) {
+    const PendingTable table = std::move(*pending_);
+    pending_.reset();
+    SNAP_ASSIGN(const auto bytes, read_body(section, kTableHeaderBytes));
+    const auto header = parse_table_header(bytes);
+    if (!table.header && !header) return header.error();
+    if (!table.header) {
+      problem(table.section, "it is damaged, and table2 is used instead");
+      return add_table(section, *header, 0);
+    }
+    if (!header) {
+      problem(section, "the copy of a table is damaged");
+      return add_table(table.section, *table.header, 0);
+    }
+    if (header->entries != table.header->entries || header->base != table.header->base) {
+      return broken("it is not as the table that it is the copy of");
+    }
+    if (section.body_size() <
+        kTableHeaderBytes + sum_bytes() + kEntryBytes * uint64_t{header->entries}) {
+      return broken("it is too short for its entries");
+    }
+    return add_table(table.section, *table.header, section.body() + kTableHeaderBytes);
+  }
+
+  uint64_t sum_bytes() const {
+    return contents_.volume && contents_.volume->is_smart ? 0 : kSumBytes;
+  }
+
+  Result<void> add_table(const Section& section, const TableHeader& header, uint64_t copy) {
+    if (header.entries == 0) return {};
+    Table table;
+    table.segment = segment_;
+    table.entries = header.entries;
+    table.first_chunk = contents_.chunks;
+    table.base = header.base;
+    table.position = section.body() + kTableHeaderBytes;
+    table.copy = copy;
+    table.has_sum = sum_bytes() != 0;
+    const uint64_t bytes = kTableHeaderBytes + kEntryBytes * uint64_t{header.entries} + sum_bytes();
+    if (section.body_size() < bytes) {
+      return broken(fmt::format("{} entries do not fit it", header.entries));
+    }
+    if (header.base > file_.size()) return broken("its entries count from past the file's end");
+    // The first writers put the chunks behind the entries.
+    table.data_start = sectors_ ? sectors_->body() : section.body() + bytes;
+    table.data_end = sectors_ ? sectors_->end : section.end;
+    contents_.chunks += header.entries;
+    if (contents_.tables.size() == kMostTables) {
+      return Error(ErrorCode::kUnsupported,
+                   fmt::format("an image with more than {} tables is not read", kMostTables));
+    }
+    contents_.tables.push_back(table);
+    return {};
+  }
+
+  Result<void> read_text(const Section& section) {
+    const bool utf16 = section.type == "header2";
+    // header2 has more, and is preferred.
+    if ((utf16 ? has_header2_ : !contents_.header.empty()) || ++texts_ > kMostTexts) return {};
+    auto values = text_of(section, utf16);
+    if (!values) {
+      if (values.error().code() != ErrorCode::kCorruption) return values.error();
+      problem(section, values.error().describe());
+      return {};
+    }
+    contents_.header = std::move(*values);
+    has_header2_ = utf16;
+    return {};
+  }
+
+  Result<HeaderValues> text_of(const Section& section, bool utf16) {
+    if (section.body_size() > kMostText) return broken("it is too long");
+    SNAP_ASSIGN(const auto packed, read_body(section, section.body_size()));
+    RawBytes text(kMostText);
+    Inflater inflater;
+    SNAP_ASSIGN(const size_t length, unpack_zlib(inflater, packed, text));
+    return parse_header_text(std::span(text).first(length), utf16);
+  }
+
+  // Those that are all zeros are none.
+  static std::string sum_text(std::span<const std::byte> sum) {
+    const bool none =
+        std::all_of(sum.begin(), sum.end(), [](std::byte byte) { return byte == std::byte{0}; });
+    return none ? "" : hex_of(sum);
+  }
+
+  Result<void> read_hash(const Section& section) {
+    SNAP_ASSIGN(const auto bytes, read_body(section, kHashBytes));
+    if (!has_right_sum(bytes)) {
+      problem(section, "its Adler-32 is wrong");
+      return {};
+    }
+    set_sum(section, contents_.md5, std::span(bytes).first(16));
+    return {};
+  }
+
+  Result<void> read_digest(const Section& section) {
+    SNAP_ASSIGN(const auto bytes, read_body(section, kDigestBytes));
+    if (!has_right_sum(bytes)) {
+      problem(section, "its Adler-32 is wrong");
+      return {};
+    }
+    set_sum(section, contents_.md5, std::span(bytes).first(16));
+    set_sum(section, contents_.sha1, std::span(bytes).subspan(16, 20));
+    return {};
+  }
+
+  void set_sum(const Section& section, std::string& known, std::span<const std::byte> sum) {
+    const std::string text = sum_text(sum);
+    if (text.empty()) return;
+    if (!known.empty() && known != text) problem(section, "a sum in it is not the one before it");
+    known = text;
+  }
+
+  Result<void> read_errors(const Section& section) {
+    SNAP_ASSIGN(const auto bytes, read_body(section, kErrorHeaderBytes));
+    ErrorList errors;
+    errors.segment = segment_;
+    errors.entries = load_le<uint32_t>(bytes.data());
+    errors.position = section.body() + kErrorHeaderBytes;
+    const uint64_t size = kErrorHeaderBytes + kErrorBytes * uint64_t{errors.entries} + kSumBytes;
+    if (!has_right_sum(bytes) || section.body_size() < size) {
+      problem(section, "its header is damaged");
+      return {};
+    }
+    contents_.errors = errors;
+    return {};
+  }
+
+  void problem(const Section& section, std::string_view what) {
+    if (contents_.problems.size() >= kMostProblems) return;
+    contents_.problems.push_back(fmt::format("'{}': the section '{}' at byte {}: {}", file_.name(),
+                                             excerpt(section.type), section.start, what));
+  }
+
+  Contents& contents_;
+  uint32_t segment_;
+  File& file_;
+  const Cancel& cancel_;
+  std::optional<Section> sectors_;  // the last one in this file
+  std::optional<PendingTable> pending_;
+  bool has_header2_ = false;
+  int texts_ = 0;
+};
+
+Result<unsigned> add_segment(Contents& contents, std::shared_ptr<File> file, const Cancel& cancel) {
+  contents.files.push_back(std::move(file));
+  const auto segment = static_cast<uint32_t>(contents.files.size() - 1);
+  auto number = SegmentReader(contents, segment, cancel).read();
+  if (number) return number;
+  return in_file(std::move(number).error(), contents.file_of(segment));
+}
+
+std::string last_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+}  // namespace
+
+Error in_file(Error error, const File& file) {
+  return std::move(error).with_context(fmt::format("'{}'", file.name()));
+}
+
+Result<Contents> read_segment(std::shared_ptr<File> file, const Cancel& cancel) {
+  Contents contents;
+  SNAP_ASSIGN(contents.first_number, add_segment(contents, std::move(file), cancel));
+  return contents;
+}
+
+Result<Contents> read_contents(std::shared_ptr<File> file, const OpenPart& open,
+                               const Cancel& cancel) {
+  const std::string first = file->name();
+  SNAP_ASSIGN(Contents contents, read_segment(std::move(file), cancel));
+  if (contents.first_number != 1) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is segment {} of an image: the first one is to be named", first,
+                             contents.first_number));
+  }
+  contents.first_problems = contents.problems.size();
+  constexpr unsigned kMostSegments = 0xffff;
+  for (unsigned number = 2; !contents.finished; ++number) {
+    const auto name = segment_name(last_of(first), number);
+    if (!name || number > kMostSegments || !open) {
+      return Error(ErrorCode::kUnsupported,
+                   fmt::format("'{}' goes on in another segment, which its name does not lead to "
+                               "(x.E01, x.E02 and so on are wanted)",
+                               first));
+    }
+    SNAP_ASSIGN(auto next, open(*name));
+    SNAP_ASSIGN(const unsigned found, add_segment(contents, std::move(next), cancel));
+    if (found == number) continue;
+    return Error(ErrorCode::kCorruption,
+                 fmt::format("'{}' is segment {} of an image, not {} as its name says",
+                             contents.files.back()->name(), found, number));
+  }
+  if (contents.volume) return contents;
+  return Error(ErrorCode::kCorruption, fmt::format("'{}' has no section 'volume'", first));
+}
+
+}  // namespace snaptool::ewf

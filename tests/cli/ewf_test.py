@@ -1,0 +1,435 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Expert Witness images (E01): of ewf-tools, of a maker, what ewf-tools makes of ours, and what is broken."""
+
+import hashlib
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+from ewf_maker import PACKED, SECTION, Segment, extension, make_ewf, save_ewf, summed, table_body, volume_body  # noqa: E402
+from harness import main, need, run, scaled  # noqa: E402
+from vm_images import KIB, MIB, SECTOR, VmImageTest  # noqa: E402
+
+CHUNK = 32 * KIB
+
+
+class EwfTest(VmImageTest):
+    def setUp(self):
+        super().setUp()
+        self.image = self.scratch / "image.E01"
+
+    def content(self, chunks=40, more=5 * SECTOR):
+        """Chunks of zeros, of words and of noise, and an end that is no whole chunk."""
+        kinds = (lambda: bytes(CHUNK), lambda: self.rng.randbytes(8) * (CHUNK // 8), lambda: self.rng.randbytes(CHUNK))
+        return b"".join(self.rng.choice(kinds)() for _ in range(chunks)) + self.rng.randbytes(more)
+
+    def save(self, content, kind="E", **options):
+        for path in self.scratch.glob("image.*"):
+            path.unlink()
+        segments = make_ewf(content, **options)
+        self.image = save_ewf(self.scratch, segments, kind=kind)
+        return segments
+
+    def put(self, segment):
+        self.image.write_bytes(segment.data)
+
+    def peer(self, *arguments, data=b""):
+        done = subprocess.run(list(map(str, arguments)), capture_output=True, input=data, check=False, timeout=60,
+                              cwd=self.scratch)
+        self.assertEqual(done.returncode, 0, (arguments, done.stdout, done.stderr))
+        return done.stdout.decode(errors="replace")
+
+    def verified(self, status, path=None):
+        done = run("verify", "--output=json", path or self.image)
+        self.assertEqual(done.returncode, status, done.stderr)
+        result = json.loads(done.stdout)
+        self.assertEqual(result["result"], "corrupt" if status else "sound")
+        self.assertEqual(bool(result["problems"]), bool(status))
+        return result
+
+
+class FromEwfTools(EwfTest):
+    def test_streamed(self):
+        need(self, "ewfacquirestream")
+        for form in ("encase2", "encase3", "encase4", "encase5", "encase6", "encase7", "linen5", "linen6", "ftk", "ewfx"):
+            content = self.content(9)
+            level = self.rng.choice(["none", "fast", "best"])
+            self.peer("ewfacquirestream", "-q", "-t", "x", "-f", form, "-c", level, "-d", "sha1", data=content)
+            path = next(self.scratch.glob("x.*01"))
+            self.assert_reads(content, path=path)
+            self.verified(0, path)
+            path.unlink()
+
+    def test_chunks_of_other_sizes(self):
+        need(self, "ewfacquirestream")
+        for sectors in (16, 1024, 32768):
+            content = self.content(40)
+            self.peer("ewfacquirestream", "-q", "-t", "x", "-b", sectors, "-c", "fast", data=content)
+            self.assert_reads(content, path=self.scratch / "x.E01")
+            (self.scratch / "x.E01").unlink()
+
+    def test_segments(self):
+        need(self, "ewfacquire")
+        content = self.rng.randbytes(3 * MIB)
+        (self.scratch / "raw.dd").write_bytes(content)
+        for form, name in (("encase6", "x.E01"), ("smart", "x.s01"), ("encase1", "x.E01"), ("ftk", "x.E01")):
+            self.peer("ewfacquire", "-u", "-q", "-t", "x", "-f", form, "-c", "none", "-S", MIB, "raw.dd")
+            self.assertGreater(len(list(self.scratch.glob("x.*"))), 3)
+            self.assert_reads(content, path=self.scratch / name)
+            self.verified(0, self.scratch / name)
+            for path in self.scratch.glob("x.*"):
+                path.unlink()
+
+    def test_what_it_says_of_itself(self):
+        """As ewfinfo shows it."""
+        need(self, "ewfacquirestream")
+        content = self.content(3)
+        self.peer("ewfacquirestream", "-q", "-t", "x", "-c", "best", "-C", "Case\u00e9 7", "-D", "a disk", "-E", "EV-1", "-e", "Jo",
+                  "-N", "some notes", "-d", "sha1", "-m", "optical", data=content)
+        info = self.info(self.scratch / "x.E01")
+        self.assertEqual((info["format"], info["virtual_size"]), ("ewf", len(content)))
+        details = json.dumps(info, ensure_ascii=False)
+        for word in ("Case\u00e9 7", "a disk", "EV-1", "Jo", "some notes", "optical disc", '"best"', '"Linux"',
+                     hashlib.md5(content).hexdigest(), hashlib.sha1(content).hexdigest(), '"segments": 1'):
+            self.assertIn(word, details)
+
+    def test_the_sleuth_kit_agrees(self):
+        need(self, "img_cat")
+        content = self.content(5)
+        self.save(content)
+        done = subprocess.run(["img_cat", "-i", "ewf", self.image], capture_output=True, check=True, timeout=60)
+        self.assertEqual(done.stdout, content)
+
+    def test_ewftools_read_what_the_maker_makes(self):
+        """So that the maker is not only believed."""
+        need(self, "ewfverify")
+        for options in ({}, {"per_table": 3}, {"packed": lambda data: False}, {"per_segment": 4}, {"layout": "encase1"}):
+            content = self.content(11)
+            self.save(content, **options)
+            self.peer("ewfverify", "-q", self.image)
+
+
+class Reading(EwfTest):
+    def test_what_is_made(self):
+        for options in ({}, {"chunk_sectors": 1}, {"per_table": 1}, {"per_table": 7, "per_segment": 5},
+                        {"packed": lambda data: False}, {"packed": lambda data: data[0] < 99}, {"chunk_sectors": 2048},
+                        {"layout": "encase1", "per_table": 9}, {"sector": 2048, "chunk_sectors": 16}, {"guid": b"g" * 16,
+                                                                                                       "per_segment": 9}):
+            content = self.content(20, 4 * SECTOR)
+            self.save(content, self.rng.choice("Ee"), **options)
+            self.assert_reads(content)
+            self.verified(0)
+        content = self.content(20)
+        self.save(content, "s", layout="smart", per_table=6, per_segment=13)
+        self.assert_reads(content)
+
+    def test_many_chunks_and_tables(self):
+        content = self.rng.randbytes(SECTOR * 9000)
+        for per_table in (10, 9000):
+            self.save(content, chunk_sectors=1, per_table=per_table, packed=lambda data: False)
+            self.assertEqual(self.good("read", self.image, binary=True).stdout, content)
+            for _ in range(10):
+                at = self.rng.randrange(len(content) - 2000)
+                part = run("read", "--offset", at, "--length", 2000, self.image, binary=True).stdout
+                self.assertEqual(part, content[at:at + 2000])
+
+    def test_many_segments(self):
+        """Past .E99 comes .EAA; past .EZZ, .FAA."""
+        self.assertEqual([extension(n) for n in (1, 99, 100, 125, 126, 775, 776)],
+                         ["E01", "E99", "EAA", "EAZ", "EBA", "EZZ", "FAA"])
+        content = self.rng.randbytes(SECTOR * 790)
+        self.save(content, chunk_sectors=1, per_segment=1)
+        self.assertTrue((self.scratch / "image.FAO").exists())
+        self.assertEqual(self.good("read", self.image, binary=True).stdout, content)
+
+    def test_nothing(self):
+        self.save(b"")
+        self.assertEqual(self.good("read", self.image).stdout, "")
+        self.assertEqual(self.info()["virtual_size"], 0)
+
+    def test_a_last_chunk_that_is_stored_whole(self):
+        for packed in (True, False):
+            content = self.content(2)
+            segment = Segment()
+            count = len(content) // SECTOR
+            segment.add("volume", volume_body(3, 64, SECTOR, count))
+            whole = content + bytes(-len(content) % CHUNK)
+            made = make_ewf(whole, packed=lambda data, packed=packed: packed)[0]
+            body = made.data[made.place("sectors"):made.place("table") - SECTION]
+            base = len(segment.data)
+            entries = [entry for (entry,) in struct.iter_unpack("<I", made.data[made.place("table") + 24:][:12])]
+            segment.add("sectors", bytes(body))
+            segment.add("table", table_body(entries, base))
+            segment.end("done")
+            self.put(segment)
+            self.assert_reads(content)
+
+    def test_offsets_that_outgrew_31_bits(self):
+        """EnCase 6.7 went on with all 32 bits, and without compression."""
+        need(self, "ewfexport")
+        chunks = [self.rng.randbytes(CHUNK) for _ in range(4)]
+        segment = Segment()
+        segment.add("volume", volume_body(4, 64, SECTOR, 256))
+        start = len(segment.data)
+        places = [(1 << 31) - CHUNK - 9 + number * (CHUNK + 4) for number in range(4)]
+        end = start + places[3] + CHUNK + 4
+        section = struct.pack("<16sQQ40x", b"sectors", end, end - start)
+        with open(self.image, "wb") as file:
+            file.write(segment.data + summed(section))
+            for chunk, place in zip(chunks, places, strict=True):
+                file.seek(start + place)
+                file.write(summed(chunk))
+            for kind in ("table", "table2"):
+                body = table_body(places, start)
+                at = end + (SECTION + len(body)) * (kind == "table2")
+                file.seek(at)
+                file.write(summed(struct.pack("<16sQQ40x", kind.encode(), at + SECTION + len(body), SECTION + len(body))) + body)
+            file.write(summed(struct.pack("<16sQQ40x", b"done", at + SECTION + len(body), 0)))
+        self.assertEqual(self.good("read", self.image, binary=True).stdout, b"".join(chunks))
+        self.peer("ewfexport", "-u", "-q", "-t", "out", "-f", "raw", self.image)
+        self.assertEqual((self.scratch / "out.raw").read_bytes(), b"".join(chunks))
+
+    def test_texts_are_hostile(self):
+        header = {"c": "a\x1b[31mred\u202e", "n": "\x07", "a": "x" * 5000, "m": "1142163845", "u": "no date", "p": "abc"}
+        self.save(self.content(2), header=header)
+        text = self.good("info", self.image).stdout
+        for bad in ("\x1b", "\x07", "\u202e"):
+            self.assertNotIn(bad, text)
+        self.assertIn("2006-03-12T11:44:05Z", text)
+        self.assertIn("no date", text)
+        self.assertIn("password", text)
+        json.loads(self.good("info", "--output=json", self.image).stdout)
+
+    def test_partitions_within(self):
+        need(self, "sfdisk")
+        raw = self.scratch / "raw"
+        raw.write_bytes(bytes(4 * MIB))
+        subprocess.run(["sfdisk", "-q", raw], input=b"2048,1024,83\n", check=True, timeout=60)
+        content = bytearray(raw.read_bytes())
+        content[MIB:MIB + 5] = b"hello"
+        self.save(bytes(content))
+        self.assertEqual(self.good("read", "--length", 5, f"{self.image}#p1").stdout, "hello")
+
+
+class Segments(EwfTest):
+    def setUp(self):
+        super().setUp()
+        self.whole = self.content(20)
+        self.save(self.whole, per_segment=6, guid=b"1" * 16)
+
+    def test_one_is_missing(self):
+        (self.scratch / "image.E03").unlink()
+        self.refused(1, "hash", self.image, words=["image.E03"])
+
+    def test_misordered(self):
+        second, third = self.scratch / "image.E02", self.scratch / "image.E03"
+        third.write_bytes(second.read_bytes())
+        self.refused(65, "hash", self.image, words=["image.E03", "segment 2", "not 3"])
+
+    def test_of_another_image(self):
+        other = make_ewf(self.whole, per_segment=6, guid=b"2" * 16)
+        (self.scratch / "image.E02").write_bytes(other[1].data)
+        self.refused(65, "hash", self.image, words=["image.E02", "of the image"])
+
+    def test_not_the_first(self):
+        self.refused(64, "hash", self.scratch / "image.E02", words=["segment 2", "first"])
+
+    def test_a_name_that_leads_nowhere(self):
+        other = self.scratch / "evidence"
+        other.write_bytes(self.image.read_bytes())
+        self.refused(63, "hash", other, words=["x.E01"])
+
+    def test_one_elsewhere_is_not_opened(self):
+        (self.scratch / "elsewhere").mkdir()
+        (self.scratch / "image.E02").rename(self.scratch / "elsewhere" / "image.E02")
+        (self.scratch / "image.E02").symlink_to(self.scratch / "elsewhere" / "image.E02")
+        self.assert_reads(self.whole)
+        far = self.scratch / "far"
+        far.mkdir()
+        self.image.rename(far / "image.E01")
+        (far / "image.E02").symlink_to(self.scratch / "elsewhere" / "image.E02")
+        self.refused(63, "hash", far / "image.E01", words=["image.E02"])
+
+
+class Damage(EwfTest):
+    def setUp(self):
+        super().setUp()
+        self.whole = self.content(20)
+
+    def damaged_chunk(self, packed, number):
+        """An image whose chunk `number` has a byte changed; where it is in the image."""
+        segment = self.save(self.whole, packed=lambda data: packed, per_table=7)[0]
+        table, entry = divmod(number, 7)
+        place = struct.unpack_from("<I", segment.data, segment.place("table", table) + 24 + 4 * entry)[0] & ~PACKED
+        segment.flip("sectors", place - SECTION + 9, table)
+        self.put(segment)
+        return number * CHUNK
+
+    def test_chunks(self):
+        for packed in (True, False):
+            for number in (0, 9, 20):
+                at = self.damaged_chunk(packed, number)
+                length = min(CHUNK, len(self.whole) - at)
+                self.refused(65, "read", "--offset", at, "--length", 9, self.image, words=[f"chunk {number}", "image.E01"])
+                self.refused(65, "hash", self.image)
+                if number > 0:
+                    others = self.good("read", "--length", at, self.image, binary=True)
+                    self.assertEqual(others.stdout, self.whole[:at])
+                result = self.verified(2)
+                self.assertEqual(result["damaged"], [{"offset": at, "length": length}])
+                self.assertEqual(result["damaged_bytes"], length)
+                out = self.scratch / "out"
+                self.refused(65, "convert", self.image, out)
+                self.assertFalse(out.exists())
+                done = run("convert", "--salvage", self.image, out)
+                self.assertEqual(done.returncode, 65)
+                self.assertIn(f"{length} bytes at byte {at} ", done.stderr)
+                self.assertEqual(out.read_bytes(), self.whole[:at] + bytes(length) + self.whole[at + length:])
+                out.unlink()
+
+    def test_a_first_chunk_that_is_damaged(self):
+        """Where what is in it would be told by it."""
+        self.damaged_chunk(True, 0)
+        done = self.good("info", self.image)
+        self.assertIn("fixed disk", done.stdout)
+        self.assertIn("chunk 0", done.stdout)
+        self.assertEqual(self.good("read", "--offset", CHUNK, "--length", 9, self.image, binary=True).stdout,
+                         self.whole[CHUNK:CHUNK + 9])
+
+    def test_sums_of_the_whole(self):
+        """A chunk whose own sum is right, in an image that was changed."""
+        other = bytearray(self.whole)
+        other[70000] ^= 1
+        changed = make_ewf(bytes(other), sums=False)[0]
+        whole = make_ewf(self.whole)[0]
+        del changed.data[-SECTION:]
+        for kind in ("digest", "hash"):
+            start, size = whole.places[kind][0]
+            changed.add(kind, bytes(whole.data[start:start + size]))
+        changed.end("done")
+        self.put(changed)
+        self.assert_reads(bytes(other))
+        result = self.verified(2)
+        self.assertEqual(len(result["problems"]), 2)
+        self.assertIn(hashlib.md5(self.whole).hexdigest(), result["problems"][0])
+        self.assertIn(hashlib.md5(other).hexdigest(), result["problems"][0])
+        self.assertIn(hashlib.sha1(self.whole).hexdigest(), result["problems"][1])
+
+    def test_tables(self):
+        """Of a table and its copy one will do, with a warning."""
+        for kind, other in (("table", "table2"), ("table2", "table")):
+            for at in (0, 26, -1):
+                segment = self.save(self.whole, per_table=6)[0]
+                segment.flip(kind, at, 1)
+                self.put(segment)
+                done = self.good("read", self.image, binary=True)
+                self.assertEqual(done.stdout, self.whole)
+                self.assertIn(b"damaged", done.stderr)
+                self.assertIn("damaged", self.verified(2)["problems"][0])
+                segment.flip(other, at, 1)
+                self.put(segment)
+                self.refused(65, "hash", self.image)
+        segment = self.save(self.whole)[0]
+        start, size = segment.places["table2"][0]
+        entries = bytearray(segment.data[start + 24:start + size - 4])
+        entries[0] ^= 1
+        segment.data[start + 24:start + size] = summed(bytes(entries))
+        self.put(segment)
+        self.refused(65, "hash", self.image, words=["differ"])
+
+    def test_entries(self):
+        for entries in ([SECTION, 1], [SECTION - 1], [1 << 30], [SECTION + 9, SECTION], [PACKED | SECTION + 5]):
+            segment = Segment()
+            segment.add("volume", volume_body(len(entries), 64, SECTOR, 64 * len(entries)))
+            base = len(segment.data)
+            segment.add("sectors", summed(bytes(CHUNK)))
+            segment.add("table", table_body(entries, base))
+            segment.end("done")
+            self.put(segment)
+            self.refused(65, "hash", self.image)
+
+    def test_sections(self):
+        good = self.save(self.whole)[0]
+        for kind in ("volume", "sectors", "table", "digest", "done"):
+            whole = bytearray(good.data)
+            place = good.place(kind) - SECTION if kind != "done" else len(whole) - SECTION
+            whole[place + 17] ^= 1
+            self.image.write_bytes(whole)
+            for command in ("hash", "info", "verify"):
+                self.assertIn(run(command, self.image).returncode, (2, 65))
+        for change, status in (({"kind": "volume", "at": 5}, 65), ({"kind": "volume", "at": -1}, 65)):
+            segment = self.save(self.whole)[0]
+            segment.flip(**change)
+            self.put(segment)
+            self.refused(status, "info", self.image)
+        for kind in ("hash", "digest"):
+            segment = self.save(self.whole)[0]
+            segment.flip(kind, 3)
+            self.put(segment)
+            self.assertEqual(self.good("read", self.image, binary=True).stdout, self.whole)
+            self.verified(2)
+
+    def test_volumes(self):
+        for status, fields in ((65, (20, 64, 512, 1285)), (65, (22, 64, 512, 1285)), (65, (21, 0, 512, 1285)),
+                               (65, (21, 64, 0, 1285)), (65, (21, 64, 512, 1 << 60)), (63, (1, 1 << 16, 512, 1285)),
+                               (65, (0, 64, 512, 0))):
+            segment = self.save(self.whole)[0]
+            start, size = segment.places["volume"][0]
+            segment.data[start:start + size] = volume_body(*fields)
+            self.put(segment)
+            self.refused(status, "hash", self.image)
+
+    def test_chunks_that_no_table_has(self):
+        """What is there can be read; the rest is an error, and what convert --salvage goes past."""
+        there = 15 * CHUNK
+        segment = self.save(self.whole[:there], sums=False)[0]
+        start, size = segment.places["volume"][0]
+        segment.data[start:start + size] = volume_body(21, 64, SECTOR, len(self.whole) // SECTOR)
+        self.put(segment)
+        done = run("read", "--length", there, self.image, binary=True)
+        self.assertEqual((done.returncode, done.stdout), (0, self.whole[:there]))
+        self.assertIn(b"15 chunks", done.stderr)
+        self.assertEqual(run("hash", self.image).returncode, 65)
+        self.verified(2)
+        out = self.scratch / "out"
+        self.assertEqual(run("convert", "--salvage", self.image, out).returncode, 65)
+        self.assertEqual(out.read_bytes(), self.whole[:there] + bytes(len(self.whole) - there))
+
+    def test_what_was_cut(self):
+        whole = bytes(self.save(self.whole)[0].data)
+        for length in [9, 13, 50, 89, 1141, 2000, len(whole) - SECTION, len(whole) - 1]:
+            self.image.write_bytes(whole[:length])
+            self.assertEqual(run("hash", self.image).returncode, 65, length)
+
+    def test_two_images_in_one(self):
+        """Its sections lead to one image by their lengths, and to another by their places."""
+        segment = self.save(self.whole)[0]
+        start = segment.place("volume") - SECTION
+        body = struct.pack("<16sQQ40x", b"volume", segment.place("volume") + 1052, 5000)
+        segment.data[start:start + SECTION] = summed(body)
+        self.put(segment)
+        self.refused(65, "hash", self.image, words=["5000"])
+
+    def test_errors_of_the_acquisition(self):
+        self.save(self.whole, errors=[(3, 5), (100, 1)])
+        notes = self.verified(0)["notes"]
+        self.assertIn("2560 bytes from byte 1536", notes[0])
+        self.assertIn("512 bytes from byte 51200", notes[1])
+        self.assertIn("2560 bytes from byte 1536", self.good("verify", self.image).stdout)
+        self.assertIn("acquisition_errors", json.dumps(self.info()))
+
+    def test_other_kinds_are_named(self):
+        for magic, word in ((b"EVF2\x0d\x0a\x81\0", "Ex01"), (b"LVF\x09\x0d\x0a\xff\0", "L01"), (b"LEF2\x0d\x0a\x81\0", "Lx01")):
+            self.image.write_bytes(magic + bytes(1000))
+            self.refused(63, "hash", self.image, words=[word, "ewfexport"])
+
+    def test_mutants(self):
+        self.save(self.content(3), per_table=2)
+        self.assert_survives_mutants(scaled(60), where=2600)
+
+
+if __name__ == "__main__":
+    main("ewf")
