@@ -5,6 +5,7 @@
 
 #include "formats/dm_snapshot/store_writer.h"
 #include "formats/ewf/ewf_image.h"
+#include "formats/ewf/ewf_writer.h"
 #include "formats/known_format.h"
 #include "formats/lvm2/lvm2_driver.h"
 #include "formats/partition/partition_table.h"
@@ -70,6 +71,8 @@ constexpr std::array kImages = {
                 .open = ewf::open_image,
                 .check_sums = ewf::check_sums,
                 .checks_reads = true,
+                .stream = ewf::stream_image,
+                .settings = ewf::kSettings,
                 .size_unit = kSectorSize},
     ImageDriver{.name = "rbd",
                 .probe = rbd::has_image_magic,

@@ -14,7 +14,7 @@
 namespace snaptool::ewf {
 namespace {
 
-constexpr size_t kMostTables = size_t{1} << 18U;  // 128 TiB of an image, as most writers make them
+constexpr size_t kMostTables = size_t{1} << 20U;  // 512 TiB of an image, as most writers make them
 constexpr size_t kMostText = kMiB;                // of a header
 constexpr int kMostTexts = 4;                     // that are looked at: writers repeat them
 constexpr size_t kMostProblems = 64;

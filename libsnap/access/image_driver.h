@@ -86,6 +86,7 @@ struct CreateOptions {
   Before before = Before::kZeros;
   uint64_t sparse = 4096;  // of a raw image: so many bytes of zeros become a hole; 0: none do
   std::map<std::string, std::string> settings;  // by the names of ImageDriver::settings
+  const Cancel* cancel = nullptr;  // for what may take long within a piece; may be none
 };
 
 // How an image is written to that is there.

@@ -78,6 +78,7 @@ class Conversion {
 
   Result<void> open() {
     create_.settings = request_.settings;
+    create_.cancel = &context_.cancel;
     create_.compress = request_.compress;
     create_.sparse = request_.sparse;
     options_.detect_zeros = request_.sparse > 0;
