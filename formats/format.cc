@@ -11,6 +11,7 @@
 #include "formats/partition/partition_table.h"
 #include "formats/qcow2/qcow2_image.h"
 #include "formats/qcow2/qcow2_writer.h"
+#include "formats/raw/parts_writer.h"
 #include "formats/raw/raw_image.h"
 #include "formats/raw/raw_writer.h"
 #include "formats/rbd/rbd_diff.h"
@@ -21,6 +22,7 @@
 #include "formats/vhdx/vhdx_image.h"
 #include "formats/vmdk/vmdk_image.h"
 #include "formats/vpc/vpc_image.h"
+#include "libsnap/access/split_raw.h"
 
 namespace snaptool {
 namespace {
@@ -41,6 +43,10 @@ constexpr std::array kImages = {
                 .facts = raw::read_facts,
                 .open = raw::open_image,
                 .create = raw::create_image,
+                .stream_parts = raw::stream_parts,
+                .parts_setting = raw::kPartSize,
+                .part_name = access::split_part_name,
+                .settings = raw::kSettings,
                 .can_be_parent = true},
     ImageDriver{.name = "dm-snapshot",
                 .kind = ImageKind::kStore,
@@ -72,8 +78,12 @@ constexpr std::array kImages = {
                 .check_sums = ewf::check_sums,
                 .checks_reads = true,
                 .stream = ewf::stream_image,
+                .stream_parts = ewf::stream_parts,
+                .parts_setting = ewf::kSegmentSize,
+                .part_name = ewf::segment_name,
                 .settings = ewf::kSettings,
-                .size_unit = kSectorSize},
+                .size_unit = kSectorSize,
+                .can_compress = true},
     ImageDriver{.name = "rbd",
                 .probe = rbd::has_image_magic,
                 .facts = rbd::read_image_facts,

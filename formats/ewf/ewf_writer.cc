@@ -35,7 +35,8 @@ struct Plan {
   Volume volume;
   int level = 1;  // of zlib; 0: nothing but zeros is compressed
   HeaderValues header;
-  uint64_t group = 0;  // bytes of chunks that get a table of their own, or a chunk more
+  uint64_t group = 0;    // bytes of chunks that get a table of their own, or a chunk more
+  uint64_t segment = 0;  // bytes of a segment at most; 0: there is one
   const Cancel* cancel = nullptr;
 
   uint64_t chunk() const { return volume.chunk_bytes(); }
@@ -47,8 +48,12 @@ constexpr size_t kPlain = kSumBytes;
 
 class EwfWriter : public access::ImageWriter {
  public:
-  EwfWriter(ByteSink sink, Plan plan)
-      : sink_(std::move(sink)), plan_(std::move(plan)), zeros_(plan_.chunk()) {}
+  // `begin_segment` is called before each.
+  EwfWriter(ByteSink sink, std::function<Result<void>()> begin_segment, Plan plan)
+      : sink_(std::move(sink)),
+        begin_segment_(std::move(begin_segment)),
+        plan_(std::move(plan)),
+        zeros_(plan_.chunk()) {}
 
   uint64_t unit_size() const override { return plan_.chunk(); }
   uint64_t piece_size() const override { return std::max(plan_.chunk(), kLeastPiece); }
@@ -162,6 +167,7 @@ class EwfWriter : public access::ImageWriter {
   // Writes the chunks that wait, and their table, twice.
   Result<void> end_group() {
     if (entries_.empty()) return {};
+    SNAP_TRY(make_room());
     TableHeader header;
     header.entries = static_cast<uint32_t>(entries_.size());
     header.base = at_;
@@ -178,13 +184,34 @@ class EwfWriter : public access::ImageWriter {
     SNAP_TRY(put_section("table2", table));
     entries_.clear();
     group_.clear();
+    ++segment_groups_;
     return {};
+  }
+
+  // Begins another segment where what waits does not fit this one.
+  Result<void> make_room() {
+    constexpr uint64_t kEnd = 4 * kSectionBytes + kVolumeBytes + kHashBytes + kDigestBytes;
+    const uint64_t table =
+        kSectionBytes + kTableHeaderBytes + kEntryBytes * entries_.size() + kSumBytes;
+    const uint64_t size = kSectionBytes + group_.size() + 2 * table + kEnd;
+    if (plan_.segment == 0 || segment_groups_ == 0 || at_ + size <= plan_.segment) return {};
+    SNAP_TRY(put(encode_last_section("next", at_)));
+    SNAP_TRY(begin_file());
+    return put_section("data", encode_volume(plan_.volume));
+  }
+
+  Result<void> begin_file() {
+    SNAP_TRY(begin_segment_());
+    at_ = 0;
+    segment_groups_ = 0;
+    ++segment_;
+    return put(encode_file_header(segment_));
   }
 
   // The sink may not be used before the first piece.
   Result<void> begin() {
     if (at_ > 0) return {};
-    SNAP_TRY(put(encode_file_header(1)));
+    SNAP_TRY(begin_file());
     const auto header2 = packed_text(encode_header2_text(plan_.header));
     SNAP_TRY(put_section("header2", header2));
     SNAP_TRY(put_section("header2", header2));
@@ -212,6 +239,7 @@ class EwfWriter : public access::ImageWriter {
   }
 
   ByteSink sink_;
+  std::function<Result<void>()> begin_segment_;
   Plan plan_;
   IdlePool<Deflater> deflaters_;
   Hash md5_{HashAlgorithm::kMd5};
@@ -222,7 +250,9 @@ class EwfWriter : public access::ImageWriter {
   RawBytes group_;                     // chunks that wait for their table
   std::vector<uint32_t> entries_;      // of that table
   uint64_t image_at_ = 0;              // what is before it was put, bytes of the image
-  uint64_t at_ = 0;                    // bytes that were written
+  unsigned segment_ = 0;               // the number of the one that is written
+  uint64_t segment_groups_ = 0;        // that it has
+  uint64_t at_ = 0;                    // its bytes that were written
 };
 
 Error bad_value(const std::string& name, const std::string& value, std::string_view wanted) {
@@ -241,10 +271,11 @@ Result<void> plan_compression(const access::CreateOptions& options, Plan& plan) 
   } else if (value == "best") {
     plan.level = 9;
     plan.volume.compression = 2;
-  } else if (value == "none") {
+  } else if (value == "none" && !options.compress) {
     plan.level = plan.volume.compression = 0;
   } else {
-    return bad_value("compression", value, "none, fast or best is wanted");
+    return bad_value("compression", value,
+                     options.compress ? "fast or best is wanted" : "none, fast or best is wanted");
   }
   return {};
 }
@@ -317,10 +348,23 @@ Result<void> plan_header(const access::CreateOptions& options, Plan& plan) {
   return {};
 }
 
-}  // namespace
+// Requires: plan_chunks was done.
+Result<void> plan_segments(const access::CreateOptions& options, Plan& plan) {
+  const std::string name(kSegmentSize);
+  const std::string value = given(options, name);
+  if (value.empty()) return {};
+  const auto size = parse_size(value);
+  constexpr uint64_t kChunksOfSegment = 8;
+  const uint64_t least = std::max<uint64_t>(kMiB, kChunksOfSegment * plan.chunk());
+  if (!size || *size < least) {
+    return bad_value(name, value, fmt::format("{} or more is wanted", format_size(least)));
+  }
+  plan.segment = *size;
+  plan.group = std::min(plan.group, plan.segment / 4);
+  return {};
+}
 
-Result<std::unique_ptr<access::ImageWriter>> stream_image(ByteSink sink,
-                                                          const access::CreateOptions& options) {
+Result<Plan> plan_image(const access::CreateOptions& options) {
   SNAP_CHECK(!options.parent && options.size % kSectorSize == 0);
   constexpr uint8_t kFixedDisk = 1;
   constexpr uint8_t kImageOfDevice = 3;
@@ -330,8 +374,25 @@ Result<std::unique_ptr<access::ImageWriter>> stream_image(ByteSink sink,
   plan.cancel = options.cancel;
   SNAP_TRY(plan_compression(options, plan));
   SNAP_TRY(plan_chunks(options, plan));
+  SNAP_TRY(plan_segments(options, plan));
   SNAP_TRY(plan_header(options, plan));
-  return std::make_unique<EwfWriter>(std::move(sink), std::move(plan));
+  return plan;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<access::ImageWriter>> stream_image(ByteSink sink,
+                                                          const access::CreateOptions& options) {
+  SNAP_ASSIGN(Plan plan, plan_image(options));
+  return std::make_unique<EwfWriter>(
+      std::move(sink), [] { return Result<void>(); }, std::move(plan));
+}
+
+Result<std::unique_ptr<access::ImageWriter>> stream_parts(access::PartsSink sink,
+                                                          const access::CreateOptions& options) {
+  SNAP_ASSIGN(Plan plan, plan_image(options));
+  return std::make_unique<EwfWriter>(std::move(sink.write), std::move(sink.begin_part),
+                                     std::move(plan));
 }
 
 }  // namespace snaptool::ewf

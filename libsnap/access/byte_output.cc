@@ -7,6 +7,8 @@
 #include <cstring>
 #include <utility>
 
+#include "libsnap/base/check.h"
+
 namespace snaptool::access {
 
 Result<ByteOutput> ByteOutput::open(Door& door, const std::string& path,
@@ -51,6 +53,18 @@ Result<void> ByteOutput::write(std::span<const std::byte> bytes) {
     if (waiting_ == limit) SNAP_TRY(write_buffer());
   }
   return {};
+}
+
+Result<void> ByteOutput::skip(uint64_t length) {
+  SNAP_TRY(write_buffer());
+  at_ += length;
+  return {};
+}
+
+Result<std::unique_ptr<OutputFile>> ByteOutput::take() {
+  SNAP_ASSIGN(const File* const file, written());
+  SNAP_CHECK(file != nullptr);
+  return std::move(file_);
 }
 
 Result<File*> ByteOutput::written() {

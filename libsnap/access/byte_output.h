@@ -18,13 +18,21 @@ class ByteOutput {
   // Errors: those of StreamTarget and Door::make_file; kInvalidArgument for a block device.
   static Result<ByteOutput> open(Door& door, const std::string& path,
                                  StreamTarget::Content content);
+  // Into that file, which is new.
+  ByteOutput(std::unique_ptr<OutputFile> file, const Cancel& cancel)
+      : cancel_(&cancel), file_(std::move(file)) {}
   // They may wait in a buffer until commit.
   Result<void> write(std::span<const std::byte> bytes);
+  // So many bytes of zeros, which become a hole. Requires: is_file().
+  Result<void> skip(uint64_t length);
   // The file with all that was written, to be read back; nullptr: it went to a stream.
   Result<File*> written();
   // Without it, no new file is left.
   Result<void> commit(bool durable = true);
   bool is_file() const { return file_ != nullptr; }
+  // The file with all that was written, to be committed by somebody else. The last call. Requires:
+  // is_file().
+  Result<std::unique_ptr<OutputFile>> take();
 
  private:
   ByteOutput(StreamTarget stream, const Cancel& cancel)

@@ -170,9 +170,18 @@ Result<void> Door::check_not_read(const std::string& path) const {
 }
 
 Result<std::unique_ptr<OutputFile>> Door::make_file(const std::string& path, uint64_t size) {
+  return make_output(path, size, context_.policy.force);
+}
+
+Result<std::unique_ptr<OutputFile>> Door::make_new_file(const std::string& path) {
+  return make_output(path, 0, false);
+}
+
+Result<std::unique_ptr<OutputFile>> Door::make_output(const std::string& path, uint64_t size,
+                                                      bool replace) {
   SNAP_TRY(check_output_name(path));
   SNAP_TRY(check_not_read(path));
-  SNAP_ASSIGN(auto output, OutputFile::create(path, size, inputs(), context_.policy.force));
+  SNAP_ASSIGN(auto output, OutputFile::create(path, size, inputs(), replace));
   if (context_.policy.leave_cache) output->file().leave_cache();
   return output;
 }

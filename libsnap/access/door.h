@@ -96,6 +96,8 @@ class Door {
   // Makes a new file that appears whole or not at all. Errors: those of OutputFile::create and
   // check_output_name.
   Result<std::unique_ptr<OutputFile>> make_file(const std::string& path, uint64_t size);
+  // The same; it replaces nothing.
+  Result<std::unique_ptr<OutputFile>> make_new_file(const std::string& path);
   // The same, which can be gone on with when it is interrupted: OutputFile::resume.
   Result<std::unique_ptr<OutputFile>> resume_file(const std::string& path, uint64_t size);
 
@@ -107,6 +109,8 @@ class Door {
   Result<std::shared_ptr<File>> make_notes(const std::string& path);
 
  private:
+  Result<std::unique_ptr<OutputFile>> make_output(const std::string& path, uint64_t size,
+                                                  bool replace);
   // That it is none of Policy::read_beside. Errors: kInvalidArgument.
   Result<void> check_not_read(const std::string& path) const;
   std::vector<const File*> inputs() const;

@@ -112,6 +112,16 @@ struct SumsFound {
   std::vector<std::string> notes;     // what there is to know, and no damage
 };
 
+// Where an image of several files goes, one behind the other.
+struct PartsSink {
+  std::function<Result<void>()> begin_part;  // what comes next goes into the next file
+  ByteSink write;
+  std::function<Result<void>(uint64_t length)> skip;  // so many bytes of zeros
+};
+// What the part of that number is called, from 1 on, as the first one's name is; nullopt: there is
+// no such name.
+using PartName = std::optional<std::string> (*)(const std::string& first, unsigned number);
+
 // What a file of the format is.
 enum class ImageKind {
   kRaw,    // the image is the bytes of its file
@@ -162,6 +172,11 @@ struct ImageDriver {
   // The same, front to back, so that it can go through a pipe; nullptr: that cannot be done.
   Result<std::unique_ptr<ImageWriter>> (*stream)(ByteSink sink,
                                                  const CreateOptions& options) = nullptr;
+  // The same, as several files; nullptr: that cannot be done. Requires: `parts_setting` is set.
+  Result<std::unique_ptr<ImageWriter>> (*stream_parts)(PartsSink sink,
+                                                       const CreateOptions& options) = nullptr;
+  std::string_view parts_setting = {};  // the one that asks for it
+  PartName part_name = nullptr;
   // Writes into an image that is there, in place. Pieces name units of the image, of its size;
   // nothing is written for others. Whatever a crash leaves is an image of the same size, which
   // shows the same but for the units that were named; it has another identity only when all is

@@ -228,6 +228,14 @@ Result<std::vector<SplitPart>> find_counted_parts(const std::string& first) {
   return parts;
 }
 
+std::optional<std::string> split_part_name(const std::string& first, unsigned number) {
+  if (!is_first(first)) return std::nullopt;
+  const size_t length = counter_length(fs::path(first).filename());
+  std::string name = first;
+  for (unsigned i = 1; i < number && !name.empty(); ++i) name = next_name(name, length);
+  return name.empty() ? std::nullopt : std::optional(name);
+}
+
 Result<std::shared_ptr<File>> join_split_raw(std::vector<std::shared_ptr<File>> parts) {
   const std::string name = parts.front()->name();
   const uint64_t size = parts.front()->size();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,10 @@ Result<std::vector<SplitPart>> find_split_raw(const std::string& first);
 // The same of files that are counted without zeros in front, "x.0", "x.1", ... "x.10", from 0 or 1
 // on, as the parts of Android's images are.
 Result<std::vector<SplitPart>> find_counted_parts(const std::string& first);
+
+// What the part of that number is called, from 1 on, if `first` is named like a first one; nullopt
+// where there is no such name.
+std::optional<std::string> split_part_name(const std::string& first, unsigned number);
 
 // The image that they are, in their order. Errors: kCorruption when a part other than the last does
 // not have the size of the first, or the last has more, or they pass kMaxFileSize.

@@ -23,6 +23,7 @@ class StreamTarget {
   static Result<StreamTarget> open(const std::string& path, Content content, const Cancel& cancel);
   // Whether there is one. Opens nothing.
   static bool is_named_by(const std::string& path);
+  StreamTarget() = default;  // nowhere
   StreamTarget(StreamTarget&& other) noexcept;
   StreamTarget& operator=(StreamTarget&&) = delete;
   ~StreamTarget();
@@ -34,8 +35,8 @@ class StreamTarget {
 
  private:
   StreamTarget(int fd, bool owned) : fd_(fd), owned_(owned) {}
-  int fd_;
-  bool owned_;
+  int fd_ = -1;
+  bool owned_ = false;
 };
 
 }  // namespace snaptool::access

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "libsnap/access/output_set.h"
+#include "libsnap/access/split_raw.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/copy/copy_image.h"
 #include "libsnap/io/content_file.h"
@@ -185,6 +187,7 @@ class Conversion {
   }
 
   Result<ConvertResult> make() {
+    if (create_.settings.contains(std::string(driver_.parts_setting))) return make_parts();
     const bool to_pipe = access::StreamTarget::is_named_by(request_.path);
     if (driver_.create == nullptr || (to_pipe && driver_.stream != nullptr)) return make_stream();
     if (to_pipe && !is_raw()) {
@@ -340,6 +343,42 @@ class Conversion {
     if (file != nullptr) SNAP_TRY(verify(*file));
     SNAP_TRY(output->commit(request_.durable));
     return result;
+  }
+
+  // As several files.
+  Result<ConvertResult> make_parts() {
+    if (request_.fill) {
+      return Error(ErrorCode::kInvalidArgument, "-n: what is there is not filled in parts");
+    }
+    access::OutputSet output(door_, request_.path, driver_.part_name);
+    SNAP_ASSIGN(const auto writer, driver_.stream_parts(output.sink(), create_));
+    SNAP_TRY(output.check());
+    SNAP_ASSIGN(ConvertResult result, write(*writer));
+    SNAP_TRY(output.finish());
+    SNAP_TRY(verify_parts(output));
+    SNAP_TRY(output.commit(request_.durable));
+    return result;
+  }
+
+  // The same as verify.
+  Result<void> verify_parts(const access::OutputSet& output) {
+    if (!request_.verify) return {};
+    std::vector<std::shared_ptr<File>> parts;
+    for (File* const file : output.files()) parts.emplace_back(file, [](File*) {});
+    access::ImageOptions options{context_.cancel};
+    options.open_part = [&](const std::string& name) -> Result<std::shared_ptr<File>> {
+      const auto found = std::find_if(parts.begin(), parts.end(), [&](const auto& part) {
+        return fs::path(part->name()).filename() == name;
+      });
+      if (found != parts.end()) return *found;
+      return Error(ErrorCode::kNotFound, fmt::format("'{}' was not made", name));
+    };
+    std::shared_ptr<File> whole = parts.front();
+    if (is_raw()) {
+      SNAP_ASSIGN(whole, access::join_split_raw(std::move(parts)));
+    }
+    SNAP_ASSIGN(const auto made, driver_.open(std::move(whole), options));
+    return check_equal(context_, image(), *made, "the new image", "its source");
   }
 
   // All bytes of a raw image, holes as zeros.

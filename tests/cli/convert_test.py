@@ -936,7 +936,7 @@ class Refused(ConvertTest):
     def test_settings_are_told(self):
         """Without operands, as help is."""
         for form, word in (("qcow2", "cluster_size"), ("vmdk", "adapter_type"), ("vpc", "azure"), ("vhdx", "block_size"),
-                           ("simg", "zeros"), ("ewf", "case_number"), ("vdi", "takes no --option"), ("raw", "takes no --option")):
+                           ("simg", "zeros"), ("ewf", "case_number"), ("vdi", "takes no --option"), ("raw", "part_size")):
             done = run("convert", "-O", form, "--option", "help")
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertIn(word, done.stdout)

@@ -120,7 +120,7 @@ class Writing(EwfTest):
     def test_what_cannot_be_made(self):
         out = self.scratch / "out"
         self.raw.write_bytes(bytes(MIB))
-        for options in (["--base", self.raw], ["-c"], ["--option", "x=1"], ["--option", "compression=9"],
+        for options in (["--base", self.raw], ["-c", "--option", "compression=none"], ["--option", "x=1"], ["--option", "compression=9"],
                         ["--option", "chunk=3000"], ["--option", "chunk=4k"], ["--option", "chunk=32M"],
                         ["--option", "notes=two\nlines"], ["--option", "notes=" + "x" * 3000]):
             done = run("convert", "-O", "ewf", *options, self.raw, out)
