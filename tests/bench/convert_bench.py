@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Times convert against `qemu-img convert`, img2simg and simg2img.
+"""Times convert against `qemu-img convert`, img2simg, simg2img, ewfacquirestream and ewfexport.
 
 In turn, inputs in the page cache, with a sync; the best of some rounds. What everybody made is checked and compared in
 the last round. README.md says more.
@@ -125,10 +125,12 @@ def timed(command, folder):
 
 
 def check(name, who, form, equal_to, folder):
-    """qemu-img, or simg2img, has to find `out` sound, and equal to that raw image."""
+    """qemu-img, simg2img or ewfexport has to find `out` sound, and equal to that raw image."""
     commands = [["qemu-img", "compare", "-f", form, "-F", "raw", "out", equal_to]]
     if form == "simg":
         commands = [["simg2img", "out", "out.raw"], ["cmp", "out.raw", equal_to]]
+    elif form == "ewf":
+        commands = [["bash", "-c", "ln -f out peer.E01 && ewfexport -q -u -t - -f raw peer.E01 | cmp - \"$0\"", equal_to]]
     elif form in ("qcow2", "vmdk", "vhdx", "vdi"):
         commands.append(["qemu-img", "check", "-f", form, "out"])  # leaked clusters are an error, too
     for command in commands:
@@ -227,6 +229,14 @@ def bench(args, folder, results):
         "img2simg": ["img2simg", "src", "out"]}, {
         "snaptool": [*convert, "-O", "raw", "src.other", "out"],
         "simg2img": ["simg2img", "src.other", "out"]}, (0.5, 0.5), results)
+    # ewf-tools know an image by the end of its name.
+    acquire = "ewfacquirestream -q -c fast -d sha1 -S 7000000000 -t peer <src && mv peer.E01 \"$0\""
+    to_and_back(args, folder, "ewf", "ewf", {
+        "snaptool": [*convert, "-O", "ewf", "src", "out"],
+        "ewfacquirestream": ["bash", "-c", acquire, "out"]}, {
+        "snaptool": [*convert, "-O", "raw", "src.other", "out"],
+        "ewfexport": ["bash", "-c", "ln -f src.other peer.E01 && ewfexport -q -u -t - -f raw peer.E01 >\"$0\"", "out"]},
+        (0.6, 0.5), results)
 
 
 def main():

@@ -147,7 +147,7 @@ class Segments(PartsTest):
     def test_segments(self):
         need(self, "ewfverify", "ewfexport", "img_cat")
         self.out = self.folder / "x.E01"
-        for options, least in (([], 2), (["compression=none"], 5), (["chunk=128k"], 2)):
+        for options, least in (([], 2), (["compression=none"], 3), (["chunk=128k"], 2)):
             content = self.source(self.content(150))
             words = [word for option in [*options, "segment_size=1M"] for word in ("--option", option)]
             self.good("convert", "-O", "ewf", "--verify", *words, self.raw, self.out)
