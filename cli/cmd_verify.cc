@@ -97,7 +97,7 @@ CommandSpec verify_command() {
   // clang-format off
   command.description =
       "Checks the header, every area and every exception of a store. With ORIGIN, also that no exception lies beyond it, and that the UUIDs of disk, file system or PV are the same in both. Nothing is written, and no data chunk is read unless --data is given.\n\n"
-      "Of an Android sparse image, the sums that it has of itself are compared.\n\n"
+      "Of an Android sparse image and of evidence (E01), the sums that it has of itself are compared; of E01, those of all chunks, and MD5 and SHA-1 of the whole, and damaged chunks are listed as ranges of the image.\n\n"
       "Each finding has a stable code, a severity, its place, what it means, what the kernel does with it, and what mends it. Exit status: 0 sound; 3 only harmless findings; 2 corrupt, invalidated, or unsafe (read and merged as it is, but not to be written to by the kernel); 1 could not check.\n\n"
       "With --against, the operand is an image, and what is checked is its content: against the sums that 'snaptool hash' or sha256sum made of it.";
   command.options = {
