@@ -662,7 +662,7 @@ def ewf_of_large_packed_chunks(path, size):
 
 @hostile
 def ewf_of_many_headers(path, size):
-    """Each of them unpacks to a MiB; and tables that are damaged, with sound copies."""
+    """Each of them unpacks to a MiB."""
     path = path.with_suffix(".E01")
     image = ewf_maker.Segment()
     text = zlib.compress(b"1\r\nmain\r\n" + b"x" * (MIB - 99), 9)
@@ -677,7 +677,7 @@ def ewf_of_many_headers(path, size):
 
 @hostile
 def ewf_of_one_large_table(path, size):
-    """All its entries are impossible, or none is."""
+    """All its entries are impossible."""
     path = path.with_suffix(".E01")
     count = size // 8
     image = ewf_maker.Segment()
