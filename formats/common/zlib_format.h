@@ -23,7 +23,7 @@ class Adler32 {
   uint32_t a_ = 1;
   uint32_t b_ = 0;
 };
-// The deflate stream within zlib's format, and the sum behind it. Errors: kCorruption.
+// The deflate stream within zlib's format, and the sum after it. Errors: kCorruption.
 struct ZlibParts {
   std::span<const std::byte> stream;
   uint32_t sum = 0;

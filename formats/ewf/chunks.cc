@@ -178,7 +178,7 @@ uint64_t ChunkReader::length_of(uint64_t chunk) const {
   return std::min(chunk_bytes_, size_ - chunk * chunk_bytes_);
 }
 
-// The content, and its sum behind it; the last chunk may be stored whole.
+// The content, and its sum after it; the last chunk may be stored whole.
 Result<void> ChunkReader::read_plain(const ChunkPlace& place, std::span<std::byte> out) {
   File& file = contents_.file_of(place.segment);
   const uint64_t there = place.end - place.start;
@@ -200,7 +200,7 @@ Result<void> ChunkReader::read_plain(const ChunkPlace& place, std::span<std::byt
 
 Result<void> ChunkReader::read_compressed(const ChunkPlace& place, std::span<std::byte> out) {
   auto tool = tools_.take([] { return std::make_unique<Tool>(); });
-  // A chunk does not grow so much; behind the last one of a table there may be something else.
+  // A chunk does not grow so much; after the last one of a table there may be something else.
   const uint64_t most = 2 * chunk_bytes_ + 64 * kKiB;
   tool->packed.resize(std::min(place.end - place.start, most));
   SNAP_TRY(contents_.file_of(place.segment).read_at(place.start, tool->packed));

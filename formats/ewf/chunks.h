@@ -45,7 +45,7 @@ class ChunkFinder {
     uint32_t first = 0;
     std::vector<uint32_t> entries;
   };
-  // An entry, and the one behind it unless it is the last.
+  // An entry, and the one after it unless it is the last.
   struct Pair {
     uint32_t entry = 0;
     uint32_t next = 0;

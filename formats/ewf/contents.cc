@@ -186,7 +186,7 @@ class SegmentReader {
       return broken(fmt::format("{} entries do not fit it", header.entries));
     }
     if (header.base > file_.size()) return broken("its entries count from past the file's end");
-    // The first writers put the chunks behind the entries.
+    // The first writers put the chunks after the entries.
     table.data_start = sectors_ ? sectors_->body() : section.body() + bytes;
     table.data_end = sectors_ ? sectors_->end : section.end;
     contents_.chunks += header.entries;

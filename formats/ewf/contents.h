@@ -24,7 +24,7 @@ struct Table {
   uint64_t copy = 0;         // of those of table2; 0: there is none
   uint64_t data_start = 0;   // the chunks lie from there
   uint64_t data_end = 0;     // to there
-  bool has_sum = true;       // behind the entries
+  bool has_sum = true;       // after the entries
 };
 
 // A list of sectors that could not be read when the image was acquired.

@@ -112,7 +112,7 @@ struct SumsFound {
   std::vector<std::string> notes;     // what there is to know, and no damage
 };
 
-// Where an image of several files goes, one behind the other.
+// Where an image of several files goes, one after the other.
 struct PartsSink {
   std::function<Result<void>()> begin_part;  // what comes next goes into the next file
   ByteSink write;

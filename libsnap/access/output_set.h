@@ -11,7 +11,7 @@
 
 namespace snaptool::access {
 
-// Several new files that are one image, written one behind the other. None has its name before all
+// Several new files that are one image, written one after the other. None has its name before all
 // are whole, and the first one, by which the image is found, gets it last. They replace nothing.
 class OutputSet {
  public:

@@ -87,7 +87,7 @@ def pack_chunk(data, compress):
 
 
 def add_chunks(segment, chunks, packed, layout="e01"):
-    """Chunks with their tables: behind sectors of their own, or behind the entries as the first writers put them."""
+    """Chunks with their tables: after sectors of their own, or after the entries as the first writers put them."""
     bodies = [pack_chunk(data, packed(data)) for data in chunks]
     if layout == "e01":
         base = len(segment.data)
