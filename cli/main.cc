@@ -34,6 +34,7 @@ int tell_exception() {
 
 int main(int argc, char** argv) {
   snaptool::cli::occupy_standard_streams();
+  snaptool::cli::allow_many_files();
   std::set_terminate(end);
   try {
     return snaptool::cli::run_program(

@@ -18,6 +18,8 @@ namespace snaptool::cli {
 // Occupies descriptors 0 to 2 where they are closed, so that no file that is opened gets one of
 // them: a message would go into it. Using such a stream is still an error.
 void occupy_standard_streams();
+// Lets as many files be open as the system allows: an image may have thousands.
+void allow_many_files();
 
 // The files and block devices that standard output and standard error go into.
 std::vector<FileId> printed_to();
