@@ -130,7 +130,7 @@ def check(name, who, form, equal_to, folder):
     if form == "simg":
         commands = [["simg2img", "out", "out.raw"], ["cmp", "out.raw", equal_to]]
     elif form == "ewf":
-        commands = [["bash", "-c", "ln -f out peer.E01 && ewfexport -q -u -t - -f raw peer.E01 | cmp - \"$0\"", equal_to]]
+        commands = [["bash", "-c", "ln -f out peer.E01 && ewfexport -q -u -t peer -f raw peer.E01 && cmp peer.raw \"$0\"", equal_to]]
     elif form in ("qcow2", "vmdk", "vhdx", "vdi"):
         commands.append(["qemu-img", "check", "-f", form, "out"])  # leaked clusters are an error, too
     for command in commands:
@@ -230,12 +230,13 @@ def bench(args, folder, results):
         "snaptool": [*convert, "-O", "raw", "src.other", "out"],
         "simg2img": ["simg2img", "src.other", "out"]}, (0.5, 0.5), results)
     # ewf-tools know an image by the end of its name.
+    export = "ln -f src.other peer.E01 && ewfexport -q -u -t peer -f raw peer.E01 && mv peer.raw \"$0\""
     acquire = "ewfacquirestream -q -c fast -d sha1 -S 7000000000 -t peer <src && mv peer.E01 \"$0\""
     to_and_back(args, folder, "ewf", "ewf", {
         "snaptool": [*convert, "-O", "ewf", "src", "out"],
         "ewfacquirestream": ["bash", "-c", acquire, "out"]}, {
         "snaptool": [*convert, "-O", "raw", "src.other", "out"],
-        "ewfexport": ["bash", "-c", "ln -f src.other peer.E01 && ewfexport -q -u -t - -f raw peer.E01 >\"$0\"", "out"]},
+        "ewfexport": ["bash", "-c", export, "out"]},
         (0.6, 0.5), results)
 
 
