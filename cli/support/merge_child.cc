@@ -59,10 +59,13 @@ Result<int> merge_in_place(const Invocation& invocation, const ops::ChildMergeRe
   const std::string parent = request.parent.name();
   if (!merged) {
     const ErrorCode code = merged.error().code();
-    if (code != ErrorCode::kInterrupted && code != ErrorCode::kNoSpace) return merged.error();
+    const bool was_begun =
+        code == ErrorCode::kInterrupted || code == ErrorCode::kNoSpace || code == ErrorCode::kIo;
+    if (!was_begun) return merged.error();
     return Error(merged.error())
         .with_note(fmt::format(
-            "nothing is lost: '{}' shows what it did, and the same command goes on; other images over '{}' do not, until then",
+            "nothing is lost: '{}' shows what it did, and the same command goes on; other images "
+            "over '{}' show something else by now",
             request.child, parent));
   }
   if (invocation.json()) {

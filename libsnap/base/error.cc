@@ -34,7 +34,7 @@ std::string_view error_code_name(ErrorCode code) {
 
 Error Error::from_errno(int err, std::string what) {
   ErrorCode code = ErrorCode::kIo;
-  if (err == ENOSPC || err == EDQUOT || err == EFBIG) code = ErrorCode::kNoSpace;
+  if (err == ENOSPC || err == EDQUOT) code = ErrorCode::kNoSpace;
   if (err == ENOENT) code = ErrorCode::kNotFound;
   Error error(code, std::move(what));
   error.errno_ = err;

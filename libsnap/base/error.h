@@ -71,8 +71,8 @@ class Error {
  public:
   Error(ErrorCode code, std::string message) : code_(code), message_(std::move(message)) {}
 
-  // An error of the operating system: `what` names the call, `err` is its errno. ENOSPC, EDQUOT and
-  // EFBIG become kNoSpace, ENOENT kNotFound, all else kIo.
+  // An error of the operating system: `what` names the call, `err` is its errno. ENOSPC and EDQUOT
+  // become kNoSpace, ENOENT kNotFound, all else kIo.
   static Error from_errno(int err, std::string what);
 
   // The same error, seen from one level further out ("merging area 7 of x.cow").
