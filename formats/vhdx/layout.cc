@@ -9,8 +9,8 @@
 #include <map>
 
 #include "formats/common/utf16.h"
-#include "formats/vhdx/crc32c.h"
 #include "libsnap/base/check.h"
+#include "libsnap/base/crc32c.h"
 #include "libsnap/base/endian.h"
 #include "libsnap/base/printable.h"
 

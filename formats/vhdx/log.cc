@@ -9,7 +9,7 @@
 #include <optional>
 #include <string_view>
 
-#include "formats/vhdx/crc32c.h"
+#include "libsnap/base/crc32c.h"
 #include "libsnap/base/endian.h"
 
 namespace snaptool::vhdx {

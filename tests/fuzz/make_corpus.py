@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from ewf_maker import make_ewf  # noqa: E402
+from fs_maker import Dir, Ext, File, Link, Symlink  # noqa: E402
 from qcow2_maker import Qcow2, feature_names, random_image  # noqa: E402
 from simg_maker import random_simg  # noqa: E402
 from vdi_maker import random_vdi  # noqa: E402
@@ -539,6 +540,31 @@ def write_driven(folder):
             (folder / kind / name).write_bytes(data)
 
 
+def file_systems(path):
+    """The first byte: 1 without sums; the size in units of 32 KiB; then offset, length and bytes; see files_fuzz.cc."""
+    unit = 32 << 10
+    tree = {"d": Dir(), "d/one": File(b"1"), "d/two": File(b"2" * 1500), "d/hard": None, "gone": File(b"g"),
+            "sparse": File(b"end", at=20_000), "short": Symlink("d/one"), "long": Symlink("t" * 100)}
+    tree["d/hard"] = Link("d/one")
+    plain = "^has_journal,^resize_inode"
+    for name, how, kind, options in (
+            ("ext2", 0, "ext2", ("-O", plain)), ("ext4", 0, "ext4", ("-O", plain)), ("ext4-no-sums", 1, "ext4", ("-O", plain)),
+            ("inline", 1, "ext4", ("-O", plain + ",inline_data")), ("meta-groups", 1, "ext4", ("-O", plain + ",meta_bg", "-g", "256")),
+            ("clusters", 1, "ext4", ("-O", plain + ",bigalloc", "-C", "4096")), ("old-sums", 0, "ext4", ("-O", plain + ",^metadata_csum,uninit_bg"))):
+        volume = Ext(path, tree, size=512 << 10, kind=kind, options=(*options, "-N", "32"))
+        volume.debugfs("ea_set /d/two user.a value", "ea_set /d/two user.b " + "v" * 200)
+        if name == "ext2" or name.startswith("ext4"):
+            volume.delete("gone")
+        disk = path.read_bytes()
+        seed = bytes([how, len(disk) // unit])
+        for at in range(0, len(disk), 128):
+            piece = disk[at:at + 128].rstrip(b"\0")
+            if piece and piece.strip(b"\xff"):
+                seed += struct.pack("<IH", at, len(piece)) + piece
+        yield name, seed
+    path.unlink()
+
+
 def main():
     folder = Path(sys.argv[1])
     plain = [(2, 2), (0, 3), (5, 4)]
@@ -580,6 +606,9 @@ def main():
     (folder / "image").mkdir(parents=True, exist_ok=True)
     for name, data in {**qcow2(), **rbd(), **dict(vm_images(folder / "made"))}.items():
         (folder / "image" / name).write_bytes(data)
+    (folder / "files").mkdir(parents=True, exist_ok=True)
+    for name, data in file_systems(folder / "made"):
+        (folder / "files" / name).write_bytes(data)
     (folder / "disk").mkdir(parents=True, exist_ok=True)
     for name, data in disks().items():
         (folder / "disk" / name).write_bytes(data)
