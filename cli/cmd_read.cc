@@ -2,11 +2,8 @@
 #include <fmt/format.h>
 
 #include "cli/support/command_table.h"
-#include "cli/support/exit_status.h"
+#include "cli/support/image_bytes.h"
 #include "cli/support/operands.h"
-#include "libsnap/access/door.h"
-#include "libsnap/access/stream.h"
-#include "libsnap/copy/copy_image.h"
 
 namespace snaptool::cli {
 namespace {
@@ -32,31 +29,10 @@ Result<ByteRange> range_of(const Invocation& invocation, const Image& image) {
 
 Result<int> run_read(Invocation& invocation) {
   SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
-  const access::Context context = invocation.access();
-  access::Door door(context, access::operations::kOutput);
+  access::Door door(invocation.access(), access::operations::kOutput);
   SNAP_ASSIGN(access::OpenImage open, access::open_image(door.opener(), spec));
   SNAP_ASSIGN(const ByteRange range, range_of(invocation, open.image()));
-  const std::string target = invocation.value("out").value_or("-");
-  SNAP_ASSIGN(
-      const auto stream,
-      access::StreamTarget::open(target, access::StreamTarget::Content::kBinary, context.cancel));
-  if (stream) {
-    const access::Phase phase(context, "reading", range.length);
-    const auto write = [&](std::span<const std::byte> bytes) {
-      return access::write_all(stream.fd(), bytes, context.cancel);
-    };
-    SNAP_TRY(stream_image(open.image(), range.offset, range.length, write, phase.job()));
-    return kExitDone;
-  }
-  SNAP_ASSIGN(const auto output, door.make_file(target, range.length));
-  {
-    const access::Phase phase(context, "reading", range.length);
-    SNAP_TRY(copy_image(open.image(), range.offset, range.length, output->file(),
-                        output->starts_zeroed(), phase.job()));
-    access::say_shared(context.notices, output->file());
-  }
-  SNAP_TRY(output->commit());
-  return kExitDone;
+  return write_bytes(invocation, door, open.image(), range);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "formats/dm_snapshot/store_writer.h"
 #include "formats/ewf/ewf_image.h"
 #include "formats/ewf/ewf_writer.h"
+#include "formats/ext/ext_file_system.h"
 #include "formats/known_format.h"
 #include "formats/lvm2/lvm2_driver.h"
 #include "formats/partition/partition_table.h"
@@ -175,6 +176,10 @@ constexpr std::array kChanges = {
     access::ChangeDriver{.name = "rbd2", .probe = is_rbd<2>, .open = open_rbd, .make = make_rbd<2>},
 };
 
+constexpr std::array kFileSystems = {
+    access::FileSystemDriver{.name = "ext", .probe = ext::has_magic, .open = ext::open},
+};
+
 constexpr access::Drivers kDrivers = {
     .images = kImages,
     .changes = kChanges,
@@ -185,6 +190,8 @@ constexpr access::Drivers kDrivers = {
                 .open_group = lvm2::open_group,
                 .most_backup = lvm2::kMostMetadata},
     .detect_known = detect_known_format,
+    .file_systems = kFileSystems,
+    .name_file_system = known_file_system,
 };
 
 }  // namespace

@@ -114,7 +114,46 @@ Result<bool> is_hybrid_iso(File& file, std::string_view head) {
   return magic == "CD001";
 }
 
+struct FileSystemMagic {
+  size_t offset;
+  std::string_view bytes;
+  std::string_view name;
+};
+
+constexpr auto kFileSystemMagics = std::to_array<FileSystemMagic>({
+    {0, "XFSB"sv, "XFS"},
+    {0x10040, "_BHRfS_M"sv, "btrfs"},
+    {1024, "\x10\x20\xf5\xf2"sv, "F2FS"},
+    {0x8000, "JFS1"sv, "JFS"},
+    {0x10034, "ReIsEr"sv, "ReiserFS"},
+    {0, "hsqs"sv, "squashfs"},
+    {1024, "\xe2\xe1\xf5\xe0"sv, "EROFS"},
+    {3, "NTFS    "sv, "NTFS"},
+    {3, "EXFAT   "sv, "exFAT"},
+    {3, "-FVE-FS-"sv, "BitLocker"},
+    {3, "ReFS"sv, "ReFS"},
+    {54, "FAT"sv, "FAT"},
+    {82, "FAT32"sv, "FAT32"},
+    {0x8001, "CD001"sv, "ISO 9660"},
+    {1024, "H+"sv, "HFS+"},
+    {1024, "HX"sv, "HFSX"},
+    {32, "NXSB"sv, "APFS"},
+    {4086, "SWAPSPACE2"sv, "swap space"},
+    {0, "LUKS\xba\xbe"sv, "LUKS"},
+    {512, "LABELONE"sv, "an LVM physical volume"},
+});
+
 }  // namespace
+
+std::string_view known_file_system(std::span<const std::byte> head) {
+  const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
+  for (const FileSystemMagic& magic : kFileSystemMagics) {
+    if (magic.offset < text.size() && text.substr(magic.offset).starts_with(magic.bytes)) {
+      return magic.name;
+    }
+  }
+  return {};
+}
 
 Result<const access::KnownFormat*> detect_known_format(File& file) {
   SNAP_ASSIGN(const std::string head, bytes_at(file, 0, kHead));

@@ -10,12 +10,13 @@ namespace snaptool::cli {
 
 const std::vector<CommandSpec>& command_table() {
   static const std::vector<CommandSpec> table = {
-      info_command(),    status_command(),  verify_command(),      repair_command(),
-      map_command(),     convert_command(), diff_command(),        hash_command(),
-      export_command(),  apply_command(),   diff_verify_command(), compose_command(),
-      invert_command(),  read_command(),    dump_command(),        restore_command(),
-      create_command(),  resize_command(),  write_command(),       write_origin_command(),
-      discard_command(), batch_command(),   merge_command(),       undo_command(),
+      info_command(),   status_command(),       verify_command(),      repair_command(),
+      map_command(),    convert_command(),      diff_command(),        hash_command(),
+      export_command(), apply_command(),        diff_verify_command(), compose_command(),
+      invert_command(), read_command(),         ls_command(),          cat_command(),
+      dump_command(),   restore_command(),      create_command(),      resize_command(),
+      write_command(),  write_origin_command(), discard_command(),     batch_command(),
+      merge_command(),  undo_command(),
   };
   return table;
 }

@@ -21,6 +21,7 @@ std::optional<std::string_view> command_for_foreign_word(std::string_view word);
 // The rows, each defined beside the command's code.
 CommandSpec apply_command();
 CommandSpec batch_command();
+CommandSpec cat_command();
 CommandSpec compose_command();
 CommandSpec create_command();
 CommandSpec diff_command();
@@ -31,6 +32,7 @@ CommandSpec export_command();
 CommandSpec hash_command();
 CommandSpec info_command();
 CommandSpec invert_command();
+CommandSpec ls_command();
 CommandSpec map_command();
 CommandSpec convert_command();
 CommandSpec merge_command();

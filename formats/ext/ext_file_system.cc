@@ -41,13 +41,16 @@ class RunJoiner {
   using Visit = std::function<Result<void>(const FileRun&)>;
   explicit RunJoiner(const Visit& visit) : visit_(visit) {}
 
-  Result<void> add(uint64_t offset, uint64_t length, std::optional<uint64_t> place) {
+  // `zeros`: what has no place is; else it lies in the inode.
+  Result<void> add(uint64_t offset, uint64_t length, std::optional<uint64_t> place,
+                   bool zeros = true) {
     if (length == 0) return {};
     if (place) {
       SNAP_TRY(finish());
       return visit_({offset, length, place});
     }
     if (zeros_.length == 0) zeros_.offset = offset;
+    zeros_.zeros = zeros;
     zeros_.length += length;
     return {};
   }
@@ -300,7 +303,9 @@ Result<void> ExtFileSystem::visit_runs(const FileNode& node,
       return true;
     }));
   }
-  if (done < inode.size) SNAP_TRY(joiner.add(done, inode.size - done, std::nullopt));
+  if (done < inode.size) {
+    SNAP_TRY(joiner.add(done, inode.size - done, std::nullopt, !inode.is_inline()));
+  }
   return joiner.finish();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "libsnap/access/change_driver.h"
+#include "libsnap/access/file_system.h"
 #include "libsnap/access/image_driver.h"
 #include "libsnap/access/volumes.h"
 
@@ -21,6 +22,16 @@ struct KnownFormat {
 // What one may do about it: "'qemu-img convert -O raw x.vmdk NEW' makes it raw; ...".
 std::string remedy_for(const KnownFormat& format, const std::string& path);
 
+// A kind of file systems.
+struct FileSystemDriver {
+  std::string_view name;
+  // Whether an image may hold one, by its first kFileSystemHead bytes, or all.
+  bool (*probe)(std::span<const std::byte> head) = nullptr;
+  // Errors: those of FileSystem. Requires: the image and `cancel` outlive it.
+  Result<std::unique_ptr<FileSystem>> (*open)(Image& image, const Cancel& cancel) = nullptr;
+};
+inline constexpr size_t kFileSystemHead = 72 * kKiB;
+
 // All that is known of formats: what is above this layer passes it in.
 struct Drivers {
   std::span<const ImageDriver> images;  // the first is raw
@@ -29,6 +40,9 @@ struct Drivers {
   // The format that a file has the magic of, at its start or its end, and that is not read;
   // nullptr: none that is known. Errors: those of File.
   Result<const KnownFormat*> (*detect_known)(File& file) = nullptr;
+  std::span<const FileSystemDriver> file_systems;
+  // The one that an image begins with, and that is not read; empty: none that is known.
+  std::string_view (*name_file_system)(std::span<const std::byte> head) = nullptr;
 
   const ImageDriver& raw() const { return images.front(); }
   const ImageDriver* find_image(std::string_view name) const;

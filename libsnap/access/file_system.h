@@ -61,6 +61,7 @@ struct FileRun {
   // Where in the image, bytes; nothing: they are zeros, or lie nowhere as they are (compressed,
   // within the node).
   std::optional<uint64_t> place;
+  bool zeros = false;
 };
 
 struct FileEntry {

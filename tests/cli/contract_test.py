@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+from fs_maker import TOOLS, Ext, File  # noqa: E402
 from harness import (SEED, SNAPTOOL, ScratchTest, interrupted, main, need, need_loop_devices, need_terminals, run,  # noqa: E402
                      scaled, sha256_of_file)
 
@@ -63,6 +64,8 @@ class ContractTest(ScratchTest):
             return [cow]
         if command in ("info", "map", "read", "hash", "export"):
             return [f"{origin}@{cow}"]
+        if command in ("ls", "cat"):
+            return [self.file_system() if cow == self.cow else cow] + (["file"] if command == "cat" else [])
         if command == "diff":
             return [f"{origin}@{cow}", f"{origin}@{cow}"]
         if command == "convert":
@@ -102,6 +105,13 @@ class ContractTest(ScratchTest):
             self.assertEqual(run("export", self.origin, "--base", self.origin, "-o", path).returncode, 0)
         return path
 
+    def file_system(self):
+        path = self.scratch / "the.ext4"
+        if not path.exists():
+            need(self, *TOOLS["Ext"])
+            Ext(path, {"file": File(b"content")})
+        return path
+
     def dump_file(self):
         path = self.scratch / "the.xml"
         if not path.exists():
@@ -136,7 +146,7 @@ class EveryCommand(ContractTest):
     def test_there_are_the_commands_of_the_contract(self):
         self.assertEqual(set(commands()), {
             "info", "status", "verify", "repair", "map", "read", "dump", "restore", "create", "resize", "write", "write-origin", "discard",
-            "batch", "merge", "undo", "diff", "hash", "export", "convert", "apply", "diff-verify", "compose", "invert"})
+            "batch", "merge", "undo", "diff", "hash", "export", "convert", "apply", "diff-verify", "compose", "invert", "ls", "cat"})
 
     def test_help_and_version(self):
         for command in commands():
@@ -158,7 +168,7 @@ class EveryCommand(ContractTest):
 
     def test_quiet(self):
         for command in commands():
-            if command in ("read", "map", "dump", "hash", "export", "compose", "invert"):
+            if command in ("read", "map", "dump", "hash", "export", "compose", "invert", "ls", "cat"):
                 continue  # what they print is not a report but the data asked for
             process = run(command, "-q", *self.operands(command))
             self.assertEqual((process.returncode, process.stdout, process.stderr), (0, "", ""))

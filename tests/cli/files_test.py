@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files within an image: ls and cat, against what e2fsprogs says of them."""
+
+import json
+import random
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+from fs_maker import TIME, TOOLS, Dir, Ext, File, Link, Symlink  # noqa: E402
+from harness import SEED, ScratchTest, main, need, run  # noqa: E402
+
+
+class Files(ScratchTest):
+    def setUp(self):
+        super().setUp()
+        need(self, *TOOLS["Ext"])
+        self.rng = random.Random(f"{SEED}{self.id()}")
+        self.image = self.scratch / "disk.img"
+        self.tree = {"d": Dir(), "d/sub": Dir(), "d/sub/leaf": File(b"leaf", mtime=TIME + 5), "empty": File(), "link": Symlink("d/sub/leaf"),
+                     "big": File(self.rng.randbytes(100_000)), "sparse": File(b"end", at=300_000, size=500_000), "hard": Link("big"),
+                     "od\x1bd": File(b"1"), "ünïcode": File(b"2"), "d/" + "n" * 200: File(b"3")}
+        self.volume = Ext(self.image, self.tree, size=4 << 20)
+
+    def good(self, *arguments, **options):
+        done = run(*arguments, **options)
+        self.assertEqual((done.returncode, done.stderr if isinstance(done.stderr, str) else ""), (0, ""), (arguments, done.stderr))
+        return done
+
+    def listed(self, *arguments):
+        return {one["path"]: one for one in json.loads(self.good("ls", "--output=json", *arguments).stdout)["files"]}
+
+    def test_all_of_it(self):
+        listed = self.listed("-R", self.image)
+        seen = self.volume.tree()
+        self.assertEqual(sorted(listed), sorted(seen))
+        kinds = {"dir": "folder", "symlink": "link"}
+        for path, one in seen.items():
+            row = listed[path]
+            self.assertEqual(row["type"], kinds.get(one.kind, one.kind), path)
+            self.assertEqual((row["inode"], int(row["mode"], 8)), (one.inode, one.mode), path)
+            if one.kind == "file":
+                self.assertEqual(row["size"], one.size)
+                self.assertEqual(self.good("cat", self.image, path, binary=True).stdout, self.volume.content(path))
+            if one.kind == "symlink":
+                self.assertEqual(row["target"], one.target)
+
+    def test_a_folder_a_file_and_a_partition(self):
+        self.assertEqual(sorted(self.listed(self.image, "d")), sorted(path for path in self.tree if path.startswith("d/") and
+                                                                      path.count("/") == 1))
+        self.assertEqual(self.good("ls", self.image, "/d/sub/").stdout, "d/sub/leaf\n")
+        self.assertEqual(self.good("ls", self.image, "d/sub/leaf").stdout, "d/sub/leaf\n")
+        self.assertIn("2020-01-01T00:00:05", self.good("ls", "-l", self.image, "d/sub").stdout)
+        self.assertIn("od\\x1bd\n", self.good("ls", self.image).stdout)
+        whole = self.scratch / "whole.dd"
+        whole.write_bytes(bytes(1 << 20) + self.image.read_bytes())
+        self.assertEqual(self.good("cat", f"{whole}#+1M", "d/sub/leaf").stdout, "leaf")
+
+    def test_holes_stay_holes(self):
+        out = self.scratch / "out"
+        self.good("cat", self.image, "sparse", "-o", out)
+        self.assertEqual(out.read_bytes(), self.volume.content("sparse"))
+        self.assertLess(out.stat().st_blocks * 512, 100_000)
+
+    def test_by_inode(self):
+        inode = self.volume.tree()["big"].inode
+        self.assertEqual(self.good("cat", self.image, "--inode", inode, binary=True).stdout, self.volume.content("big"))
+
+    def test_deleted(self):
+        self.volume.delete("empty")
+        self.assertNotIn("empty", self.good("ls", self.image).stdout)
+        self.assertIn("empty (deleted)\n", self.good("ls", "--deleted", self.image).stdout)
+
+    def test_what_is_refused(self):
+        def refused(status, *arguments, words=()):
+            done = run(*arguments)
+            self.assertEqual((done.returncode, done.stdout), (status, ""), (arguments, done.stderr))
+            self.assertRegex(done.stderr, r"\Asnaptool [a-z]+: [^\n]+\n\Z")
+            for word in words:
+                self.assertIn(word, done.stderr)
+
+        refused(1, "cat", self.image, "none", words=["'none'"])
+        refused(1, "ls", self.image, "d/none")
+        refused(1, "ls", self.image, "big/none", words=["no folder"])
+        refused(64, "cat", self.image, "d", words=["no file"])
+        refused(64, "cat", self.image, "link")
+        refused(64, "cat", self.image)
+        refused(64, "cat", self.image, "big", "--inode", "12")
+        refused(64, "cat", self.image, "--inode", "12x")
+        refused(1, "cat", self.image, "--inode", "99999999")
+        empty = self.scratch / "empty"
+        empty.write_bytes(bytes(1 << 20))
+        refused(63, "ls", empty, words=["no file system"])
+        for magic, at, name in ((b"XFSB", 0, "XFS"), (b"_BHRfS_M", 0x10040, "btrfs"), (b"LABELONE", 512, "LVM")):
+            data = bytearray(1 << 20)
+            data[at:at + len(magic)] = magic
+            empty.write_bytes(data)
+            refused(63, "ls", empty, words=[name, "not read"])
+
+    def test_what_is_broken_is_told_of(self):
+        """The rest is listed all the same."""
+        with open(self.image, "r+b") as image:
+            data = image.read()
+            at = data.index(b"\4\1leaf")  # the name's length, its type, and the name
+            image.seek(at)
+            image.write(b"\xff")
+        for form in ([], ["--output=json"]):
+            done = run("ls", "-R", *form, self.image)
+            self.assertEqual(done.returncode, 65, done.stderr)
+            self.assertIn("sparse", done.stdout)
+            self.assertNotIn("leaf", done.stdout)
+        json.loads(done.stdout)
+
+
+if __name__ == "__main__":
+    main("files")
