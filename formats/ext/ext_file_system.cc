@@ -288,10 +288,12 @@ Result<void> ExtFileSystem::visit_runs(const FileNode& node,
   SNAP_ASSIGN(const Inode* const known, inode_of(node.id));
   const Inode inode = *known;  // visit may ask for others
   RunJoiner joiner(visit);
+  // 0 of what a free inode is not known to have been.
+  const uint64_t size = std::min(inode.size, node.size);
   uint64_t done = 0;
   if (has_blocks(inode) && !inode.is_inline()) {
     const unsigned bits = super().block_bits;
-    const uint64_t end = div_round_up(inode.size, super().block_size()) << bits;
+    const uint64_t end = div_round_up(size, super().block_size()) << bits;
     SNAP_TRY(walk_blocks(volume_, inode, 0, [&](const BlockRun& run) -> Result<bool> {
       const uint64_t offset = run.first << bits;
       if (offset >= end) return false;
@@ -303,9 +305,7 @@ Result<void> ExtFileSystem::visit_runs(const FileNode& node,
       return true;
     }));
   }
-  if (done < inode.size) {
-    SNAP_TRY(joiner.add(done, inode.size - done, std::nullopt, !inode.is_inline()));
-  }
+  if (done < size) SNAP_TRY(joiner.add(done, size - done, std::nullopt, !inode.is_inline()));
   return joiner.finish();
 }
 
@@ -332,7 +332,7 @@ Result<void> ExtFileSystem::visit_entries(
     const std::function<Result<void>(const FileEntry&)>& visit) {
   SNAP_ASSIGN(const Inode* const known, inode_of(folder.id));
   const Inode inode = *known;  // visit may ask for others
-  if (inode.type() != NodeType::kFolder) {
+  if (folder.type != NodeType::kFolder || inode.type() != NodeType::kFolder) {
     return Error(ErrorCode::kInvalidArgument, fmt::format("inode {} is no folder", folder.id));
   }
   FolderRules rules;
@@ -468,7 +468,7 @@ Result<void> ExtFileSystem::read_blocks(const Inode& inode, uint64_t offset,
 
 Result<std::string> ExtFileSystem::target(const FileNode& link) {
   SNAP_ASSIGN(const Inode* const inode, inode_of(link.id));
-  if (inode->type() != NodeType::kLink) {
+  if (link.type != NodeType::kLink || inode->type() != NodeType::kLink) {
     return Error(ErrorCode::kInvalidArgument, fmt::format("inode {} is no link", link.id));
   }
   if (inode->size > std::min(kMostTarget, super().block_size())) {

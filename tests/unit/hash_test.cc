@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "libsnap/base/crc32.h"
+#include "libsnap/base/crc32c.h"
 #include "libsnap/diff/content_hash.h"
 #include "libsnap/diff/manifest.h"
 #include "libsnap/io/memory_file.h"
@@ -31,6 +32,8 @@ std::string sum_of(HashAlgorithm algorithm, std::span<const std::byte> data) {
 TEST(Hash, PublishedValues) {
   EXPECT_EQ(crc32(bytes_of("123456789")), 0xcbf43926U);
   EXPECT_EQ(crc32(bytes_of("6789"), crc32(bytes_of("12345"))), 0xcbf43926U);
+  EXPECT_EQ(crc32c(bytes_of("123456789")), 0xe3069283U);
+  EXPECT_EQ(crc32c(bytes_of("6789"), crc32c(bytes_of("12345"))), 0xe3069283U);
   // FIPS 180 and RFC 1321, of "abc".
   EXPECT_EQ(sum_of(HashAlgorithm::kSha256, bytes_of("abc")),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
