@@ -108,8 +108,8 @@ class Files(ScratchTest):
             done = run("ls", "-R", *form, self.image)
             self.assertEqual(done.returncode, 65, done.stderr)
             self.assertIn("sparse", done.stdout)
-            self.assertNotIn("leaf", done.stdout)
-        json.loads(done.stdout)
+            self.assertNotIn("d/sub/leaf", done.stdout.splitlines())
+        self.assertNotIn("d/sub/leaf", [one["path"] for one in json.loads(done.stdout)["files"]])
 
 
 if __name__ == "__main__":

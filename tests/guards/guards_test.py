@@ -22,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "kernel"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from crafted import write_store  # noqa: E402
+from fs_maker import Ext, File  # noqa: E402
 from harness import DATA, SNAPTOOL, ScratchTest, main, run, unpack, why_no_loop_devices  # noqa: E402
 
 TABLE = Path(__file__).resolve().parent / "table.txt"
@@ -83,6 +84,8 @@ ROWS = {
     "read -o": Row("output", "read o@c -o out", reads="oc", makes="out", store="c"),
     "hash -o": Row("output", "hash o@c -o out", reads="oc", makes="out", store="c"),
     "map -o": Row("output", "map o@c -o out", reads="oc", makes="out", store="c"),
+    "ls -o": Row("output", "ls f -o out", reads="f", makes="out"),
+    "cat -o": Row("output", "cat f big -o out", reads="f", makes="out"),
     "dump -o": Row("output", "dump c -o out", reads="c", makes="out"),
     "diff --report": Row("output", "diff o@c o@c --report out.html", reads="oc", makes="out.html", store="c"),
     "compose": Row("output", "compose --unlinked full d -o out", reads=["full", "d"], makes="out"),
@@ -141,6 +144,7 @@ class World:
         for source, target in (("o", "m"), ("c", "mc"), ("o", "i")):
             shutil.copy(folder / source, folder / target)
         self.put("n", bytes(SIZE))
+        Ext(folder / "f", {"big": File(rng.randbytes(9000))})
         self.put("z", bytes(SIZE))
         self.put("script", b"write a 0 64k -P 1\nwrite-origin 0 4k -P 2\nmerge a\n")
         self.do("merge", "m", "mc", "--undo", "u")
@@ -373,7 +377,7 @@ def no_room(cell):
 def limited(cell):
     if not cell.row.makes and cell.row.arguments[0] != "resize":
         return "grow"
-    limit = {"hash": 8, "map": 8, "dump": 8}.get(cell.row.arguments[0], 2048)
+    limit = {"hash": 8, "map": 8, "dump": 8, "ls": 8}.get(cell.row.arguments[0], 2048)
     cell.options["preexec_fn"] = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     return cell.go(cell.row.arguments)
 
