@@ -122,8 +122,9 @@ class Checker {
     if (stored.empty()) return;
     const std::string sum = hash.finish();
     if (sum == stored) return;
-    found_.problems.push_back(fmt::format(
-        "the {} that is stored is {}, but that of the content is {}", name, stored, sum));
+    found_.wrong_content = fmt::format("the {} that is stored is {}, but that of the content is {}",
+                                       name, stored, sum);
+    found_.problems.push_back(found_.wrong_content);
   }
 
   // What could not be read from the medium.

@@ -38,6 +38,7 @@ class SegmentReader {
     SNAP_TRY(file_.read_at(0, header));
     SNAP_ASSIGN(const unsigned number, parse_file_header(header));
     SNAP_TRY(read_sections());
+    if (segment_ > 0 && !identified_) contents_.belongs_together = false;
     return number;
   }
 
@@ -106,21 +107,30 @@ class SegmentReader {
 
   // The same again, as the last segment and all but the first have it.
   Result<void> read_data(const Section& section) {
-    const auto data = volume_of(section);
-    if (!data) {
-      // Some writers leave out its sum.
-      if (data.error().code() == ErrorCode::kIo) return data.error();
-      return {};
-    }
+    const bool smart = section.body_size() < kVolumeBytes;
+    SNAP_ASSIGN(const auto bytes, read_body(section, smart ? kSmartVolumeBytes : kVolumeBytes));
+    if (!has_right_sum(bytes)) return {};  // some writers leave it out
+    SNAP_ASSIGN(const Volume data, parse_volume(bytes));
     if (!contents_.volume) {
-      contents_.volume = *data;
+      contents_.volume = data;
       return {};
     }
-    const Uuid& known = contents_.volume->set_identifier;
-    if (is_null(known) || is_null(data->set_identifier) || known == data->set_identifier) return {};
+    const Volume& known = *contents_.volume;
+    if (!is_same_medium(known, data)) {
+      return broken(
+          fmt::format("it is of another image: of {} sectors of {} bytes in {} chunks of "
+                      "{}, not of {} of {} in {} of {}",
+                      data.sectors, data.sector_bytes, data.chunks, data.chunk_sectors,
+                      known.sectors, known.sector_bytes, known.chunks, known.chunk_sectors));
+    }
+    identified_ =
+        can_tell_apart(data.set_identifier) && known.set_identifier == data.set_identifier;
+    if (is_null(known.set_identifier) || is_null(data.set_identifier) ||
+        known.set_identifier == data.set_identifier)
+      return {};
     return broken(fmt::format("it is of the image {}, not of {}",
-                              uuid_text(data->set_identifier, UuidOrder::kGuid),
-                              uuid_text(known, UuidOrder::kGuid)));
+                              uuid_text(data.set_identifier, UuidOrder::kGuid),
+                              uuid_text(known.set_identifier, UuidOrder::kGuid)));
   }
 
   Result<void> read_table(const Section& section) {
@@ -284,6 +294,7 @@ class SegmentReader {
   const Cancel& cancel_;
   std::optional<Section> sectors_;  // the last one in this file
   std::optional<PendingTable> pending_;
+  bool identified_ = false;  // it has the identifier of the image
   bool has_header2_ = false;
   int texts_ = 0;
 };

@@ -46,6 +46,8 @@ struct Contents {
   std::vector<Table> tables;
   uint64_t chunks = 0;    // that the tables have
   bool finished = false;  // it ends as an image does
+  // No segment can be of another image: each has the identifier of the first, which no other has.
+  bool belongs_together = true;
   // What is damaged, and was got round.
   std::vector<std::string> problems;
   size_t first_problems = 0;  // so many are of the first segment

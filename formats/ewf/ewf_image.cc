@@ -154,6 +154,11 @@ Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file,
   return std::make_unique<EwfImage>(std::move(file), std::move(contents), options.warn);
 }
 
+Result<bool> checks_reads(std::shared_ptr<File> file, const access::ImageOptions& options) {
+  SNAP_ASSIGN(const auto contents, whole_contents(std::move(file), options));
+  return contents->belongs_together;
+}
+
 Result<access::SumsFound> check_sums(std::shared_ptr<File> file,
                                      const access::ImageOptions& options, const Job& job) {
   SNAP_ASSIGN(const auto contents, whole_contents(std::move(file), options));

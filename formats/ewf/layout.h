@@ -80,6 +80,12 @@ struct Volume {
 // Requires: the bytes of the section, kVolumeBytes or kSmartVolumeBytes. Errors: kCorruption, also
 // where its numbers contradict each other; kUnsupported for chunks larger than kMostChunk.
 Result<Volume> parse_volume(std::span<const std::byte> bytes);
+// Whether both say the same of how large the medium is, and in what chunks.
+bool is_same_medium(const Volume& one, const Volume& other);
+// Whether no other image has this set identifier: it is there, and was not made of the content.
+bool can_tell_apart(const Uuid& identifier);
+// One of what is known when the image is begun, so that the same image is made again.
+Uuid derived_identifier(std::span<const std::byte> seed);
 // kVolumeBytes bytes.
 std::vector<std::byte> encode_volume(const Volume& volume);
 std::string_view media_type_name(uint8_t type);

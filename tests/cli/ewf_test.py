@@ -200,6 +200,34 @@ class Segments(EwfTest):
         (self.scratch / "image.E02").write_bytes(other[1].data)
         self.refused(65, "hash", self.image, words=["image.E02", "of the image"])
 
+    def test_of_another_medium(self):
+        """Without an identifier, what `data` says of the medium tells."""
+        for guid in (bytes(16), b"1" * 16):
+            self.save(self.whole, per_segment=6, guid=guid)
+            other = make_ewf(self.whole + bytes(SECTOR), per_segment=6, guid=guid)
+            (self.scratch / "image.E02").write_bytes(other[1].data)
+            for command in ("read", "hash", "verify"):
+                done = run(command, self.image, binary=True)
+                self.assertEqual(done.returncode, 2 if command == "verify" else 65, done.stderr)
+            self.refused(65, "convert", self.image, self.scratch / "out", words=["image.E02", "another image"])
+
+    def test_nothing_tells_that_it_is_of_another(self):
+        """But the sums of the whole: convert compares them first, where identifiers do not say the same."""
+        out = self.scratch / "out"
+        derived = b"1" * 7 + b"\x81" + b"1" * 8
+        for guid in (b"", bytes(16), derived):
+            self.save(self.whole, per_segment=6, guid=guid)
+            self.good("convert", self.image, out)
+            self.assertEqual(out.read_bytes(), self.whole)
+            out.unlink()
+            other = make_ewf(self.whole[::-1], per_segment=6, guid=guid)
+            (self.scratch / "image.E02").write_bytes(other[1].data)
+            self.refused(65, "convert", self.image, out, words=["that is stored"])
+            self.assertFalse(out.exists())
+            self.verified(2)
+            self.good("convert", "--ignore-invalid", self.image, out)
+            out.unlink()
+
     def test_not_the_first(self):
         self.refused(64, "hash", self.scratch / "image.E02", words=["segment 2", "first"])
 
