@@ -342,6 +342,9 @@ class Conversion {
     std::optional<ByteOutput> output;
     const ByteSink sink = [&](std::span<const std::byte> bytes) { return output->write(bytes); };
     SNAP_ASSIGN(const auto writer, driver_.stream(sink, create_));
+    if (driver_.has_parts != nullptr && driver_.part_name != nullptr) {
+      SNAP_TRY(access::OutputSet::check_alone(request_.path, driver_.part_name));
+    }
     SNAP_ASSIGN(auto opened,
                 ByteOutput::open(door_, request_.path, StreamTarget::Content::kBinary));
     output.emplace(std::move(opened));
