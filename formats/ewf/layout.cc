@@ -59,7 +59,8 @@ Result<void> check_volume(const Volume& volume) {
     return broken(fmt::format("its {} sectors of {} bytes are more than any medium has",
                               volume.sectors, volume.sector_bytes));
   }
-  if (div_round_up(volume.sectors, volume.chunk_sectors) == volume.chunks) return {};
+  const uint64_t needed = volume.needed_chunks();
+  if (volume.chunks == needed || volume.chunks == needed + 1) return {};
   return broken(fmt::format("its {} sectors are not in {} chunks of {}", volume.sectors,
                             volume.chunks, volume.chunk_sectors));
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "formats/common/uuid.h"
+#include "libsnap/base/arithmetic.h"
 #include "libsnap/base/result.h"
 #include "libsnap/base/units.h"
 
@@ -76,6 +77,9 @@ struct Volume {
 
   uint64_t chunk_bytes() const { return uint64_t{chunk_sectors} * sector_bytes; }
   uint64_t size() const { return sectors * sector_bytes; }
+  // That whole sectors need. The image may have one more: a file that was acquired, and ends within
+  // a sector, has its rest there.
+  uint64_t needed_chunks() const { return div_round_up(sectors, chunk_sectors); }
 };
 // Requires: the bytes of the section, kVolumeBytes or kSmartVolumeBytes. Errors: kCorruption, also
 // where its numbers contradict each other; kUnsupported for chunks larger than kMostChunk.

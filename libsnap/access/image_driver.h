@@ -63,6 +63,9 @@ struct ImageOptions {
   const Cancel& cancel;
   std::shared_ptr<Image> parent = nullptr;   // none was named
   std::optional<std::string> snapshot = {};  // of those within the image, by its id or name
+  // Of one that is broken, what can be told is wanted: what is not there is an error when it is
+  // read.
+  bool what_is_left = false;
   // Opens another file that is a part of the image, to be read: `name` is as the image has it,
   // relative to its own folder. Files elsewhere are refused unless the user allowed them. Not set
   // where none can be opened. Errors: kNotFound; kUnsupported for a file that may not be opened.
