@@ -155,6 +155,7 @@ access::Policy policy_of(const CommandSpec& command, const ParsedOptions& option
   policy.force = options.has("force");
   policy.force_share = options.has("force-share");
   policy.ignore_invalid = options.has("ignore-invalid");
+  policy.salvage = command.name == "convert" && options.has("salvage");
   if (const auto where = options.value("follow-parents")) {
     policy.follow_parents =
         where->empty() ? access::Parents::kInFolder : access::Parents::kAnywhere;

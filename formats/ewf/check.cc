@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 
 #include "formats/common/zlib_format.h"
 #include "formats/ewf/chunks.h"
@@ -35,6 +36,7 @@ class Checker {
   }
 
   Result<access::SumsFound> run() {
+    read_rest();
     SNAP_TRY(parallel_ordered(slots_.size(), job_,
                               {[this](size_t i) -> Result<bool> { return take(slots_[i]); },
                                [this](size_t i) { return read(slots_[i]); },
@@ -45,11 +47,25 @@ class Checker {
                            contents_.problems.end());
     found_.problems.insert(found_.problems.end(), warnings_.begin(), warnings_.end());
     compare();
-    SNAP_TRY(note_errors());
+    for (const ErrorList& errors : contents_.errors) SNAP_TRY(note_errors(errors));
     return std::move(found_);
   }
 
  private:
+  // A sum of the whole.
+  struct Sum {
+    Sum(std::string_view called, std::string text, HashAlgorithm algorithm)
+        : name(called), stored(std::move(text)), hash(algorithm), longer(algorithm) {}
+    void update(std::span<const std::byte> data, bool has_rest) {
+      hash.update(data);
+      if (has_rest) longer.update(data);
+    }
+
+    std::string_view name;
+    std::string stored;
+    Hash hash;    // of the image
+    Hash longer;  // of that and what is stored after it
+  };
   // A stretch of the image, whole chunks.
   struct Slot {
     uint64_t offset = 0;
@@ -91,8 +107,7 @@ class Checker {
       ++told_;
     }
     if (found_.damaged.empty()) {
-      if (!contents_.md5.empty()) md5_.update(slot.data);
-      if (!contents_.sha1.empty()) sha1_.update(slot.data);
+      for (Sum& sum : sums_) sum.update(slot.data, !rest_.empty());
     }
     job_.progress.add(slot.data.size());
     return {};
@@ -108,28 +123,42 @@ class Checker {
     }
   }
 
+  // What is stored after the medium's last sector. ewfacquire has it in the sums.
+  void read_rest() {
+    if (!contents_.md5.empty()) sums_.emplace_back("MD5", contents_.md5, HashAlgorithm::kMd5);
+    if (!contents_.sha1.empty()) sums_.emplace_back("SHA-1", contents_.sha1, HashAlgorithm::kSha1);
+    if (sums_.empty()) return;
+    if (auto rest = reader_.read_rest()) rest_ = std::move(*rest);
+  }
+
   // The sums of all of it, which say nothing where some of it is not known.
   void compare() {
     if (!found_.damaged.empty()) return;
-    compare_sum("MD5", contents_.md5, md5_);
-    compare_sum("SHA-1", contents_.sha1, sha1_);
-    if (contents_.md5.empty() && contents_.sha1.empty()) {
-      found_.notes.emplace_back("no MD5 or SHA-1 of the whole image is stored");
+    bool with_rest = false;
+    for (Sum& sum : sums_) {
+      const std::string content = sum.hash.finish();
+      if (content == sum.stored) continue;
+      sum.longer.update(rest_);
+      if (!rest_.empty() && sum.longer.finish() == sum.stored) {
+        with_rest = true;
+        continue;
+      }
+      found_.wrong_content =
+          fmt::format("the {} that is stored is {}, but that of the content is {}", sum.name,
+                      sum.stored, content);
+      found_.problems.push_back(found_.wrong_content);
     }
-  }
-
-  void compare_sum(std::string_view name, const std::string& stored, Hash& hash) {
-    if (stored.empty()) return;
-    const std::string sum = hash.finish();
-    if (sum == stored) return;
-    found_.problems.push_back(fmt::format(
-        "the {} that is stored is {}, but that of the content is {}", name, stored, sum));
+    if (with_rest) {
+      found_.notes.push_back(fmt::format(
+          "{} bytes after the last whole sector are no part of the image; MD5 and SHA-1 that are "
+          "stored count them",
+          rest_.size()));
+    }
+    if (sums_.empty()) found_.notes.emplace_back("no MD5 or SHA-1 of the whole image is stored");
   }
 
   // What could not be read from the medium.
-  Result<void> note_errors() {
-    if (!contents_.errors) return {};
-    const ErrorList& errors = *contents_.errors;
+  Result<void> note_errors(const ErrorList& errors) {
     File& file = contents_.file_of(errors.segment);
     Adler32 sum;
     uint64_t sectors = 0;
@@ -143,7 +172,7 @@ class Checker {
         const auto first = load_le<uint32_t>(piece.data() + i * kErrorBytes);
         const auto length = load_le<uint32_t>(piece.data() + i * kErrorBytes + 4);
         sectors += length;
-        if (done + i < kMostErrors) note_error(first, length);
+        if (++errors_ <= kMostErrors) note_error(first, length);
       }
       done += count;
     }
@@ -153,7 +182,7 @@ class Checker {
       found_.problems.push_back(
           fmt::format("'{}': the Adler-32 of the acquisition's errors is wrong", file.name()));
     }
-    if (errors.entries > kMostErrors) {
+    if (errors_ > kMostErrors) {
       found_.notes.push_back(
           fmt::format("in all, {} ranges with {} sectors could not be read when "
                       "it was acquired",
@@ -184,8 +213,9 @@ class Checker {
   std::vector<Slot> slots_;
   uint64_t at_ = 0;
   size_t told_ = 0;
-  Hash md5_{HashAlgorithm::kMd5};
-  Hash sha1_{HashAlgorithm::kSha1};
+  uint64_t errors_ = 0;    // of the acquisition, that were looked at
+  std::vector<Sum> sums_;  // those that are stored
+  RawBytes rest_;          // what is stored after the medium's end
   access::SumsFound found_;
   std::mutex mutex_;  // guards what follows
   std::vector<std::string> warnings_;

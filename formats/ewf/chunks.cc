@@ -66,6 +66,21 @@ Result<Scanned> scan_entries(File& file, uint64_t position, const Table& table) 
   return scanned;
 }
 
+// Whether a table and its copy have the same entries. Their sums can be made equal.
+Result<bool> has_equal_copy(File& file, const Table& table) {
+  RawBytes one;
+  RawBytes other;
+  const uint64_t size = kEntryBytes * uint64_t{table.entries};
+  for (uint64_t at = 0; at < size; at += one.size()) {
+    one.resize(std::min<uint64_t>(64 * kKiB, size - at));
+    other.resize(one.size());
+    SNAP_TRY(file.read_at(table.position + at, one));
+    SNAP_TRY(file.read_at(table.copy + at, other));
+    if (one != other) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 void ChunkFinder::warn(const std::string& text) const {
@@ -80,7 +95,11 @@ Result<ChunkFinder::State> ChunkFinder::decide(const Table& table) {
   if (table.copy != 0) {
     SNAP_ASSIGN(copy, scan_entries(file, table.copy, table));
   }
-  if (first.right && copy.right && first.sum != copy.sum) {
+  bool equal = true;
+  if (first.right && copy.right) {
+    SNAP_ASSIGN(equal, has_equal_copy(file, table));
+  }
+  if (!equal) {
     return in_file(broken(fmt::format("the table at byte {} and its copy are both sound, and "
                                       "differ",
                                       table.position)),
@@ -178,7 +197,7 @@ uint64_t ChunkReader::length_of(uint64_t chunk) const {
   return std::min(chunk_bytes_, size_ - chunk * chunk_bytes_);
 }
 
-// The content, and its sum after it; the last chunk may be stored whole.
+// The content, and its sum after it.
 Result<void> ChunkReader::read_plain(const ChunkPlace& place, std::span<std::byte> out) {
   File& file = contents_.file_of(place.segment);
   const uint64_t there = place.end - place.start;
@@ -189,39 +208,75 @@ Result<void> ChunkReader::read_plain(const ChunkPlace& place, std::span<std::byt
   std::array<std::byte, kSumBytes> sum{};
   SNAP_TRY(file.read_at(place.start + out.size(), sum));
   if (load_le<uint32_t>(sum.data()) == adler32(out)) return {};
-  if (out.size() < chunk_bytes_ && there >= chunk_bytes_ + kSumBytes) {
-    auto tool = tools_.take([] { return std::make_unique<Tool>(); });
-    tool->packed.resize(chunk_bytes_ + kSumBytes);
-    SNAP_TRY(file.read_at(place.start, tool->packed));
-    if (has_right_sum(tool->packed)) return {};
-  }
   return broken("its Adler-32 is wrong");
 }
 
-Result<void> ChunkReader::read_compressed(const ChunkPlace& place, std::span<std::byte> out) {
+// How many bytes it has. Requires: `out` has room for a chunk.
+Result<size_t> ChunkReader::unpack(const ChunkPlace& place, std::span<std::byte> out) {
   auto tool = tools_.take([] { return std::make_unique<Tool>(); });
   // A chunk does not grow so much; after the last one of a table there may be something else.
   const uint64_t most = 2 * chunk_bytes_ + 64 * kKiB;
   tool->packed.resize(std::min(place.end - place.start, most));
   SNAP_TRY(contents_.file_of(place.segment).read_at(place.start, tool->packed));
-  size_t length = 0;
-  if (out.size() == chunk_bytes_) {
-    SNAP_ASSIGN(length, unpack_zlib(tool->inflater, tool->packed, out));
-  } else {
-    tool->whole.resize(chunk_bytes_);
-    SNAP_ASSIGN(length, unpack_zlib(tool->inflater, tool->packed, tool->whole));
-    if (length == out.size() || length == chunk_bytes_) {
-      std::memcpy(out.data(), tool->whole.data(), out.size());
-      return {};
+  return unpack_zlib(tool->inflater, tool->packed, out);
+}
+
+// What is stored of the last chunk: what the medium has of it, or more. Requires: that is less than
+// a chunk.
+Result<RawBytes> ChunkReader::read_last(const ChunkPlace& place, uint64_t of_medium) {
+  RawBytes stored(chunk_bytes_ + kSumBytes);
+  if (place.compressed) {
+    stored.resize(chunk_bytes_);
+    SNAP_ASSIGN(const size_t length, unpack(place, stored));
+    if (length < of_medium)
+      return broken(fmt::format("it has {} bytes, not {}", length, of_medium));
+    stored.resize(length);
+    return stored;
+  }
+  stored.resize(of_medium);
+  if (of_medium > 0) {
+    const auto exact = read_plain(place, stored);
+    if (exact || exact.error().code() != ErrorCode::kCorruption) {
+      return exact ? Result<RawBytes>(std::move(stored)) : exact.error();
     }
   }
+  const uint64_t there = std::min(place.end - place.start, chunk_bytes_ + kSumBytes);
+  if (there < of_medium + kSumBytes) return broken("it is too short");
+  stored.resize(there);
+  SNAP_TRY(contents_.file_of(place.segment).read_at(place.start, stored));
+  if (!has_right_sum(stored)) return broken("its Adler-32 is wrong");
+  stored.resize(there - kSumBytes);
+  return stored;
+}
+
+Result<void> ChunkReader::read_at_place(const ChunkPlace& place, std::span<std::byte> out) {
+  if (out.size() < chunk_bytes_) {
+    SNAP_ASSIGN(const RawBytes stored, read_last(place, out.size()));
+    std::memcpy(out.data(), stored.data(), out.size());
+    return {};
+  }
+  if (!place.compressed) return read_plain(place, out);
+  SNAP_ASSIGN(const size_t length, unpack(place, out));
   if (length == out.size()) return {};
   return broken(fmt::format("it has {} bytes, not {}", length, out.size()));
 }
 
+Result<RawBytes> ChunkReader::read_rest() {
+  const uint64_t needed = contents_.volume->needed_chunks();
+  const uint64_t last = contents_.volume->chunks;
+  if (last == 0) return RawBytes();
+  const uint64_t of_medium = last > needed ? 0 : length_of(last - 1);
+  if (of_medium == chunk_bytes_) return RawBytes();
+  SNAP_ASSIGN(const ChunkPlace place, finder_.find(last - 1));
+  SNAP_ASSIGN(const RawBytes stored, read_last(place, of_medium));
+  RawBytes rest(stored.size() - of_medium);
+  std::copy(stored.begin() + static_cast<ptrdiff_t>(of_medium), stored.end(), rest.begin());
+  return rest;
+}
+
 Result<void> ChunkReader::read_whole(uint64_t chunk, std::span<std::byte> out) {
   SNAP_ASSIGN(const ChunkPlace place, finder_.find(chunk));
-  auto read = place.compressed ? read_compressed(place, out) : read_plain(place, out);
+  auto read = read_at_place(place, out);
   if (read) return {};
   return in_file(
       std::move(read).error().with_context(fmt::format("chunk {} at byte {}", chunk, place.start)),

@@ -67,7 +67,7 @@ class ChunkFinder {
 // the content is kept, and of one that is damaged the error. Several threads may read.
 class ChunkReader {
  public:
-  // `image`: its name, for messages. Requires: the contents outlive this, and have a volume.
+  // `warn` may be none. Requires: the contents outlive this, and have a volume.
   ChunkReader(const Contents& contents, std::function<void(const std::string&)> warn);
 
   uint64_t chunk_bytes() const { return chunk_bytes_; }
@@ -75,12 +75,13 @@ class ChunkReader {
   uint64_t length_of(uint64_t chunk) const;
   // The bytes from `within` on. Requires: they lie within the chunk. Errors: kCorruption; kIo.
   Result<void> read(uint64_t chunk, uint64_t within, std::span<std::byte> out);
+  // What is stored after the medium's end. Errors: as read's.
+  Result<RawBytes> read_rest();
 
  private:
   struct Tool {
     Inflater inflater;
     RawBytes packed;
-    RawBytes whole;
   };
   struct Kept {
     uint64_t chunk = UINT64_MAX;
@@ -89,7 +90,9 @@ class ChunkReader {
 
   Result<void> read_whole(uint64_t chunk, std::span<std::byte> out);
   Result<void> read_plain(const ChunkPlace& place, std::span<std::byte> out);
-  Result<void> read_compressed(const ChunkPlace& place, std::span<std::byte> out);
+  Result<size_t> unpack(const ChunkPlace& place, std::span<std::byte> out);
+  Result<RawBytes> read_last(const ChunkPlace& place, uint64_t of_medium);
+  Result<void> read_at_place(const ChunkPlace& place, std::span<std::byte> out);
   std::shared_ptr<const Result<RawBytes>> kept(uint64_t chunk);
   void keep(uint64_t chunk, std::shared_ptr<const Result<RawBytes>> content);
 

@@ -16,8 +16,9 @@ namespace {
 
 constexpr size_t kMostTables = size_t{1} << 20U;  // 512 TiB of an image, as most writers make them
 constexpr size_t kMostText = kMiB;                // of a header
-constexpr int kMostTexts = 4;                     // that are looked at: writers repeat them
+constexpr int kMostTexts = 8;                     // that are looked at: writers have three
 constexpr size_t kMostProblems = 64;
+constexpr size_t kMostErrorLists = 1024;
 
 // A table that was just read, whose copy may follow.
 struct PendingTable {
@@ -31,13 +32,21 @@ class SegmentReader {
   SegmentReader(Contents& contents, uint32_t segment, const Cancel& cancel)
       : contents_(contents), segment_(segment), file_(contents.file_of(segment)), cancel_(cancel) {}
 
-  // What the file calls itself.
-  Result<unsigned> read() {
+  // What the file calls itself. `expected`: what it must; 0: anything.
+  Result<unsigned> read(unsigned expected) {
     std::array<std::byte, kFileHeaderBytes> header{};
     if (file_.size() < header.size()) return broken("its header is cut off");
     SNAP_TRY(file_.read_at(0, header));
     SNAP_ASSIGN(const unsigned number, parse_file_header(header));
-    SNAP_TRY(read_sections());
+    if (expected != 0 && number != expected) {
+      return broken(
+          fmt::format("it is segment {} of an image, not {} as its name says", number, expected));
+    }
+    auto read = read_sections();
+    // Where it breaks off, a table may have been read whose copy was not.
+    if (!read && pending_) (void)add_pending();
+    SNAP_TRY(read);
+    if (segment_ > 0 && !identified_) contents_.belongs_together = false;
     return number;
   }
 
@@ -54,6 +63,7 @@ class SegmentReader {
       if (!section) {
         return std::move(section).error().with_context(fmt::format("at byte {}", at));
       }
+      if (pending_ && section->type != "table2") SNAP_TRY(add_pending());
       auto read = read_section(*section);
       if (!read) {
         return std::move(read).error().with_context(
@@ -73,10 +83,12 @@ class SegmentReader {
 
   Result<void> read_section(const Section& section) {
     if (pending_ && section.type == "table2") return add_copy(section);
-    if (pending_) SNAP_TRY(add_pending());
     if (section.type == "volume" || section.type == "disk") return read_volume(section);
     if (section.type == "data") return read_data(section);
-    if (section.type == "sectors") sectors_ = section;
+    if (section.type == "sectors") {
+      sectors_ = section;
+      tables_of_sectors_ = 0;
+    }
     if (section.type == "table" || section.type == "table2") return read_table(section);
     if (section.type == "header" || section.type == "header2") return read_text(section);
     if (section.type == "hash") return read_hash(section);
@@ -106,21 +118,35 @@ class SegmentReader {
 
   // The same again, as the last segment and all but the first have it.
   Result<void> read_data(const Section& section) {
-    const auto data = volume_of(section);
-    if (!data) {
-      // Some writers leave out its sum.
-      if (data.error().code() == ErrorCode::kIo) return data.error();
+    const bool smart = section.body_size() < kVolumeBytes;
+    SNAP_ASSIGN(const auto bytes, read_body(section, smart ? kSmartVolumeBytes : kVolumeBytes));
+    if (!has_right_sum(bytes)) {
+      // Some writers leave it out.
+      const bool is_left_out = load_le<uint32_t>(bytes.data() + bytes.size() - kSumBytes) == 0;
+      if (!is_left_out) problem(section, "its Adler-32 is wrong");
       return {};
     }
+    SNAP_ASSIGN(const Volume data, parse_volume(bytes));
     if (!contents_.volume) {
-      contents_.volume = *data;
+      contents_.volume = data;
       return {};
     }
-    const Uuid& known = contents_.volume->set_identifier;
-    if (is_null(known) || is_null(data->set_identifier) || known == data->set_identifier) return {};
+    const Volume& known = *contents_.volume;
+    if (!is_same_medium(known, data)) {
+      return broken(
+          fmt::format("it is of another image: of {} sectors of {} bytes in {} chunks of "
+                      "{}, not of {} of {} in {} of {}",
+                      data.sectors, data.sector_bytes, data.chunks, data.chunk_sectors,
+                      known.sectors, known.sector_bytes, known.chunks, known.chunk_sectors));
+    }
+    identified_ =
+        can_tell_apart(data.set_identifier) && known.set_identifier == data.set_identifier;
+    if (is_null(known.set_identifier) || is_null(data.set_identifier) ||
+        known.set_identifier == data.set_identifier)
+      return {};
     return broken(fmt::format("it is of the image {}, not of {}",
-                              uuid_text(data->set_identifier, UuidOrder::kGuid),
-                              uuid_text(known, UuidOrder::kGuid)));
+                              uuid_text(data.set_identifier, UuidOrder::kGuid),
+                              uuid_text(known.set_identifier, UuidOrder::kGuid)));
   }
 
   Result<void> read_table(const Section& section) {
@@ -135,11 +161,11 @@ class SegmentReader {
   Result<void> add_pending() {
     const PendingTable table = std::move(*pending_);
     pending_.reset();
-    if (!table.header) {
-      return Error(table.header.error())
-          .with_context(fmt::format("the table at byte {}", table.section.start));
-    }
-    return add_table(table.section, *table.header, 0);
+    auto added = table.header ? add_table(table.section, *table.header, 0)
+                              : Result<void>(table.header.error());
+    if (added) return added;
+    return std::move(added).error().with_context(
+        fmt::format("the section 'table' at byte {}", table.section.start));
   }
 
   // table2, right after its table.
@@ -189,6 +215,7 @@ class SegmentReader {
     // The first writers put the chunks after the entries.
     table.data_start = sectors_ ? sectors_->body() : section.body() + bytes;
     table.data_end = sectors_ ? sectors_->end : section.end;
+    if (sectors_ && ++tables_of_sectors_ > 1) SNAP_TRY(divide_sectors(table));
     contents_.chunks += header.entries;
     if (contents_.tables.size() == kMostTables) {
       return Error(ErrorCode::kUnsupported,
@@ -198,16 +225,32 @@ class SegmentReader {
     return {};
   }
 
+  // Tables that share their sectors take them one after the other, so that no byte is of two
+  // chunks.
+  Result<void> divide_sectors(Table& table) {
+    std::array<std::byte, kEntryBytes> first{};
+    SNAP_TRY(file_.read_at(table.position, first));
+    const uint64_t start = table.base + (load_le<uint32_t>(first.data()) & kMostOffset);
+    Table& before = contents_.tables.back();
+    if (start <= before.data_start || start >= before.data_end) {
+      return broken("its chunks are not after those of the table before it");
+    }
+    before.data_end = start;
+    table.data_start = start;
+    return {};
+  }
+
   Result<void> read_text(const Section& section) {
     const bool utf16 = section.type == "header2";
-    // header2 has more, and is preferred.
-    if ((utf16 ? has_header2_ : !contents_.header.empty()) || ++texts_ > kMostTexts) return {};
+    if (++texts_ > kMostTexts) return {};
     auto values = text_of(section, utf16);
     if (!values) {
       if (values.error().code() != ErrorCode::kCorruption) return values.error();
       problem(section, values.error().describe());
       return {};
     }
+    // header2 has more, and is preferred.
+    if (utf16 ? has_header2_ : !contents_.header.empty()) return {};
     contents_.header = std::move(*values);
     has_header2_ = utf16;
     return {};
@@ -268,7 +311,7 @@ class SegmentReader {
       problem(section, "its header is damaged");
       return {};
     }
-    contents_.errors = errors;
+    if (contents_.errors.size() < kMostErrorLists) contents_.errors.push_back(errors);
     return {};
   }
 
@@ -283,43 +326,27 @@ class SegmentReader {
   File& file_;
   const Cancel& cancel_;
   std::optional<Section> sectors_;  // the last one in this file
+  size_t tables_of_sectors_ = 0;    // so many tables lead into it
   std::optional<PendingTable> pending_;
+  bool identified_ = false;  // it has the identifier of the image
   bool has_header2_ = false;
   int texts_ = 0;
 };
 
-Result<unsigned> add_segment(Contents& contents, std::shared_ptr<File> file, const Cancel& cancel) {
+Result<unsigned> add_segment(Contents& contents, std::shared_ptr<File> file, unsigned expected,
+                             const Cancel& cancel) {
   contents.files.push_back(std::move(file));
   const auto segment = static_cast<uint32_t>(contents.files.size() - 1);
-  auto number = SegmentReader(contents, segment, cancel).read();
+  auto number = SegmentReader(contents, segment, cancel).read(expected);
   if (number) return number;
   return in_file(std::move(number).error(), contents.file_of(segment));
 }
 
 std::string last_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
-}  // namespace
-
-Error in_file(Error error, const File& file) {
-  return std::move(error).with_context(fmt::format("'{}'", file.name()));
-}
-
-Result<Contents> read_segment(std::shared_ptr<File> file, const Cancel& cancel) {
-  Contents contents;
-  SNAP_ASSIGN(contents.first_number, add_segment(contents, std::move(file), cancel));
-  return contents;
-}
-
-Result<Contents> read_contents(std::shared_ptr<File> file, const OpenPart& open,
-                               const Cancel& cancel) {
-  const std::string first = file->name();
-  SNAP_ASSIGN(Contents contents, read_segment(std::move(file), cancel));
-  if (contents.first_number != 1) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is segment {} of an image: the first one is to be named", first,
-                             contents.first_number));
-  }
-  contents.first_problems = contents.problems.size();
+// The segments after the first.
+Result<void> read_others(Contents& contents, const std::string& first, const OpenPart& open,
+                         const Cancel& cancel) {
   constexpr unsigned kMostSegments = 0xffff;
   for (unsigned number = 2; !contents.finished; ++number) {
     const auto name = segment_name(last_of(first), number);
@@ -330,11 +357,41 @@ Result<Contents> read_contents(std::shared_ptr<File> file, const OpenPart& open,
                                first));
     }
     SNAP_ASSIGN(auto next, open(*name));
-    SNAP_ASSIGN(const unsigned found, add_segment(contents, std::move(next), cancel));
-    if (found == number) continue;
-    return Error(ErrorCode::kCorruption,
-                 fmt::format("'{}' is segment {} of an image, not {} as its name says",
-                             contents.files.back()->name(), found, number));
+    SNAP_TRY(add_segment(contents, std::move(next), number, cancel));
+  }
+  return {};
+}
+
+}  // namespace
+
+Error in_file(Error error, const File& file) {
+  return std::move(error).with_context(fmt::format("'{}'", file.name()));
+}
+
+Result<Contents> read_segment(std::shared_ptr<File> file, const Cancel& cancel) {
+  Contents contents;
+  SNAP_ASSIGN(contents.first_number, add_segment(contents, std::move(file), 0, cancel));
+  return contents;
+}
+
+Result<Contents> read_contents(std::shared_ptr<File> file, const OpenPart& open, bool what_is_left,
+                               const Cancel& cancel) {
+  const std::string first = file->name();
+  Contents contents;
+  auto number = add_segment(contents, std::move(file), 0, cancel);
+  if (number && *number != 1) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is segment {} of an image: the first one is to be named", first,
+                             *number));
+  }
+  contents.first_problems = contents.problems.size();
+  auto read = number ? read_others(contents, first, open, cancel) : Result<void>(number.error());
+  if (!read) {
+    const ErrorCode code = read.error().code();
+    const bool is_damage = code == ErrorCode::kCorruption || code == ErrorCode::kNotFound;
+    if (!what_is_left || !contents.volume || !is_damage) return read.error();
+    contents.is_cut = true;
+    contents.problems.push_back(read.error().describe());
   }
   if (contents.volume) return contents;
   return Error(ErrorCode::kCorruption, fmt::format("'{}' has no section 'volume'", first));

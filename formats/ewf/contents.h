@@ -42,10 +42,14 @@ struct Contents {
   HeaderValues header;
   std::string md5;  // stored ones, in hex; empty: none
   std::string sha1;
-  std::optional<ErrorList> errors;
+  std::vector<ErrorList> errors;
   std::vector<Table> tables;
   uint64_t chunks = 0;    // that the tables have
   bool finished = false;  // it ends as an image does
+  bool is_cut = false;    // something was broken or missing, and what comes after it is not known
+  // No segment can be of another image: each has the identifier of the first, which no other has.
+  bool belongs_together = true;
+  std::string missing_chunks;  // that the tables have fewer than the medium; empty: they do not
   // What is damaged, and was got round.
   std::vector<std::string> problems;
   size_t first_problems = 0;  // so many are of the first segment
@@ -62,7 +66,9 @@ Result<Contents> read_segment(std::shared_ptr<File> file, const Cancel& cancel);
 // which is relative to the folder of the first. Requires: as read_segment's. Errors: also
 // kInvalidArgument for a file that is not the first segment; those of `open`.
 using OpenPart = std::function<Result<std::shared_ptr<File>>(const std::string& name)>;
-Result<Contents> read_contents(std::shared_ptr<File> file, const OpenPart& open,
+// `what_is_left`: what is broken or missing ends the image there, and is one of its problems, once
+// the volume is known.
+Result<Contents> read_contents(std::shared_ptr<File> file, const OpenPart& open, bool what_is_left,
                                const Cancel& cancel);
 
 // The error as one of that file.

@@ -95,8 +95,10 @@ access::ImageFacts facts_of(const Contents& contents) {
   access::ImageFacts facts;
   add_texts(contents.header, facts);
   if (contents.volume) add_volume(*contents.volume, facts);
-  if (contents.errors) {
-    facts.details.emplace_back("acquisition_errors", uint64_t{contents.errors->entries});
+  if (!contents.errors.empty()) {
+    uint64_t entries = 0;
+    for (const ErrorList& list : contents.errors) entries += list.entries;
+    facts.details.emplace_back("acquisition_errors", entries);
   }
   if (!contents.md5.empty()) facts.details.emplace_back("md5", contents.md5);
   if (!contents.sha1.empty()) facts.details.emplace_back("sha1", contents.sha1);
@@ -104,21 +106,26 @@ access::ImageFacts facts_of(const Contents& contents) {
   return facts;
 }
 
-// That the tables have the chunks that the medium has. Some may be missing, and what is in them is
-// an error when it is read. Errors: kCorruption when there are more.
+// That the tables have the chunks that the medium has. Errors: kCorruption when there are more.
 Result<void> check_chunks(Contents& contents) {
   const uint64_t wanted = contents.volume->chunks;
   if (contents.chunks == wanted) return {};
-  const std::string text = fmt::format("'{}': its tables have {} chunks, and the medium {}",
-                                       contents.files.front()->name(), contents.chunks, wanted);
+  std::string text = fmt::format("'{}': its tables have {} chunks, and the medium {}",
+                                 contents.files.front()->name(), contents.chunks, wanted);
   if (contents.chunks > wanted) return broken(text);
-  contents.problems.push_back(text);
+  if (!contents.is_cut) {
+    text +=
+        ": it is not known which are missing, and what comes after them may be in a wrong place";
+  }
+  contents.missing_chunks = text;
+  contents.problems.push_back(std::move(text));
   return {};
 }
 
 Result<std::unique_ptr<Contents>> whole_contents(std::shared_ptr<File> file,
                                                  const access::ImageOptions& options) {
-  SNAP_ASSIGN(Contents contents, read_contents(std::move(file), options.open_part, options.cancel));
+  SNAP_ASSIGN(Contents contents, read_contents(std::move(file), options.open_part,
+                                               options.what_is_left, options.cancel));
   SNAP_TRY(check_chunks(contents));
   return std::make_unique<Contents>(std::move(contents));
 }
@@ -141,17 +148,27 @@ Result<access::ImageFacts> read_whole_facts(std::shared_ptr<File> file,
   SNAP_ASSIGN(const auto contents, whole_contents(std::move(file), options));
   access::ImageFacts facts = facts_of(*contents);
   facts.details.emplace_back("segments", uint64_t{contents->files.size()});
+  facts.corrupt = !contents->missing_chunks.empty() && !options.what_is_left;
   return facts;
 }
 
 Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file,
                                           const access::ImageOptions& options) {
   SNAP_ASSIGN(auto contents, whole_contents(file, options));
-  // Those of the first segment were among its facts.
-  for (size_t i = contents->first_problems; options.warn && i < contents->problems.size(); ++i) {
+  if (!contents->missing_chunks.empty() && !options.what_is_left) {
+    return broken(contents->missing_chunks).with_remedy(Remedy::kIgnoreInvalid);
+  }
+  // Those of the first segment were among its facts; of what is left, all were.
+  const size_t told = options.what_is_left ? contents->problems.size() : contents->first_problems;
+  for (size_t i = told; options.warn && i < contents->problems.size(); ++i) {
     options.warn(contents->problems[i]);
   }
   return std::make_unique<EwfImage>(std::move(file), std::move(contents), options.warn);
+}
+
+Result<bool> checks_reads(std::shared_ptr<File> file, const access::ImageOptions& options) {
+  SNAP_ASSIGN(const auto contents, whole_contents(std::move(file), options));
+  return contents->belongs_together;
 }
 
 Result<access::SumsFound> check_sums(std::shared_ptr<File> file,

@@ -18,6 +18,8 @@ Result<access::ImageFacts> read_whole_facts(std::shared_ptr<File> file,
 // Whatever is read of it is compared with the sum of its chunk.
 Result<std::unique_ptr<Image>> open_image(std::shared_ptr<File> file,
                                           const access::ImageOptions& options);
+// Whether that leaves no doubt: no segment can be of another image.
+Result<bool> checks_reads(std::shared_ptr<File> file, const access::ImageOptions& options);
 // Compares the sums of all chunks, and of the whole image those that are stored.
 Result<access::SumsFound> check_sums(std::shared_ptr<File> file,
                                      const access::ImageOptions& options, const Job& job);

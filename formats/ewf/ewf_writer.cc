@@ -35,6 +35,7 @@ struct Plan {
   Volume volume;
   int level = 1;  // of zlib; 0: nothing but zeros is compressed
   HeaderValues header;
+  bool derives_identifier = false;  // from the content, so that it is the same again
   uint64_t group = 0;    // bytes of chunks that get a table of their own, or a chunk more
   uint64_t segment = 0;  // bytes of a segment at most; 0: there is one
   const Cancel* cancel = nullptr;
@@ -77,6 +78,7 @@ class EwfWriter : public access::ImageWriter {
   }
 
   Result<void> place(access::WritePiece& piece) override {
+    if (image_at_ == 0 && piece.offset == 0) SNAP_TRY(begin_image(unit_of(piece, 0)));
     SNAP_TRY(zeros_to(piece.offset));
     add_to_sums(piece.data);
     auto rest = std::span<const std::byte>(piece.packed);
@@ -128,7 +130,7 @@ class EwfWriter : public access::ImageWriter {
 
   // What is before `offset` and did not come is zeros.
   Result<void> zeros_to(uint64_t offset) {
-    SNAP_TRY(begin());
+    SNAP_TRY(begin_image(std::span(zeros_).first(std::min(plan_.chunk(), plan_.size()))));
     while (image_at_ < offset) {
       if (plan_.cancel != nullptr && plan_.cancel->requested()) {
         return Error(ErrorCode::kInterrupted, "interrupted");
@@ -208,15 +210,25 @@ class EwfWriter : public access::ImageWriter {
     return put(encode_file_header(segment_));
   }
 
-  // The sink may not be used before the first piece.
-  Result<void> begin() {
-    if (at_ > 0) return {};
+  // The sink may not be used before the first piece. `first`: the image's first chunk.
+  Result<void> begin_image(std::span<const std::byte> first) {
+    if (segment_ > 0) return {};
     SNAP_TRY(begin_file());
-    const auto header2 = packed_text(encode_header2_text(plan_.header));
+    const std::vector<std::byte> text = encode_header2_text(plan_.header);
+    if (plan_.derives_identifier) derive_identifier(text, first);
+    const auto header2 = packed_text(text);
     SNAP_TRY(put_section("header2", header2));
     SNAP_TRY(put_section("header2", header2));
     SNAP_TRY(put_section("header", packed_text(encode_header_text(plan_.header))));
     return put_section("volume", encode_volume(plan_.volume));
+  }
+
+  void derive_identifier(std::span<const std::byte> text, std::span<const std::byte> first) {
+    const auto volume = encode_volume(plan_.volume);
+    std::vector<std::byte> seed(volume.begin(), volume.end());
+    seed.insert(seed.end(), text.begin(), text.end());
+    seed.insert(seed.end(), first.begin(), first.end());
+    plan_.volume.set_identifier = derived_identifier(seed);
   }
 
   static std::vector<std::byte> packed_text(const std::vector<std::byte>& text) {
@@ -344,6 +356,7 @@ Result<void> plan_header(const access::CreateOptions& options, Plan& plan) {
   plan.header["m"] = plan.header["u"] = fmt::format("{}", seconds);
   plan.header["av"] = "snaptool";
   plan.header["ov"] = "Linux";
+  plan.derives_identifier = fixed.has_value();
   if (!fixed) plan.volume.set_identifier = random_uuid(UuidOrder::kGuid);
   return {};
 }

@@ -40,10 +40,11 @@ Result<std::string> utf8_of_header2(std::span<const std::byte> text) {
   return utf8_of_utf16(text.subspan(2), mark == 0xfffe);
 }
 
-// The lines of a text, without their ends.
+// The first lines of a text, without their ends.
 std::vector<std::string_view> lines_of(std::string_view text) {
   std::vector<std::string_view> lines;
-  while (!text.empty()) {
+  constexpr size_t kMostLines = 4;
+  while (!text.empty() && lines.size() < kMostLines) {
     const size_t end = std::min(text.find('\n'), text.size());
     std::string_view line = text.substr(0, end);
     if (line.ends_with('\r')) line.remove_suffix(1);

@@ -11,6 +11,7 @@
 #include "libsnap/base/bytes.h"
 #include "libsnap/base/check.h"
 #include "libsnap/base/endian.h"
+#include "libsnap/base/hash.h"
 #include "libsnap/base/printable.h"
 
 namespace snaptool::ewf {
@@ -20,6 +21,10 @@ using namespace std::string_view_literals;
 
 constexpr std::string_view kMagic = "EVF\x09\x0d\x0a\xff\x00"sv;
 constexpr size_t kTypeBytes = 16;
+// Of a GUID (RFC 9562); version 8 is free for whoever makes one.
+constexpr size_t kVersionByte = 7;
+constexpr size_t kVariantByte = 8;
+constexpr unsigned kDerivedVersion = 8;
 
 bool begins_with(std::span<const std::byte> bytes, std::string_view text) {
   return bytes.size() >= text.size() && std::memcmp(bytes.data(), text.data(), text.size()) == 0;
@@ -54,7 +59,8 @@ Result<void> check_volume(const Volume& volume) {
     return broken(fmt::format("its {} sectors of {} bytes are more than any medium has",
                               volume.sectors, volume.sector_bytes));
   }
-  if (div_round_up(volume.sectors, volume.chunk_sectors) == volume.chunks) return {};
+  const uint64_t needed = volume.needed_chunks();
+  if (volume.chunks == needed || volume.chunks == needed + 1) return {};
   return broken(fmt::format("its {} sectors are not in {} chunks of {}", volume.sectors,
                             volume.chunks, volume.chunk_sectors));
 }
@@ -143,6 +149,30 @@ Result<Volume> parse_volume(std::span<const std::byte> bytes) {
       bytes.size() == kVolumeBytes ? parse_long_volume(bytes) : parse_smart_volume(bytes);
   SNAP_TRY(check_volume(volume));
   return volume;
+}
+
+bool is_same_medium(const Volume& one, const Volume& other) {
+  return one.sectors == other.sectors && one.sector_bytes == other.sector_bytes &&
+         one.chunks == other.chunks && one.chunk_sectors == other.chunk_sectors;
+}
+
+bool can_tell_apart(const Uuid& identifier) {
+  return !is_null(identifier) &&
+         std::to_integer<unsigned>(identifier[kVersionByte]) >> 4U != kDerivedVersion;
+}
+
+Uuid derived_identifier(std::span<const std::byte> seed) {
+  Hash hash(HashAlgorithm::kSha1);
+  hash.update(seed);
+  std::array<std::byte, 64> sum{};
+  hash.finish(sum);
+  Uuid identifier;
+  std::copy_n(sum.begin(), identifier.size(), identifier.begin());
+  identifier[kVersionByte] &= std::byte{0x0f};
+  identifier[kVersionByte] |= std::byte{kDerivedVersion << 4U};
+  identifier[kVariantByte] &= std::byte{0x3f};
+  identifier[kVariantByte] |= std::byte{0x80};
+  return identifier;
 }
 
 std::vector<std::byte> encode_volume(const Volume& volume) {

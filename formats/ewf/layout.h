@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "formats/common/uuid.h"
+#include "libsnap/base/arithmetic.h"
 #include "libsnap/base/result.h"
 #include "libsnap/base/units.h"
 
@@ -76,10 +77,19 @@ struct Volume {
 
   uint64_t chunk_bytes() const { return uint64_t{chunk_sectors} * sector_bytes; }
   uint64_t size() const { return sectors * sector_bytes; }
+  // That whole sectors need. The image may have one more: a file that was acquired, and ends within
+  // a sector, has its rest there.
+  uint64_t needed_chunks() const { return div_round_up(sectors, chunk_sectors); }
 };
 // Requires: the bytes of the section, kVolumeBytes or kSmartVolumeBytes. Errors: kCorruption, also
 // where its numbers contradict each other; kUnsupported for chunks larger than kMostChunk.
 Result<Volume> parse_volume(std::span<const std::byte> bytes);
+// Whether both say the same of how large the medium is, and in what chunks.
+bool is_same_medium(const Volume& one, const Volume& other);
+// Whether no other image has this set identifier: it is there, and was not made of the content.
+bool can_tell_apart(const Uuid& identifier);
+// One of what is known when the image is begun, so that the same image is made again.
+Uuid derived_identifier(std::span<const std::byte> seed);
 // kVolumeBytes bytes.
 std::vector<std::byte> encode_volume(const Volume& volume);
 std::string_view media_type_name(uint8_t type);

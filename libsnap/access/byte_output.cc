@@ -27,12 +27,13 @@ Result<ByteOutput> ByteOutput::open(Door& door, const std::string& path,
 }
 
 Result<void> ByteOutput::write_buffer() {
-  constexpr uint64_t kStep = 64 * kMiB;  // the file grows by so much
   constexpr uint64_t kWriteback = 8 * kMiB;
   const std::span<const std::byte> bytes(buffer_.get(), std::exchange(waiting_, 0));
   if (stream_) return write_all(stream_.fd(), bytes, *cancel_);
   File& file = file_->file();
-  if (at_ + bytes.size() > file.size()) SNAP_TRY(file.resize(at_ + kStep));
+  if (at_ + bytes.size() > file.size()) {
+    SNAP_TRY(file.resize(at_ + std::max<uint64_t>(step_, bytes.size())));
+  }
   SNAP_TRY(file.write_at(at_, bytes));
   at_ += bytes.size();
   if (at_ - writeback_at_ >= kWriteback) {

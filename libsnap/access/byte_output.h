@@ -18,9 +18,10 @@ class ByteOutput {
   // Errors: those of StreamTarget and Door::make_file; kInvalidArgument for a block device.
   static Result<ByteOutput> open(Door& door, const std::string& path,
                                  StreamTarget::Content content);
-  // Into that file, which is new.
+  // Into that file, which is new. It is never larger than what was written: its size may be
+  // limited.
   ByteOutput(std::unique_ptr<OutputFile> file, const Cancel& cancel)
-      : cancel_(&cancel), file_(std::move(file)) {}
+      : cancel_(&cancel), file_(std::move(file)), step_(0) {}
   // They may wait in a buffer until commit.
   Result<void> write(std::span<const std::byte> bytes);
   // So many bytes of zeros, which become a hole. Requires: is_file().
@@ -48,6 +49,7 @@ class ByteOutput {
   PageBuffer buffer_ = make_page_buffer(kPiece);
   size_t waiting_ = 0;         // bytes in the buffer
   uint64_t at_ = 0;            // where the buffer goes in the file
+  uint64_t step_ = 64 * kMiB;  // the file grows by so much, or as much as is needed
   uint64_t writeback_at_ = 0;  // what is before it is on its way to the medium
 };
 

@@ -25,6 +25,7 @@ struct Policy {
   bool force = false;           // go past guards that can be wrong
   bool force_share = false;     // readers take no locks and respect none
   bool ignore_invalid = false;  // show what an invalid store, or a corrupt image, still has
+  bool salvage = false;         // the same of what is made of it: what is missing is got past
   bool from_medium = false;     // whatever is read comes from the medium, not from the page cache
   bool leave_cache = false;     // what is read and written leaves the page cache as it is
   Parents follow_parents = Parents::kNone;

@@ -63,6 +63,9 @@ struct ImageOptions {
   const Cancel& cancel;
   std::shared_ptr<Image> parent = nullptr;   // none was named
   std::optional<std::string> snapshot = {};  // of those within the image, by its id or name
+  // Of one that is broken, what can be told is wanted: what is not there is an error when it is
+  // read.
+  bool what_is_left = false;
   // Opens another file that is a part of the image, to be read: `name` is as the image has it,
   // relative to its own folder. Files elsewhere are refused unless the user allowed them. Not set
   // where none can be opened. Errors: kNotFound; kUnsupported for a file that may not be opened.
@@ -109,6 +112,7 @@ struct SumsFound {
   std::vector<std::string> problems;  // what is wrong; none: the image is sound
   std::vector<ByteRange> damaged;     // of the image, ascending; the first ones of many
   uint64_t damaged_bytes = 0;         // all
+  std::string wrong_content;          // that what is read is not what it was; empty: it is
   std::vector<std::string> notes;     // what there is to know, and no damage
 };
 
@@ -159,8 +163,9 @@ struct ImageDriver {
   // kIo; kInterrupted.
   Result<SumsFound> (*check_sums)(std::shared_ptr<File> file, const ImageOptions& options,
                                   const Job& job) = nullptr;
-  // Whatever is read is compared with sums anyway: who reads all need not check before.
-  bool checks_reads = false;
+  // Whether whatever is read of it is compared with sums that leave no doubt: who reads all need
+  // not check before. nullptr: it is not. Errors: as open.
+  Result<bool> (*checks_reads)(std::shared_ptr<File> file, const ImageOptions& options) = nullptr;
   // The image that several files are, in their order, each made as a part of it; nullptr: there is
   // no such thing. Errors: as open.
   Result<std::unique_ptr<Image>> (*open_parts)(std::vector<std::shared_ptr<File>> files,

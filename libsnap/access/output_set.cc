@@ -48,6 +48,12 @@ Result<void> OutputSet::check() const {
   return check_free(second);
 }
 
+Result<void> OutputSet::check_alone(const std::string& path, PartName name) {
+  if (StreamTarget::is_named_by(path)) return {};
+  const auto second = name(path, 2);
+  return second ? check_free(*second) : Result<void>();
+}
+
 PartsSink OutputSet::sink() {
   return {[this] { return begin_part(); },
           [this](std::span<const std::byte> bytes) { return current_->write(bytes); },

@@ -21,6 +21,9 @@ class OutputSet {
   // That none of the first ones is there. Errors: kInvalidArgument, also for a name from which no
   // others come.
   Result<void> check() const;
+  // That nothing would be taken for another part of an image that is in one file. Errors:
+  // kInvalidArgument.
+  static Result<void> check_alone(const std::string& path, PartName name);
   // For who makes the image. Requires: this stays where it is.
   PartsSink sink();
   // No more will come. Errors: those of File; kInvalidArgument for a file that would be taken for

@@ -86,6 +86,7 @@ std::string parent_path(const std::string& path, const ParentRef& parent) {
 
 ImageOptions Opener::options_for(const std::string& path) {
   ImageOptions options{context_.cancel};
+  options.what_is_left = context_.policy.ignore_invalid || context_.policy.salvage;
   options.open_part = [this, path](const std::string& name) { return open_extent(path, name); };
   options.warn = [&notices = context_.notices](const std::string& text) { notices.warn(text); };
   return options;
@@ -109,9 +110,14 @@ Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
         ErrorCode::kCorruption,
         fmt::format("the way from parent to parent comes back to '{}', or does not end", path));
   }
-  SNAP_ASSIGN(const ImageFacts facts, driver.facts(*file, context_.cancel));
-  for (const std::string& warning : facts.warnings) context_.notices.warn(warning);
   const Policy& policy = context_.policy;
+  ImageFacts facts;
+  if (policy.ignore_invalid || policy.salvage) {
+    SNAP_ASSIGN(facts, whole_facts(path, file, driver));
+  } else {
+    SNAP_ASSIGN(facts, driver.facts(*file, context_.cancel));
+  }
+  for (const std::string& warning : facts.warnings) context_.notices.warn(warning);
   if (facts.corrupt && !policy.ignore_invalid) {
     return Error(ErrorCode::kCorruption, fmt::format("'{}' is marked as corrupt", path))
         .with_remedy(Remedy::kIgnoreInvalid);

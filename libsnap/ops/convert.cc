@@ -100,9 +100,18 @@ class Conversion {
     if (!spec.format) {
       SNAP_ASSIGN(driver, context_.drivers.detect_image(*file));
     }
-    if (driver == nullptr || driver->check_sums == nullptr || driver->checks_reads) return {};
+    if (driver == nullptr || driver->check_sums == nullptr) return {};
+    const access::ImageOptions options = door_.opener().options_for(spec.path());
+    if (driver->checks_reads != nullptr) {
+      SNAP_ASSIGN(const bool sure, driver->checks_reads(file, options));
+      if (sure) return {};
+    }
     const access::Phase phase(context_, "checking");
-    auto checked = driver->check_sums(file, door_.opener().options_for(spec.path()), phase.job());
+    auto checked = driver->check_sums(file, options, phase.job());
+    if (checked && !checked->wrong_content.empty()) {
+      checked = Error(ErrorCode::kCorruption,
+                      fmt::format("'{}': {}", spec.path(), checked->wrong_content));
+    }
     if (checked) return {};
     return std::move(checked).error().with_remedy(Remedy::kIgnoreInvalid);
   }
@@ -333,6 +342,9 @@ class Conversion {
     std::optional<ByteOutput> output;
     const ByteSink sink = [&](std::span<const std::byte> bytes) { return output->write(bytes); };
     SNAP_ASSIGN(const auto writer, driver_.stream(sink, create_));
+    if (driver_.has_parts != nullptr && driver_.part_name != nullptr) {
+      SNAP_TRY(access::OutputSet::check_alone(request_.path, driver_.part_name));
+    }
     SNAP_ASSIGN(auto opened,
                 ByteOutput::open(door_, request_.path, StreamTarget::Content::kBinary));
     output.emplace(std::move(opened));

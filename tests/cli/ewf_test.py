@@ -6,11 +6,13 @@ import json
 import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from ewf_images import CHUNK, EwfTest  # noqa: E402
-from ewf_maker import PACKED, SECTION, Segment, extension, make_ewf, summed, table_body, volume_body  # noqa: E402
+from ewf_maker import (PACKED, SECTION, Segment, add_chunks, errors_body, extension, header_body, make_ewf, split, summed, table_body,  # noqa: E402
+                       volume_body)  # noqa: E402
 from harness import SNAPTOOL, main, need, run, scaled  # noqa: E402
 from vm_images import MIB, SECTOR  # noqa: E402
 
@@ -33,6 +35,23 @@ class FromEwfTools(EwfTest):
             self.peer("ewfacquirestream", "-q", "-t", "x", "-b", sectors, "-c", "fast", data=content)
             self.assert_reads(content, path=self.scratch / "x.E01")
             (self.scratch / "x.E01").unlink()
+
+    def test_files_that_end_within_a_sector(self):
+        """They have a last chunk that is longer than the medium's rest, or one more."""
+        need(self, "ewfacquire", "ewfexport")
+        for size in (983107, 1000003, 32 * 1024 + 300, 99, 32 * 1024, 3 * 32 * 1024 - 1):
+            (self.scratch / "raw.dd").write_bytes(self.rng.randbytes(size // 2) + b"w" * (size - size // 2))
+            for level in ("fast", "none"):
+                self.peer("ewfacquire", "-u", "-q", "-t", "x", "-d", "sha1", "-c", level, "raw.dd")
+                content = (self.scratch / "raw.dd").read_bytes()[:size // SECTOR * SECTOR]
+                if content:
+                    self.peer("ewfexport", "-u", "-q", "-t", "out", "-f", "raw", "x.E01")
+                    self.assertEqual((self.scratch / "out.raw").read_bytes(), content)
+                self.assertEqual(self.good("read", self.scratch / "x.E01", binary=True).stdout, content)
+                notes = self.verified(0, self.scratch / "x.E01")["notes"]
+                self.assertEqual([f"{size % SECTOR} bytes" in note for note in notes], [True] if size % SECTOR else [])
+                for path in (*self.scratch.glob("x.*"), *self.scratch.glob("out*")):
+                    path.unlink()
 
     def test_segments(self):
         need(self, "ewfacquire")
@@ -200,6 +219,34 @@ class Segments(EwfTest):
         (self.scratch / "image.E02").write_bytes(other[1].data)
         self.refused(65, "hash", self.image, words=["image.E02", "of the image"])
 
+    def test_of_another_medium(self):
+        """Without an identifier, what `data` says of the medium tells."""
+        for guid in (bytes(16), b"1" * 16):
+            self.save(self.whole, per_segment=6, guid=guid)
+            other = make_ewf(self.whole + bytes(SECTOR), per_segment=6, guid=guid)
+            (self.scratch / "image.E02").write_bytes(other[1].data)
+            for command in ("read", "hash", "verify"):
+                done = run(command, self.image, binary=True)
+                self.assertEqual(done.returncode, 2 if command == "verify" else 65, done.stderr)
+            self.refused(65, "convert", self.image, self.scratch / "out", words=["image.E02", "another image"])
+
+    def test_nothing_tells_that_it_is_of_another(self):
+        """But the sums of the whole: convert compares them first, where identifiers do not say the same."""
+        out = self.scratch / "out"
+        derived = b"1" * 7 + b"\x81" + b"1" * 8
+        for guid in (b"", bytes(16), derived):
+            self.save(self.whole, per_segment=6, guid=guid)
+            self.good("convert", self.image, out)
+            self.assertEqual(out.read_bytes(), self.whole)
+            out.unlink()
+            other = make_ewf(self.whole[::-1], per_segment=6, guid=guid)
+            (self.scratch / "image.E02").write_bytes(other[1].data)
+            self.refused(65, "convert", self.image, out, words=["that is stored"])
+            self.assertFalse(out.exists())
+            self.verified(2)
+            self.good("convert", "--ignore-invalid", self.image, out)
+            out.unlink()
+
     def test_not_the_first(self):
         self.refused(64, "hash", self.scratch / "image.E02", words=["segment 2", "first"])
 
@@ -298,13 +345,59 @@ class Damage(EwfTest):
                 segment.flip(other, at, 1)
                 self.put(segment)
                 self.refused(65, "hash", self.image)
-        segment = self.save(self.whole)[0]
-        start, size = segment.places["table2"][0]
-        entries = bytearray(segment.data[start + 24:start + size - 4])
-        entries[0] ^= 1
-        segment.data[start + 24:start + size] = summed(bytes(entries))
+        for changes in ((1,), (1, -2, 1)):  # the latter have the same Adler-32
+            segment = self.save(self.whole)[0]
+            start, size = segment.places["table2"][0]
+            entries = bytearray(segment.data[start + 24:start + size - 4])
+            at = next(at for at in range(len(entries)) if all(0 <= entries[at + i] + by < 256 for i, by in enumerate(changes)))
+            for number, by in enumerate(changes):
+                entries[at + number] += by
+            same = summed(bytes(entries))[-4:] == segment.data[start + size - 4:start + size]
+            self.assertEqual(same, len(changes) == 3)
+            segment.data[start + 24:start + size] = summed(bytes(entries))
+            self.put(segment)
+            self.refused(65, "hash", self.image, words=["differ"])
+
+    def test_which_section_is_at_fault(self):
+        """Not the one after it."""
+        segment = Segment()
+        segment.add("volume", volume_body(1, 64, SECTOR, 64))
+        segment.add("sectors", zlib.compress(bytes(CHUNK)))
+        place = len(segment.data)
+        segment.add("table", table_body([SECTION | PACKED])[:24])
+        segment.add("other")
+        segment.end("done")
         self.put(segment)
-        self.refused(65, "hash", self.image, words=["differ"])
+        self.refused(65, "hash", self.image, words=[f"'table' at byte {place}"])
+        self.assertNotIn("other", run("hash", self.image).stderr)
+
+    def test_all_texts_are_looked_at(self):
+        """Also those that repeat what is known."""
+        for kind, number, changes in (("header2", 0, 1), ("header2", 1, 1), ("header", 0, 1)):
+            segment = Segment()
+            for name in ("header2", "header2", "header"):
+                segment.add(name, header_body({"c": "7"}, name == "header2"))
+            segment.add("volume", volume_body(1, 64, SECTOR, 64))
+            add_chunks(segment, [bytes(CHUNK)], lambda data: True)
+            segment.end("done")
+            self.put(segment)
+            self.verified(0)
+            segment.flip(kind, 5, number, changes)
+            self.put(segment)
+            self.assertIn(f"'{kind}'", self.verified(2)["problems"][0])
+            self.assertIn("7", json.dumps(self.info()))
+
+    def test_a_sum_of_data(self):
+        """Left out it may be, but not wrong."""
+        for last, status in ((bytes(4), 0), (b"\1\2\3\4", 2)):
+            segment = Segment()
+            segment.add("volume", volume_body(1, 64, SECTOR, 64))
+            add_chunks(segment, [bytes(CHUNK)], lambda data: True)
+            segment.add("data", volume_body(1, 64, SECTOR, 64)[:-4] + last)
+            segment.end("done")
+            self.put(segment)
+            self.verified(status)
+            self.assert_reads(bytes(CHUNK))
 
     def test_entries(self):
         for entries in ([SECTION, 1], [SECTION - 1], [1 << 30], [SECTION + 9, SECTION], [PACKED | SECTION + 5]):
@@ -315,6 +408,30 @@ class Damage(EwfTest):
             segment.add("table", table_body(entries, base))
             segment.end("done")
             self.put(segment)
+            self.refused(65, "hash", self.image)
+
+    def shared_sectors(self, tables, chunks):
+        """Tables, of numbers of chunks, that all lead into the same sectors."""
+        segment = Segment()
+        count = sum(map(len, tables))
+        segment.add("volume", volume_body(count, 64, SECTOR, 64 * count))
+        base = len(segment.data)
+        bodies = [zlib.compress(data) for data in chunks]
+        places = [SECTION + sum(map(len, bodies[:number])) for number in range(len(bodies))]
+        segment.add("sectors", b"".join(bodies))
+        for table in tables:
+            for kind in ("table", "table2"):
+                segment.add(kind, table_body([places[number] | PACKED for number in table], base))
+        segment.end("done")
+        self.put(segment)
+
+    def test_tables_share_sectors_but_no_chunks(self):
+        """So that no image is many times as large as its file could hold."""
+        chunks = split(self.whole, CHUNK)[:6]
+        self.shared_sectors([[0, 1], [2], [3, 4, 5]], chunks)
+        self.assert_reads(b"".join(chunks))
+        for tables in ([[0]] * 50, [[0, 1], [1, 2]], [[0, 1], [0, 2]], [[2, 3], [0, 1]], [[0, 1, 2], [1, 3]]):
+            self.shared_sectors(tables, chunks)
             self.refused(65, "hash", self.image)
 
     def test_sections(self):
@@ -349,20 +466,80 @@ class Damage(EwfTest):
             self.refused(status, "hash", self.image)
 
     def test_chunks_that_no_table_has(self):
-        """What is there can be read; the rest is an error, and what convert --salvage goes past."""
+        """It is not known which are missing: what there is is shown only to who asks for what is left."""
         there = 15 * CHUNK
-        segment = self.save(self.whole[:there], sums=False)[0]
-        start, size = segment.places["volume"][0]
-        segment.data[start:start + size] = volume_body(21, 64, SECTOR, len(self.whole) // SECTOR)
-        self.put(segment)
-        done = run("read", "--length", there, self.image, binary=True)
-        self.assertEqual((done.returncode, done.stdout), (0, self.whole[:there]))
-        self.assertIn(b"15 chunks", done.stderr)
-        self.assertEqual(run("hash", self.image).returncode, 65)
-        self.verified(2)
+        end = 21 * CHUNK
+        whole = self.whole[:there]
+        for first in (0, 6):  # those from there on may be in a wrong place
+            segment = Segment()
+            segment.add("volume", volume_body(21, 64, SECTOR, end // SECTOR))
+            for at in (0, 9):
+                add_chunks(segment, split(whole[at * CHUNK:(at + first if at == 0 and first else at + 9) * CHUNK], CHUNK),
+                           lambda data: True)
+            segment.end("done")
+            self.put(segment)
+            count = (first or 9) + 6
+            shown = whole[:(first or 9) * CHUNK] + whole[9 * CHUNK:]
+            for command in ("read", "hash"):
+                self.refused(65, command, self.image, words=[f"{count} chunks", "21", "wrong place", "--ignore-invalid"])
+            self.refused(65, "read", "--length", 9, self.image)
+            done = run("read", "--ignore-invalid", "--length", count * CHUNK, self.image, binary=True)
+            self.assertEqual((done.returncode, done.stdout), (0, shown))
+            self.assertIn(b"wrong place", done.stderr)
+            self.assertEqual(run("hash", "--ignore-invalid", self.image).returncode, 65)
+            self.assertIn("wrong place", self.verified(2)["problems"][0])
+            self.assertIn("wrong place", self.good("info", self.image).stdout)
+            out = self.scratch / "out"
+            self.refused(65, "convert", self.image, out)
+            self.assertFalse(out.exists())
+            done = run("convert", "--salvage", self.image, out)
+            self.assertEqual((done.returncode, done.stderr.count("wrong place")), (65, 1))
+            self.assertEqual(out.read_bytes(), shown + bytes(end - len(shown)))
+            out.unlink()
+
+    def salvaged(self, chunks, words):
+        """That so many chunks are got out of it, and the rest is zeros."""
         out = self.scratch / "out"
-        self.assertEqual(run("convert", "--salvage", self.image, out).returncode, 65)
-        self.assertEqual(out.read_bytes(), self.whole[:there] + bytes(len(self.whole) - there))
+        self.assertEqual(run("convert", self.image, out).returncode, 1 if "E03" in words else 65)
+        self.assertFalse(out.exists())
+        done = run("convert", "--salvage", self.image, out)
+        self.assertEqual(done.returncode, 65 if chunks < 21 else 0, done.stderr)
+        self.assertEqual(done.stderr.count(words), 1, done.stderr)
+        there = self.whole[:chunks * CHUNK]
+        self.assertEqual(out.read_bytes(), there + bytes(len(self.whole) - len(there)))
+        out.unlink()
+        if there:
+            done = run("read", "--ignore-invalid", "--length", len(there), self.image, binary=True)
+            self.assertEqual((done.returncode, done.stdout), (0, there), done.stderr)
+
+    def test_what_is_left_of_a_cut_file(self):
+        segment = self.save(self.whole, per_table=5)[0]
+        whole = bytes(segment.data)
+        for number, chunks in ((0, 0), (1, 5), (3, 15), (4, 20)):
+            for length in (segment.place("sectors", number) + 99, segment.place("table", number) + 9):
+                self.image.write_bytes(whole[:length])
+                self.salvaged(chunks, "cut" if length < segment.place("sectors", number) else "impossible")
+            # Of a table without its copy, it is not known that it is sound.
+            self.image.write_bytes(whole[:segment.place("table2", number) - SECTION])
+            self.salvaged(min(21, chunks + 5), "it was cut")
+        self.image.write_bytes(whole[:-SECTION])
+        self.salvaged(21, "it was cut")
+        self.image.write_bytes(whole[:200])
+        self.refused(65, "convert", "--salvage", self.image, self.scratch / "out")
+
+    def test_what_is_left_where_a_section_is_broken(self):
+        for kind, number, chunks in (("sectors", 2, 10), ("table", 2, 10), ("table2", 2, 15), ("digest", 0, 21)):
+            segment = self.save(self.whole, per_table=5)[0]
+            segment.data[segment.place(kind, number) - SECTION + 17] ^= 1
+            self.put(segment)
+            self.salvaged(chunks, "Adler-32")
+
+    def test_what_is_left_without_the_last_segments(self):
+        self.save(self.whole, per_segment=6)
+        (self.scratch / "image.E03").unlink()
+        self.salvaged(12, "E03")
+        self.save(self.whole, per_segment=6, numbers=[1, 2, 5, 4])
+        self.salvaged(12, "segment 5")
 
     def test_what_was_cut(self):
         whole = bytes(self.save(self.whole)[0].data)
@@ -386,6 +563,19 @@ class Damage(EwfTest):
         self.assertIn("512 bytes from byte 51200", notes[1])
         self.assertIn("2560 bytes from byte 1536", self.good("verify", self.image).stdout)
         self.assertIn("acquisition_errors", json.dumps(self.info()))
+
+    def test_several_lists_of_errors(self):
+        segment = Segment()
+        segment.add("volume", volume_body(1, 64, SECTOR, 64))
+        add_chunks(segment, [bytes(CHUNK)], lambda data: True)
+        for ranges in ([(3, 5)], [(10, 1), (20, 2)]):
+            segment.add("error2", errors_body(ranges))
+        segment.end("done")
+        self.put(segment)
+        notes = self.verified(0)["notes"]
+        for text in ("2560 bytes from byte 1536", "512 bytes from byte 5120", "1024 bytes from byte 10240"):
+            self.assertTrue(any(text in note for note in notes), notes)
+        self.assertIn('"acquisition_errors": 3', json.dumps(self.info()))
 
     def test_other_kinds_are_named(self):
         for magic, word in ((b"EVF2\x0d\x0a\x81\0", "Ex01"), (b"LVF\x09\x0d\x0a\xff\0", "L01"), (b"LEF2\x0d\x0a\x81\0", "Lx01")):

@@ -106,9 +106,37 @@ class Writing(EwfTest):
         made = self.make(self.content(9), env=self.fixed())
         info = self.info()
         self.assertIn("2006-03-12T11:44:05Z", json.dumps(info))
-        for word in ("case number", "examiner", "notes", "set identifier"):
+        for word in ("case number", "examiner", "notes"):
             self.assertNotIn(word, self.good("info", self.image).stdout)
         self.assertEqual(self.make(self.raw.read_bytes(), env=self.fixed()), made)
+
+    def test_identifiers(self):
+        """At a fixed time it comes of the settings, the size and the first chunk, holes being zeros."""
+        def identifier():
+            return next(line for line in self.good("info", self.image).stdout.splitlines() if "set identifier" in line).split()[-1]
+
+        content = self.content(9)
+        self.make(content, env=self.fixed())
+        first = identifier()
+        self.assertEqual(first[14], "8")
+        found = {first}
+        for other, options in ((content[:-SECTOR], []), (bytes([content[0] ^ 1]) + content[1:], []),
+                               (content, ["--option", "notes=x"]), (content, ["--option", "chunk=64k"])):
+            self.make(other, *options, env=self.fixed())
+            found.add(identifier())
+        self.assertEqual(len(found), 5)
+        self.make(content)
+        random = identifier()
+        self.assertNotIn(random, found)
+        self.assertEqual(random[14], "4")
+        made = self.make(bytes(CHUNK) + content, env=self.fixed())
+        self.raw.unlink()
+        with open(self.raw, "wb") as file:
+            file.seek(CHUNK)
+            file.write(content)
+        self.image.unlink()
+        self.good("convert", "-O", "ewf", self.raw, self.image, env=self.fixed())
+        self.assertEqual(self.image.read_bytes(), made)
 
     def test_read_back(self):
         self.make(self.content(50), "--verify")

@@ -2,13 +2,14 @@
 """Images that are made in several files, which appear together: split raw ones, and E01 in segments."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from ewf_images import EwfTest  # noqa: E402
-from harness import main, need, run, run_under_strace  # noqa: E402
-from vm_images import KIB, MIB  # noqa: E402
+from harness import SNAPTOOL, main, need, run, run_under_strace  # noqa: E402
+from vm_images import KIB, MIB, SECTOR  # noqa: E402
 
 
 class PartsTest(EwfTest):
@@ -179,6 +180,37 @@ class Segments(PartsTest):
             done = run("convert", "-O", "ewf", *words, self.raw, self.folder / first)
             self.assertEqual(done.returncode, 64, (first, options, done.stderr))
         self.assertEqual(self.made(), [])
+
+    def limited(self, size, *arguments):
+        """With files that may have so many bytes."""
+        program = f"import resource, os, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size})); os.execv(sys.argv[1], sys.argv[1:])"
+        done = subprocess.run([sys.executable, "-c", program, SNAPTOOL, *map(str, arguments)], capture_output=True, check=False,
+                              timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_no_file_is_larger_for_a_while(self):
+        content = self.source(self.rng.randbytes(3 * MIB + 5 * SECTOR))
+        self.out = self.folder / "x.E01"
+        self.limited(MIB, "convert", "-O", "ewf", "--option", "segment_size=1M", self.raw, self.out)
+        self.assert_reads(content, path=self.out)
+        self.out = self.folder / "y.001"
+        self.limited(MIB, "convert", "--option", "part_size=1M", self.raw, self.out)
+        self.assert_reads(content, "-f", "split", path=self.out)
+
+    def test_one_file_beside_an_old_part(self):
+        self.source(self.rng.randbytes(MIB))
+        for name in ("x.E02", "x.e02"):
+            old = self.folder / name
+            old.write_bytes(b"old")
+            out = self.folder / (name[:3] + "01")
+            for options in ([], ["--force"]):
+                done = run("convert", "-O", "ewf", *options, self.raw, out)
+                self.assertEqual(done.returncode, 64, done.stderr)
+                self.assertIn(name, done.stderr)
+                self.assertEqual(self.made(), [name])
+            self.good("convert", "-O", "ewf", self.raw, self.folder / "y.E01")
+            (self.folder / "y.E01").unlink()
+            old.unlink()
 
     def test_one_file_by_default(self):
         self.source(self.rng.randbytes(3 * MIB))
