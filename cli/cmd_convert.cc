@@ -47,7 +47,7 @@ CommandSpec convert_command() {
   command.description =
       "Writes the content of IMAGE to OUT, in the format that -O names. Zeros become holes. With --base, OUT is an overlay: it has only what differs from IMAGE0, and names that as its backing file. 'snaptool convert ORIGIN@COW OUT -O qcow2 --base ORIGIN' makes one of a snapshot.\n\n"
       "A new raw image is written as OUT.partial first: if that is interrupted, the same command goes on with it. Other formats appear whole or not at all.\n\n"
-      "An image in several files ('-O raw --option part_size=2G IMAGE out.001', '-O ewf --option segment_size=2G IMAGE out.E01') replaces none: all are written first, then they get their names, the first one last.";
+      "An image in several files ('-O raw --option part_size=2G IMAGE out.001', '-O ewf --option segment_size=2G IMAGE out.E01') replaces none: all are written first, then they get their names, the first one last. Nor is a single out.E01 made beside an old out.E02, which would be taken for a part of it.";
   command.options = {
     choice('O', "output-format", "FMT", "raw (the default), qcow2, vmdk, vpc (VHD), vhdx, vdi (VirtualBox), simg (Android sparse), ewf (E01 evidence), rbd (Ceph's whole images), or dm-snapshot: a store over the image that --base names", {"raw", "qcow2", "ewf", "rbd", "simg", "vdi", "vhdx", "vmdk", "vpc", "vhd", "dm-snapshot"}),
     repeated(value("option", "NAME=VALUE", "a setting of the format; '--option help' lists them (see snaptool-convert(1))")),

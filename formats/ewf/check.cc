@@ -46,6 +46,10 @@ class Checker {
     found_.problems.insert(found_.problems.begin(), contents_.problems.begin(),
                            contents_.problems.end());
     found_.problems.insert(found_.problems.end(), warnings_.begin(), warnings_.end());
+    if (reader_.loose_chunks() > 0) {
+      found_.notes.push_back(fmt::format(
+          "{} chunks have other bytes after them, which nothing reads", reader_.loose_chunks()));
+    }
     compare();
     for (const ErrorList& errors : contents_.errors) SNAP_TRY(note_errors(errors));
     return std::move(found_);

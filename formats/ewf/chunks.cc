@@ -177,7 +177,8 @@ Result<ChunkPlace> ChunkFinder::find(uint64_t chunk) {
   place.segment = table.segment;
   place.compressed = entry < state.overflow && (pair.entry & kCompressedBit) != 0;
   place.start = offset_of(pair.entry, entry);
-  place.end = entry + 1 == table.entries ? table.data_end : offset_of(pair.next, entry + 1);
+  place.ends_at_next = entry + 1 < table.entries;
+  place.end = !place.ends_at_next ? table.data_end : offset_of(pair.next, entry + 1);
   if (place.start >= table.data_start && place.start < place.end && place.end <= table.data_end) {
     return place;
   }
@@ -255,7 +256,10 @@ Result<void> ChunkReader::read_at_place(const ChunkPlace& place, std::span<std::
     std::memcpy(out.data(), stored.data(), out.size());
     return {};
   }
-  if (!place.compressed) return read_plain(place, out);
+  if (!place.compressed) {
+    if (place.ends_at_next && place.end - place.start > out.size() + kSumBytes) ++loose_chunks_;
+    return read_plain(place, out);
+  }
   SNAP_ASSIGN(const size_t length, unpack(place, out));
   if (length == out.size()) return {};
   return broken(fmt::format("it has {} bytes, not {}", length, out.size()));

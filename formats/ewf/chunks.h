@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <functional>
 #include <mutex>
 
@@ -16,6 +17,7 @@ namespace snaptool::ewf {
 struct ChunkPlace {
   uint32_t segment = 0;
   bool compressed = false;
+  bool ends_at_next = false;  // another chunk of its table begins where it ends
   uint64_t start = 0;
   uint64_t end = 0;
 };
@@ -75,6 +77,8 @@ class ChunkReader {
   uint64_t length_of(uint64_t chunk) const;
   // The bytes from `within` on. Requires: they lie within the chunk. Errors: kCorruption; kIo.
   Result<void> read(uint64_t chunk, uint64_t within, std::span<std::byte> out);
+  // How many chunks that are stored as they are had more bytes in the file than they need, so far.
+  uint64_t loose_chunks() const { return loose_chunks_; }
   // What is stored after the medium's end. Errors: as read's.
   Result<RawBytes> read_rest();
 
@@ -101,6 +105,7 @@ class ChunkReader {
   uint64_t chunk_bytes_;
   uint64_t size_;  // of the image
   IdlePool<Tool> tools_;
+  std::atomic<uint64_t> loose_chunks_ = 0;
   std::mutex large_mutex_;  // of large chunks one is kept in memory at a time
   std::mutex mutex_;        // guards what follows
   std::vector<Kept> kept_;

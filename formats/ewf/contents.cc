@@ -228,16 +228,18 @@ class SegmentReader {
   // Tables that share their sectors take them one after the other, so that no byte is of two
   // chunks.
   Result<void> divide_sectors(Table& table) {
-    std::array<std::byte, kEntryBytes> first{};
-    SNAP_TRY(file_.read_at(table.position, first));
-    const uint64_t start = table.base + (load_le<uint32_t>(first.data()) & kMostOffset);
     Table& before = contents_.tables.back();
-    if (start <= before.data_start || start >= before.data_end) {
-      return broken("its chunks are not after those of the table before it");
+    for (const uint64_t position : {table.position, table.copy}) {
+      if (position == 0) continue;  // there is no copy
+      std::array<std::byte, kEntryBytes> first{};
+      SNAP_TRY(file_.read_at(position, first));
+      const uint64_t start = table.base + (load_le<uint32_t>(first.data()) & kMostOffset);
+      if (start <= before.data_start || start >= before.data_end) continue;
+      before.data_end = start;
+      table.data_start = start;
+      return {};
     }
-    before.data_end = start;
-    table.data_start = start;
-    return {};
+    return broken("its chunks are not after those of the table before it");
   }
 
   Result<void> read_text(const Section& section) {

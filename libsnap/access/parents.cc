@@ -192,9 +192,8 @@ Result<std::shared_ptr<File>> Opener::open_named_parent(const std::string& path,
 // A file that is a part of an image, as a descriptor of VMware's names it.
 Result<std::shared_ptr<File>> Opener::open_extent(const std::string& path,
                                                   const std::string& name) {
-  const bool absolute = !name.empty() && name[0] == '/';
   const std::string folder = folder_of(path);
-  const std::string file_name = absolute ? name : folder + "/" + name;
+  const std::string file_name = beside(path, name);
   std::optional<FileId> checked;
   const bool anywhere = context_.policy.follow_parents == Parents::kAnywhere;
   if (!anywhere) {

@@ -209,6 +209,12 @@ class Segments(EwfTest):
         (self.scratch / "image.E03").unlink()
         self.refused(1, "hash", self.image, words=["image.E03"])
 
+    def test_names_are_as_the_first_one_is_given(self):
+        (self.scratch / "image.E02").write_bytes(b"no segment")
+        done = subprocess.run([SNAPTOOL, "hash", "image.E01"], capture_output=True, check=False, timeout=60, cwd=self.scratch)
+        self.assertEqual(done.returncode, 65)
+        self.assertIn(b" 'image.E02': ", done.stderr)
+
     def test_misordered(self):
         second, third = self.scratch / "image.E02", self.scratch / "image.E03"
         third.write_bytes(second.read_bytes())
@@ -387,6 +393,25 @@ class Damage(EwfTest):
             self.assertIn(f"'{kind}'", self.verified(2)["problems"][0])
             self.assertIn("7", json.dumps(self.info()))
 
+    def test_bytes_between_chunks(self):
+        """Nothing reads them; that they are there is told."""
+        content = self.rng.randbytes(3 * CHUNK)
+        for gap, notes in ((b"", []), (b"hidden", ["1 chunks have other bytes"])):
+            segment = Segment()
+            segment.add("volume", volume_body(3, 64, SECTOR, 192))
+            base = len(segment.data)
+            stored, entries = b"", []
+            for number, data in enumerate(split(content, CHUNK)):
+                entries.append(SECTION + len(stored))
+                stored += summed(data) + (gap if number == 1 else b"")
+            segment.add("sectors", stored)
+            segment.add("table", table_body(entries, base))
+            segment.end("done")
+            self.put(segment)
+            self.assert_reads(content)
+            found = [note for note in self.verified(0)["notes"] if "MD5" not in note]
+            self.assertEqual([note[:len("1 chunks have other bytes")] for note in found], notes)
+
     def test_a_sum_of_data(self):
         """Left out it may be, but not wrong."""
         for last, status in ((bytes(4), 0), (b"\1\2\3\4", 2)):
@@ -430,6 +455,15 @@ class Damage(EwfTest):
         chunks = split(self.whole, CHUNK)[:6]
         self.shared_sectors([[0, 1], [2], [3, 4, 5]], chunks)
         self.assert_reads(b"".join(chunks))
+        self.shared_sectors([[0, 1], [2, 3], [4, 5]], chunks)
+        for kind in ("table", "table2"):
+            whole = bytearray(self.image.read_bytes())
+            whole[whole.index(kind.encode() + b"\0", whole.index(kind.encode() + b"\0") + 99) + SECTION + 26] ^= 0x40
+            damaged = self.scratch / "damaged.E01"
+            damaged.write_bytes(whole)
+            done = run("read", damaged, binary=True)
+            self.assertEqual((done.returncode, done.stdout), (0, b"".join(chunks)), done.stderr)
+            self.assertIn(b"damaged", done.stderr)
         for tables in ([[0]] * 50, [[0, 1], [1, 2]], [[0, 1], [0, 2]], [[2, 3], [0, 1]], [[0, 1, 2], [1, 3]]):
             self.shared_sectors(tables, chunks)
             self.refused(65, "hash", self.image)
