@@ -52,6 +52,11 @@ class Checker {
     }
     compare();
     for (const ErrorList& errors : contents_.errors) SNAP_TRY(note_errors(errors));
+    if (errors_ > kMostErrors) {
+      found_.notes.push_back(
+          fmt::format("in all, {} ranges with {} sectors could not be read when it was acquired",
+                      errors_, error_sectors_));
+    }
     return std::move(found_);
   }
 
@@ -165,7 +170,6 @@ class Checker {
   Result<void> note_errors(const ErrorList& errors) {
     File& file = contents_.file_of(errors.segment);
     Adler32 sum;
-    uint64_t sectors = 0;
     std::array<std::byte, 512 * kErrorBytes> bytes{};
     for (uint32_t done = 0; done < errors.entries;) {
       const uint32_t count = std::min<uint32_t>(512, errors.entries - done);
@@ -175,7 +179,7 @@ class Checker {
       for (uint32_t i = 0; i < count; ++i) {
         const auto first = load_le<uint32_t>(piece.data() + i * kErrorBytes);
         const auto length = load_le<uint32_t>(piece.data() + i * kErrorBytes + 4);
-        sectors += length;
+        error_sectors_ += length;
         if (++errors_ <= kMostErrors) note_error(first, length);
       }
       done += count;
@@ -185,12 +189,6 @@ class Checker {
     if (load_le<uint32_t>(stored.data()) != sum.value()) {
       found_.problems.push_back(
           fmt::format("'{}': the Adler-32 of the acquisition's errors is wrong", file.name()));
-    }
-    if (errors_ > kMostErrors) {
-      found_.notes.push_back(
-          fmt::format("in all, {} ranges with {} sectors could not be read when "
-                      "it was acquired",
-                      errors.entries, sectors));
     }
     return {};
   }
@@ -217,7 +215,8 @@ class Checker {
   std::vector<Slot> slots_;
   uint64_t at_ = 0;
   size_t told_ = 0;
-  uint64_t errors_ = 0;    // of the acquisition, that were looked at
+  uint64_t errors_ = 0;  // of the acquisition, that were looked at
+  uint64_t error_sectors_ = 0;
   std::vector<Sum> sums_;  // those that are stored
   RawBytes rest_;          // what is stored after the medium's end
   access::SumsFound found_;

@@ -141,9 +141,8 @@ class SegmentReader {
     }
     identified_ =
         can_tell_apart(data.set_identifier) && known.set_identifier == data.set_identifier;
-    if (is_null(known.set_identifier) || is_null(data.set_identifier) ||
-        known.set_identifier == data.set_identifier)
-      return {};
+    const bool says = !is_null(known.set_identifier) && !is_null(data.set_identifier);
+    if (!says || known.set_identifier == data.set_identifier) return {};
     return broken(fmt::format("it is of the image {}, not of {}",
                               uuid_text(data.set_identifier, UuidOrder::kGuid),
                               uuid_text(known.set_identifier, UuidOrder::kGuid)));

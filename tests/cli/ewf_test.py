@@ -610,6 +610,14 @@ class Damage(EwfTest):
         for text in ("2560 bytes from byte 1536", "512 bytes from byte 5120", "1024 bytes from byte 10240"):
             self.assertTrue(any(text in note for note in notes), notes)
         self.assertIn('"acquisition_errors": 3', json.dumps(self.info()))
+        segment = make_ewf(self.whole, errors=[(number, 2) for number in range(70)])[0]
+        del segment.data[-SECTION:]
+        segment.add("error2", errors_body([(9, 9)]))
+        segment.end("done")
+        self.put(segment)
+        notes = self.verified(0)["notes"]
+        self.assertEqual([note for note in notes if "in all" in note],
+                         ["in all, 71 ranges with 149 sectors could not be read when it was acquired"])
 
     def test_other_kinds_are_named(self):
         for magic, word in ((b"EVF2\x0d\x0a\x81\0", "Ex01"), (b"LVF\x09\x0d\x0a\xff\0", "L01"), (b"LEF2\x0d\x0a\x81\0", "Lx01")):
