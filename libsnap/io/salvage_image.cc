@@ -36,9 +36,21 @@ void SalvageImage::add(uint64_t offset, uint64_t length) {
   for (ByteRange& range : ranges_) {
     if (range.offset + range.length != offset) continue;
     range.length += length;
+    join_next(range);
     return;
   }
   if (ranges_.size() < kMostRanges) ranges_.push_back({offset, length});
+}
+
+// Threads read one range in pieces: where two of them meet, they become one, so that what is kept
+// is not used up by them.
+void SalvageImage::join_next(ByteRange& range) {
+  const auto next = std::find_if(ranges_.begin(), ranges_.end(), [&](const ByteRange& other) {
+    return other.offset == range.offset + range.length;
+  });
+  if (next == ranges_.end()) return;
+  range.length += next->length;
+  ranges_.erase(next);
 }
 
 std::vector<ByteRange> SalvageImage::unreadable() const {

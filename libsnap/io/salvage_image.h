@@ -28,6 +28,7 @@ class SalvageImage : public Image {
 
  private:
   void add(uint64_t offset, uint64_t length);
+  void join_next(ByteRange& range);
 
   Image& image_;
   mutable std::mutex mutex_;  // guards what follows

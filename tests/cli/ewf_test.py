@@ -561,6 +561,18 @@ class Damage(EwfTest):
         self.image.write_bytes(whole[:200])
         self.refused(65, "convert", "--salvage", self.image, self.scratch / "out")
 
+    def test_much_is_missing(self):
+        """It is told as one range, although threads go past it in pieces."""
+        count = 38000
+        segment = Segment()
+        segment.add("volume", volume_body(count, 64, SECTOR, 64 * count))
+        add_chunks(segment, [bytes(CHUNK)] * 3, lambda data: True)
+        segment.end("next")
+        self.put(segment)
+        done = run("convert", "--salvage", "-j", "2", self.image, self.scratch / "out")
+        self.assertEqual(done.returncode, 65)
+        self.assertIn(f"{(count - 3) * CHUNK} bytes at byte {3 * CHUNK} could not be read", done.stderr)
+
     def test_what_is_left_where_a_section_is_broken(self):
         for kind, number, chunks in (("sectors", 2, 10), ("table", 2, 10), ("table2", 2, 15), ("digest", 0, 21)):
             segment = self.save(self.whole, per_table=5)[0]
