@@ -167,7 +167,7 @@ class ExtTest(ScratchTest):
 
     def assert_space(self, listed, block):
         free, text = self.free_numbers("blocks")
-        found, ends = set(), 0
+        found, metadata, ends = set(), set(), 0
         kinds = {kind: 0 for kind in range(5)}
         for x in listed.space:
             self.assertEqual(x["from"], ends)
@@ -175,10 +175,14 @@ class ExtTest(ScratchTest):
             kinds[x["space"]] += x["to"] - x["from"]
             if x["space"] == FREE:
                 found.update(range(x["from"] // block, x["to"] // block))
+            if x["space"] == METADATA:
+                metadata.update(range(x["from"] // block, x["to"] // block))
         # With clusters, dumpe2fs gives the first block of each.
         cluster = int((re.search(r"^Cluster size: +(\d+)", text, re.MULTILINE) or [0, block])[1]) // block
         free = {number + i for number in free for i in range(cluster)} if cluster > 1 and not free >= found else free
         self.assertEqual(found, free)
+        said = re.findall(r"(?:superblock|Group descriptors?|Reserved GDT blocks|Block bitmap|Inode bitmap) at (\d+)(?:-(\d+))?", text)
+        self.assertEqual(metadata, {0, *(n for a, b in said for n in range(int(a), int(b or a) + 1))})
         tables = [(int(a), int(b)) for a, b in re.findall(r"Inode table at (\d+)-(\d+)", text)]
         self.assertEqual(sorted((x["from"] // block, x["to"] // block - 1) for x in listed.space if x["space"] == NODES),
                          sorted(tables))
@@ -289,6 +293,10 @@ class Features(ExtTest):
         self.make("-t", "ext4")
         subprocess.run(["e2fsck", "-fyD", self.image], capture_output=True, check=False)
         self.assertIn("Flags: 0x81000", opened(self.image).debugfs("stat /many", write=False)[0].decode())
+        root = int(opened(self.image).debugfs("bmap /many 0", write=False)[0].split()[0]) * KIB
+        with open(self.image, "r+b") as image:
+            image.seek(root + 200)
+            image.write(struct.pack("<IHBB4s", 12, 12, 4, 1, b"fake"))
         self.assertEqual(self.assert_same().names(deleted=True), {})
 
 
@@ -614,6 +622,10 @@ class Damaged(ExtTest):
                 self.patch(inode + 0x34, b"".join(struct.pack("<IIHH", i * 84, table, 0, 0) for i in range(4)))
             self.patch(inode + 0x4, struct.pack("<I", 0xFFFFFFFF))
             self.assertTrue(any(x[:2] == ("runs", "corruption") for x in Listed(self.image).errors), kind)
+            if kind == "ext2":  # tables again and again, and no block of the file
+                self.patch(inode + 0x28, struct.pack("<15I", *[0] * 14, table))
+                self.patch(table * KIB, struct.pack("<256I", *[table + 1] * 256) + struct.pack("<256I", *[table + 2] * 256) + bytes(KIB))
+                self.assertTrue(any(x[:2] == ("runs", "corruption") for x in Listed(self.image).errors), kind)
 
     def test_content_within_that_is_too_long(self):
         volume = Ext(self.image, {"f": File(b"inline"), "l": Symlink("t" * 70)}, options=("-O", "inline_data,^metadata_csum"))
