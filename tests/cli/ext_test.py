@@ -386,6 +386,14 @@ class Oddities(ExtTest):
         self.assertEqual(node["sha256"], sha256(b"x" * 5000 + bytes(end - 5000)))
         self.assert_same()
 
+    def test_blocks_of_64_kib(self):
+        """An empty one of a folder has an entry of 65536 bytes, which two bytes cannot say."""
+        for options in (("-O", "^has_journal"), ("-O", "^has_journal,^metadata_csum")):
+            volume = self.made({"f": File(b"x"), "d": Dir()}, block=65536, size=8 * MIB, options=options)
+            volume.debugfs("expand_dir /d", "expand_dir /d")
+            self.assert_same(65536)
+            self.assertEqual(self.node("d")["size"], 3 * 65536)
+
     def test_deep_folders(self):
         tree, path = {}, ""
         volume = self.made(tree, size=4 * MIB, options=("-N", "512"))
@@ -626,6 +634,18 @@ class Damaged(ExtTest):
                 self.patch(inode + 0x28, struct.pack("<15I", *[0] * 14, table))
                 self.patch(table * KIB, struct.pack("<256I", *[table + 1] * 256) + struct.pack("<256I", *[table + 2] * 256) + bytes(KIB))
                 self.assertTrue(any(x[:2] == ("runs", "corruption") for x in Listed(self.image).errors), kind)
+
+    def test_files_that_share_all_their_blocks(self):
+        """They may not be more than the image has, which else would be as long to walk as their sum."""
+        volume = Ext(self.image, {"f": File(self.rng.randbytes(400_000)), **{f"{i}": File() for i in range(9)}},
+                     options=("-O", "^metadata_csum,^has_journal"))
+        at = self.inode_at(volume, "f")
+        inode = self.image.read_bytes()[at:at + 256]
+        for i in range(9):
+            self.patch(self.inode_at(volume, str(i)), inode)
+        errors = [x for x in Listed(self.image).errors if x[0] == "runs"]
+        self.assertEqual(len(errors), 10 - 2 * KIB // 391)
+        self.assertIn("have more blocks than the image", errors[0][2])
 
     def test_content_within_that_is_too_long(self):
         volume = Ext(self.image, {"f": File(b"inline"), "l": Symlink("t" * 70)}, options=("-O", "inline_data,^metadata_csum"))
