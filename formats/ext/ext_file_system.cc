@@ -339,7 +339,8 @@ Result<void> ExtFileSystem::visit_runs(const FileNode& node,
       return true;
     }));
   }
-  if (done < size) SNAP_TRY(joiner.add(done, size - done, std::nullopt, !inode.is_inline()));
+  const bool within = inode.is_inline() || inode.is_short_link();
+  if (done < size) SNAP_TRY(joiner.add(done, size - done, std::nullopt, !within));
   return joiner.finish();
 }
 

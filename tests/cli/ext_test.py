@@ -115,6 +115,8 @@ class ExtTest(ScratchTest):
         names = (b"mtime", b"ctime", b"atime", b"crtime")
         self.assertEqual(node["times"], [time_in(text, name) for name in names])
         self.assertFalse(node["deleted"])
+        within = int(re.search(rb"Flags: 0x(\w+)", text)[1], 16) & 0x10000000 or b"Fast link dest" in text
+        self.assertEqual(node["within"], node["size"] if within else 0)
         if data is not None:
             self.assertEqual(node["sha256"], sha256(data))
             inline = int(re.search(rb"Flags: 0x(\w+)", text)[1], 16) & 0x10000000
