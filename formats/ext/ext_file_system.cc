@@ -93,6 +93,12 @@ class ExtFileSystem : public FileSystem {
   Result<std::pair<SpaceKind, uint64_t>> space_at(uint64_t offset) override;
 
  private:
+  // While all nodes are visited: how many blocks those had whose runs were asked for. No block is
+  // two files', so these are no more than there are.
+  struct Pass {
+    uint64_t last_id = 0;
+    uint64_t blocks = 0;
+  };
   struct AttributeSum {
     uint64_t block = 0;
     uint64_t sum = 0;
@@ -105,6 +111,9 @@ class ExtFileSystem : public FileSystem {
   Result<uint64_t> metadata_sum(const Inode& inode);
   Result<uint64_t> block_attribute_sum(uint64_t block);
   bool is_shown(uint64_t id) const;
+  Result<void> visit_groups(Damage& damage,
+                            const std::function<Result<void>(const FileNode&)>& visit);
+  Result<void> check_shared(uint64_t id) const;
   Result<void> visit_group(uint32_t index, Damage& damage,
                            const std::function<Result<void>(const FileNode&)>& visit);
   Result<void> visit_used(uint32_t id, Damage& damage,
@@ -122,6 +131,7 @@ class ExtFileSystem : public FileSystem {
   Volume volume_;
   Space space_;
   std::optional<Inode> last_;  // what was asked for last
+  std::optional<Pass> pass_;
   std::array<AttributeSum, 256> attribute_sums_;
 };
 
@@ -231,12 +241,30 @@ bool ExtFileSystem::is_shown(uint64_t id) const {
 Result<void> ExtFileSystem::visit_nodes(const std::function<Result<void>(const FileNode&)>& visit) {
   SNAP_TRY(space_.prepare());
   Damage damage = space_.damage();
+  pass_ = Pass{};
+  auto visited = visit_groups(damage, visit);
+  pass_.reset();
+  SNAP_TRY(std::move(visited));
+  return damage.result();
+}
+
+Result<void> ExtFileSystem::visit_groups(
+    Damage& damage, const std::function<Result<void>(const FileNode&)>& visit) {
   for (uint32_t index = 0; index < super().groups; ++index) {
     if (super().descriptor_block_of(index) >= volume_.held_blocks()) break;
     SNAP_TRY(volume_.poll());
     SNAP_TRY(visit_group(index, damage, visit));
   }
-  return damage.result();
+  return {};
+}
+
+// Else all that is visited would take longer than the image is large, times its nodes.
+Result<void> ExtFileSystem::check_shared(uint64_t id) const {
+  if (!pass_ || pass_->blocks <= volume_.held_blocks() ||
+      (super().ro_compat & kRoSharedBlocks) != 0) {
+    return {};
+  }
+  return damaged(fmt::format("inode {} and those before it have more blocks than the image", id));
 }
 
 Result<void> ExtFileSystem::visit_group(uint32_t index, Damage& damage,
@@ -294,7 +322,13 @@ Result<void> ExtFileSystem::visit_runs(const FileNode& node,
   if (has_blocks(inode) && !inode.is_inline()) {
     const unsigned bits = super().block_bits;
     const uint64_t end = div_round_up(size, super().block_size()) << bits;
+    const bool counts = pass_ && inode.id > pass_->last_id;
+    if (counts) pass_->last_id = inode.id;
     SNAP_TRY(walk_blocks(volume_, inode, 0, [&](const BlockRun& run) -> Result<bool> {
+      if (counts && pass_ && run.place && *run.place < volume_.held_blocks()) {
+        pass_->blocks += std::min(run.length, volume_.held_blocks() - *run.place);
+      }
+      SNAP_TRY(check_shared(inode.id));
       const uint64_t offset = run.first << bits;
       if (offset >= end) return false;
       const uint64_t length = std::min(run.length << bits, end - offset);
@@ -305,7 +339,8 @@ Result<void> ExtFileSystem::visit_runs(const FileNode& node,
       return true;
     }));
   }
-  if (done < size) SNAP_TRY(joiner.add(done, size - done, std::nullopt, !inode.is_inline()));
+  const bool within = inode.is_inline() || inode.is_short_link();
+  if (done < size) SNAP_TRY(joiner.add(done, size - done, std::nullopt, !within));
   return joiner.finish();
 }
 

@@ -41,6 +41,7 @@ inline constexpr uint32_t kRoGroupSums = 0x10;
 inline constexpr uint32_t kRoProject = 0x2000;
 inline constexpr uint32_t kRoBigAlloc = 0x200;
 inline constexpr uint32_t kRoSums = 0x400;
+inline constexpr uint32_t kRoSharedBlocks = 0x4000;
 
 // What of a file system does not change while it is read.
 struct Superblock {

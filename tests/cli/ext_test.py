@@ -115,6 +115,8 @@ class ExtTest(ScratchTest):
         names = (b"mtime", b"ctime", b"atime", b"crtime")
         self.assertEqual(node["times"], [time_in(text, name) for name in names])
         self.assertFalse(node["deleted"])
+        within = int(re.search(rb"Flags: 0x(\w+)", text)[1], 16) & 0x10000000 or b"Fast link dest" in text
+        self.assertEqual(node["within"], node["size"] if within else 0)
         if data is not None:
             self.assertEqual(node["sha256"], sha256(data))
             inline = int(re.search(rb"Flags: 0x(\w+)", text)[1], 16) & 0x10000000
@@ -167,7 +169,7 @@ class ExtTest(ScratchTest):
 
     def assert_space(self, listed, block):
         free, text = self.free_numbers("blocks")
-        found, ends = set(), 0
+        found, metadata, ends = set(), set(), 0
         kinds = {kind: 0 for kind in range(5)}
         for x in listed.space:
             self.assertEqual(x["from"], ends)
@@ -175,10 +177,14 @@ class ExtTest(ScratchTest):
             kinds[x["space"]] += x["to"] - x["from"]
             if x["space"] == FREE:
                 found.update(range(x["from"] // block, x["to"] // block))
+            if x["space"] == METADATA:
+                metadata.update(range(x["from"] // block, x["to"] // block))
         # With clusters, dumpe2fs gives the first block of each.
         cluster = int((re.search(r"^Cluster size: +(\d+)", text, re.MULTILINE) or [0, block])[1]) // block
         free = {number + i for number in free for i in range(cluster)} if cluster > 1 and not free >= found else free
         self.assertEqual(found, free)
+        said = re.findall(r"(?:superblock|Group descriptors?|Reserved GDT blocks|Block bitmap|Inode bitmap) at (\d+)(?:-(\d+))?", text)
+        self.assertEqual(metadata, {0, *(n for a, b in said for n in range(int(a), int(b or a) + 1))})
         tables = [(int(a), int(b)) for a, b in re.findall(r"Inode table at (\d+)-(\d+)", text)]
         self.assertEqual(sorted((x["from"] // block, x["to"] // block - 1) for x in listed.space if x["space"] == NODES),
                          sorted(tables))
@@ -289,6 +295,10 @@ class Features(ExtTest):
         self.make("-t", "ext4")
         subprocess.run(["e2fsck", "-fyD", self.image], capture_output=True, check=False)
         self.assertIn("Flags: 0x81000", opened(self.image).debugfs("stat /many", write=False)[0].decode())
+        root = int(opened(self.image).debugfs("bmap /many 0", write=False)[0].split()[0]) * KIB
+        with open(self.image, "r+b") as image:
+            image.seek(root + 200)
+            image.write(struct.pack("<IHBB4s", 12, 12, 4, 1, b"fake"))
         self.assertEqual(self.assert_same().names(deleted=True), {})
 
 
@@ -377,6 +387,14 @@ class Oddities(ExtTest):
         self.assertEqual([x for x in node["runs"] if x[2] is None], [[start, end - start, None]])
         self.assertEqual(node["sha256"], sha256(b"x" * 5000 + bytes(end - 5000)))
         self.assert_same()
+
+    def test_blocks_of_64_kib(self):
+        """An empty one of a folder has an entry of 65536 bytes, which two bytes cannot say."""
+        for options in (("-O", "^has_journal"), ("-O", "^has_journal,^metadata_csum")):
+            volume = self.made({"f": File(b"x"), "d": Dir()}, block=65536, size=8 * MIB, options=options)
+            volume.debugfs("expand_dir /d", "expand_dir /d")
+            self.assert_same(65536)
+            self.assertEqual(self.node("d")["size"], 3 * 65536)
 
     def test_deep_folders(self):
         tree, path = {}, ""
@@ -614,6 +632,22 @@ class Damaged(ExtTest):
                 self.patch(inode + 0x34, b"".join(struct.pack("<IIHH", i * 84, table, 0, 0) for i in range(4)))
             self.patch(inode + 0x4, struct.pack("<I", 0xFFFFFFFF))
             self.assertTrue(any(x[:2] == ("runs", "corruption") for x in Listed(self.image).errors), kind)
+            if kind == "ext2":  # tables again and again, and no block of the file
+                self.patch(inode + 0x28, struct.pack("<15I", *[0] * 14, table))
+                self.patch(table * KIB, struct.pack("<256I", *[table + 1] * 256) + struct.pack("<256I", *[table + 2] * 256) + bytes(KIB))
+                self.assertTrue(any(x[:2] == ("runs", "corruption") for x in Listed(self.image).errors), kind)
+
+    def test_files_that_share_all_their_blocks(self):
+        """They may not be more than the image has, which else would be as long to walk as their sum."""
+        volume = Ext(self.image, {"f": File(self.rng.randbytes(400_000)), **{f"{i}": File() for i in range(9)}},
+                     options=("-O", "^metadata_csum,^has_journal"))
+        at = self.inode_at(volume, "f")
+        inode = self.image.read_bytes()[at:at + 256]
+        for i in range(9):
+            self.patch(self.inode_at(volume, str(i)), inode)
+        errors = [x for x in Listed(self.image).errors if x[0] == "runs"]
+        self.assertEqual(len(errors), 10 - 2 * KIB // 391)
+        self.assertIn("have more blocks than the image", errors[0][2])
 
     def test_content_within_that_is_too_long(self):
         volume = Ext(self.image, {"f": File(b"inline"), "l": Symlink("t" * 70)}, options=("-O", "inline_data,^metadata_csum"))

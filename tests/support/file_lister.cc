@@ -71,11 +71,13 @@ class Lister {
  private:
   void print_node(const access::FileNode& node) {
     std::string runs;
+    uint64_t within = 0;  // bytes that lie in the node
     std::vector<access::FileRun> all;
     const auto visited = fs_.visit_runs(node, [&](const access::FileRun& run) -> Result<void> {
       runs += fmt::format("{}[{}, {}, {}]", runs.empty() ? "" : ", ", run.offset, run.length,
                           run.place ? std::to_string(*run.place) : "null");
       all.push_back(run);
+      if (!run.place && !run.zeros) within += run.length;
       return {};
     });
     if (!visited) print_error("runs", node.id, visited.error());
@@ -83,12 +85,12 @@ class Lister {
         "{{\"node\": {}, \"generation\": {}, \"type\": \"{}\", \"mode\": {}, \"owner\": {}, "
         "\"group\": {}, \"links\": {}, \"size\": {}, \"times\": [{}, {}, {}, {}], "
         "\"encrypted\": {}, \"deleted\": {}, \"sum\": {}, \"runs\": [{}], \"sha256\": \"{}\", "
-        "\"target\": \"{}\", \"near\": {}}}\n",
+        "\"target\": \"{}\", \"near\": {}, \"within\": {}}}\n",
         node.id, node.generation, type_text(node.type), node.mode.value_or(0),
         node.owner.value_or(0), node.group.value_or(0), node.links, node.size,
         time_text(node.modified), time_text(node.changed), time_text(node.accessed),
         time_text(node.created), node.encrypted, node.deleted, node.metadata_sum, runs,
-        content_sum(node, all), target(node), near_text(all));
+        content_sum(node, all), target(node), near_text(all), within);
   }
 
   std::string content_sum(const access::FileNode& node, const std::vector<access::FileRun>& runs) {
