@@ -664,7 +664,7 @@ class Damaged(ExtTest):
             self.made(options=options)
             whole = self.image.read_bytes()
             used = [at for at in range(0, len(whole), 64) if whole[at:at + 64].strip(b"\0")]
-            for number in range(scaled(1000)):
+            for number in range(scaled(400)):
                 bad = bytearray(whole)
                 for _ in range(self.rng.choice([1, 1, 2, 8, 32])):
                     at = self.rng.choice(used) + self.rng.randrange(64)
