@@ -5,6 +5,7 @@
 
 #include "cli/report/comparison_head.h"
 #include "cli/report/examiner.h"
+#include "cli/report/file_changes.h"
 #include "cli/support/command_table.h"
 #include "cli/support/exit_status.h"
 #include "cli/support/operands.h"
@@ -46,6 +47,11 @@ Result<ExaminerOptions> wanted_of(const Invocation& invocation) {
   return wanted;
 }
 
+Error not_read(const ops::VolumeDiffSummary& files) {
+  return {ErrorCode::kCorruption, fmt::format("{} of what is in the images could not be read ({})",
+                                              files.problems, files.first_problem)};
+}
+
 Result<int> compare(Invocation& invocation) {
   SNAP_ASSIGN(const ExaminerOptions wanted, wanted_of(invocation));
   CompareOptions options;
@@ -61,7 +67,8 @@ Result<int> compare(Invocation& invocation) {
   if (invocation.json()) {
     writers.push_back(make_json_report(out));
   } else if (!invocation.quiet()) {
-    writers.push_back(make_text_report(out, invocation.has("hash")));
+    const bool ranges = !invocation.has("files") || invocation.has("hash") || invocation.has("hex");
+    writers.push_back(make_text_report(out, {ranges, invocation.has("hash")}));
   }
   std::optional<TextOutput> report;
   if (const auto path = invocation.value("report")) {
@@ -75,6 +82,7 @@ Result<int> compare(Invocation& invocation) {
   for (const auto& writer : writers) SNAP_TRY(writer->begin(head));
 
   ReportTail tail;
+  ops::ChangedRanges changed;
   {
     const access::Phase phase(invocation.access(), "comparing",
                               std::max(head.before.size, head.after.size));
@@ -82,6 +90,7 @@ Result<int> compare(Invocation& invocation) {
     SNAP_ASSIGN(tail.summary, compare_images(
                                   before.image(), after.image(), options,
                                   [&](const Difference& difference) -> Result<void> {
+                                    changed.add(difference.offset, difference.length);
                                     if (writers.empty()) return {};
                                     SNAP_ASSIGN(const ReportRange range,
                                                 examiner.examine(difference));
@@ -91,10 +100,16 @@ Result<int> compare(Invocation& invocation) {
                                   phase.job()));
   }
   tail.equal = tail.summary.equal(options);
+  if (invocation.has("files")) {
+    SNAP_ASSIGN(tail.files,
+                compare_files(invocation, before.image(), after.image(), changed, writers));
+    tail.equal = tail.files->equal;
+  }
   SNAP_ASSIGN(tail.chunk_size, chunk_size_of(before, after));
   for (const auto& writer : writers) SNAP_TRY(writer->finish(tail));
   if (report) SNAP_TRY(report->commit());
   SNAP_TRY(out.commit());
+  if (tail.files && tail.files->problems > 0) return not_read(*tail.files);
   return tail.equal ? kExitDone : kExitFailed;
 }
 
@@ -121,12 +136,14 @@ CommandSpec diff_command() {
   // clang-format off
   command.description =
       "Compares two images and lists the ranges that differ. What both have from the same place (equal files, an origin and its snapshot, reflinked extents) is not read, nor what is a hole in both: ORIGIN against ORIGIN@COW reads only the exceptions. Of images of different sizes, what one has more is compared with zeros. Exit status 0: equal; 1: they differ; 2 and above: it could not be found out.\n\n"
-      "--report writes json, DFXML (.xml) or one HTML page with a picture of the disk, each with the SHA-256 of both images and of every range before and after.";
+      "--report writes json, DFXML (.xml) or one HTML page with a picture of the disk, each with the SHA-256 of both images and of every range before and after.\n\n"
+      "--files tells which files differ, without mounting: created, deleted, modified, renamed. Status 0 then says that no file differs, whatever else does.";
   command.options = {
     flag("strict", "holes and stored zeros differ, and so do images of different sizes"),
     value("date", "TIME", "the time in the report, as 2026-11-26T09:30:00Z or @SECONDS (default: SOURCE_DATE_EPOCH, or now)"),
     value("granularity", "SIZE", "ranges begin and end at multiples of SIZE (default: 512)"),
     flag("hash", "give SHA-256 and entropy of each range, before and after"),
+    {0, "files", OptionKind::kOptionalValue, "full", "tell which files differ; =full: read all files, whatever the ranges say", ValueHint::kChoices, {"full"}},
     {0, "hex", OptionKind::kOptionalValue, "SIZE", "show so many bytes of each range, before and after, from the first that differs (default: 64)", ValueHint::kNone, {}},
     written(file("report", "FILE", "write a report to FILE: .json, .xml (DFXML) or .html")),
     flag("ignore-invalid", "compare what an invalid store still holds"),

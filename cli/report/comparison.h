@@ -8,6 +8,7 @@
 
 #include "cli/support/text_output.h"
 #include "libsnap/diff/compare.h"
+#include "libsnap/ops/diff_volumes.h"
 
 namespace snaptool::cli {
 
@@ -60,6 +61,7 @@ struct ReportTail {
   bool equal = false;
   // Of the views' COWs: chunks that were compared, in bytes; nothing where there is none.
   std::optional<uint64_t> chunk_size;
+  std::optional<ops::VolumeDiffSummary> files;  // if files were compared
 };
 
 // Writes what a comparison finds, in the order in which it is found. Memory is bounded.
@@ -68,11 +70,21 @@ class ReportWriter {
   virtual ~ReportWriter() = default;
   virtual Result<void> begin(const ReportHead& head) = 0;
   virtual Result<void> add(const ReportRange& range) = 0;
+  // Where files are compared, after all ranges: as VolumeDiffVisitor has them.
+  virtual Result<void> begin_volume(const ops::VolumePair& volume) = 0;
+  virtual Result<void> add_change(const ops::FileChange& change) = 0;
+  virtual Result<void> add_piece(const ops::FilePiece& piece) = 0;
+  virtual Result<void> end_volume(const ops::FileDiffSummary& summary) = 0;
+  virtual Result<void> add_outside(const ByteRange& range) = 0;
   virtual Result<void> finish(const ReportTail& tail) = 0;
 };
 
-// For a person; `hashes`: with what was found out of each range.
-std::unique_ptr<ReportWriter> make_text_report(TextOutput& out, bool hashes);
+// What a person is shown.
+struct TextReportOptions {
+  bool ranges = true;
+  bool hashes = false;  // with what was found out of each range
+};
+std::unique_ptr<ReportWriter> make_text_report(TextOutput& out, const TextReportOptions& options);
 std::unique_ptr<ReportWriter> make_json_report(TextOutput& out);
 // Digital Forensics XML: byte runs with their hashes.
 std::unique_ptr<ReportWriter> make_dfxml_report(TextOutput& out);

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include "cli/report/comparison.h"
+#include "cli/report/file_changes.h"
+#include "cli/report/file_facts.h"
 #include "cli/support/version.h"
 
 namespace snaptool::cli {
@@ -15,24 +17,26 @@ class DfxmlReport : public ReportWriter {
 
   Result<void> begin(const ReportHead& head) override {
     head_ = head;
-    return out_.write(fmt::format(
-        "<?xml version='1.0' encoding='UTF-8'?>\n"
-        "<dfxml version='1.2.0' "
-        "xmlns='http://www.forensicswiki.org/wiki/Category:Digital_Forensics_"
-        "XML' xmlns:dc='http://purl.org/dc/elements/1.1/' xmlns:snaptool='urn:snaptool:diff:1'>\n"
-        "  <metadata><dc:type>Disk image comparison</dc:type></metadata>\n"
-        "  <creator>\n"
-        "    <program>snaptool</program>\n"
-        "    <version>{}</version>\n"
-        "    <execution_environment>\n"
-        "      <command_line>{}</command_line>\n"
-        "      <start_time>{}</start_time>\n"
-        "    </execution_environment>\n"
-        "  </creator>\n"
-        "  <source>\n{}{}  </source>\n"
-        "  <snaptool:ranges granularity='{}' strict='{}'>\n",
-        kVersion, escape_markup(head.command_line), escape_markup(head.created),
-        source(head.before), source(head.after), head.granularity, head.strict));
+    return out_.write(
+        fmt::format("<?xml version='1.0' encoding='UTF-8'?>\n"
+                    "<dfxml version='1.2.0' "
+                    "xmlns='http://www.forensicswiki.org/wiki/Category:Digital_Forensics_"
+                    "XML' xmlns:dc='http://purl.org/dc/elements/1.1/' "
+                    "xmlns:delta='http://www.forensicswiki.org/wiki/Forensic_Disk_Differencing' "
+                    "xmlns:snaptool='urn:snaptool:diff:1'>\n"
+                    "  <metadata><dc:type>Disk image comparison</dc:type></metadata>\n"
+                    "  <creator>\n"
+                    "    <program>snaptool</program>\n"
+                    "    <version>{}</version>\n"
+                    "    <execution_environment>\n"
+                    "      <command_line>{}</command_line>\n"
+                    "      <start_time>{}</start_time>\n"
+                    "    </execution_environment>\n"
+                    "  </creator>\n"
+                    "  <source>\n{}{}  </source>\n"
+                    "  <snaptool:ranges granularity='{}' strict='{}'>\n",
+                    kVersion, escape_markup(head.command_line), escape_markup(head.created),
+                    source(head.before), source(head.after), head.granularity, head.strict));
   }
 
   Result<void> add(const ReportRange& range) override {
@@ -43,14 +47,71 @@ class DfxmlReport : public ReportWriter {
                     side("after", head_.after, range.difference, range.after)));
   }
 
+  Result<void> begin_volume(const ops::VolumePair& volume) override {
+    volume_ = volume;
+    const ops::VolumeFacts& facts = volume.after ? *volume.after : *volume.before;
+    std::string text = fmt::format("{}  <volume offset='{}' snaptool:name='{}'", end_ranges(),
+                                   facts.offset, escape_markup(volume.name));
+    if (!volume.before || !volume.after) {
+      text += fmt::format(" snaptool:only_in='{}'", volume.before ? "before" : "after");
+    } else if (!volume.compared()) {
+      const std::string& problem = volume.before->problem;
+      text += fmt::format(" snaptool:not_compared='{}'",
+                          escape_markup(problem.empty() ? volume.after->problem : problem));
+    }
+    return out_.write(text + fmt::format(">\n    <partition_offset>{}</partition_offset>\n"
+                                         "    <sector_size>{}</sector_size>\n"
+                                         "    <block_size>{}</block_size>\n"
+                                         "    <ftype_str>{}</ftype_str>\n",
+                                         facts.offset, kSectorSize, facts.block_size,
+                                         escape_markup(facts.type)));
+  }
+
+  Result<void> add_change(const ops::FileChange& change) override {
+    const std::string_view kind = delta_name(change.kind);
+    if (!change.after) {
+      return out_.write(fmt::format("    <fileobject delta:{}='1'>\n{}    </fileobject>\n", kind,
+                                    file(*change.before, *volume_.before, "      ")));
+    }
+    std::string original;
+    if (change.before) {
+      original = "      <delta:original_fileobject>\n" +
+                 file(*change.before, *volume_.before, "        ") +
+                 "      </delta:original_fileobject>\n";
+    }
+    return out_.write(fmt::format("    <fileobject delta:{}='1'>\n{}{}    </fileobject>\n", kind,
+                                  file(*change.after, *volume_.after, "      "), original));
+  }
+
+  Result<void> add_piece(const ops::FilePiece& piece) override {
+    return out_.write(fmt::format(
+        "    <snaptool:changed fs_offset='{}' img_offset='{}' len='{}' before='{}' "
+        "before_file='{}' after='{}' after_file='{}'/>\n",
+        piece.piece.offset, volume_.after->offset + piece.piece.offset, piece.piece.length,
+        use_name(piece.piece.before.use), escape_markup(piece.path_before),
+        use_name(piece.piece.after.use), escape_markup(piece.path_after)));
+  }
+
+  Result<void> end_volume(const ops::FileDiffSummary& summary) override {
+    std::string text;
+    for (const std::string& problem : summary.problems) {
+      text += fmt::format("    <error>{}</error>\n", escape_markup(problem));
+    }
+    return out_.write(text + "  </volume>\n");
+  }
+
+  Result<void> add_outside(const ByteRange& range) override {
+    return out_.write(fmt::format("{}  <snaptool:outside img_offset='{}' len='{}'/>\n",
+                                  end_ranges(), range.offset, range.length));
+  }
+
   Result<void> finish(const ReportTail& tail) override {
     const CompareSummary& summary = tail.summary;
     return out_.write(fmt::format(
-        "  </snaptool:ranges>\n"
-        "  <snaptool:summary equal='{}' ranges='{}' range_bytes='{}' changed_bytes='{}' "
+        "{}  <snaptool:summary equal='{}' ranges='{}' range_bytes='{}' changed_bytes='{}' "
         "compared_bytes='{}' same_storage_bytes='{}' hole_bytes='{}'/>\n"
         "</dfxml>\n",
-        tail.equal, summary.ranges, summary.range_bytes, summary.changed_bytes,
+        end_ranges(), tail.equal, summary.ranges, summary.range_bytes, summary.changed_bytes,
         summary.compared_bytes, summary.same_storage_bytes, summary.hole_bytes));
   }
 
@@ -78,8 +139,88 @@ class DfxmlReport : public ReportWriter {
         std::min(difference.length, image.size - difference.offset), side.entropy, side.sha256);
   }
 
+  // Once, after the last of them.
+  std::string_view end_ranges() {
+    if (std::exchange(ranges_ended_, true)) return "";
+    return "  </snaptool:ranges>\n";
+  }
+
+  // As idifference2 names them.
+  static std::string_view delta_name(ops::FileChangeKind kind) {
+    switch (kind) {
+      case ops::FileChangeKind::kCreated:
+      case ops::FileChangeKind::kLinked:
+        return "new_file";
+      case ops::FileChangeKind::kDeleted:
+      case ops::FileChangeKind::kUnlinked:
+        return "deleted_file";
+      case ops::FileChangeKind::kModified:
+        return "modified_file";
+      case ops::FileChangeKind::kChanged:
+        return "changed_file";
+      case ops::FileChangeKind::kRenamed:
+        break;
+    }
+    return "renamed_file";
+  }
+
+  static std::string file(const ops::FileVersion& version, const ops::VolumeFacts& volume,
+                          std::string_view indent) {
+    const access::FileNode& node = version.node;
+    std::string text;
+    const auto element = [&](std::string_view name, const auto& value) {
+      text += fmt::format("{}<{}>{}</{}>\n", indent, name, value, name);
+    };
+    const auto time = [&](std::string_view name, const std::optional<access::FileTime>& value) {
+      if (value) element(name, time_text(*value, volume.local_times));
+    };
+    element("filename", escape_markup(version.path));
+    element("name_type", dfxml_type(node.type));
+    element("filesize", node.size);
+    element("alloc", 1);
+    element("inode", node.id);
+    if (node.mode) element("mode", *node.mode);
+    element("nlink", node.links);
+    if (node.owner) element("uid", *node.owner);
+    if (node.group) element("gid", *node.group);
+    time("mtime", node.modified);
+    time("ctime", node.changed);
+    time("atime", node.accessed);
+    time("crtime", node.created);
+    if (!version.target.empty()) element("link_target", escape_markup(version.target));
+    if (!version.runs.empty()) {
+      text += fmt::format("{}<byte_runs>\n", indent);
+      for (const access::FileRun& run : version.runs) text += byte_run(run, volume, indent);
+      text += fmt::format("{}</byte_runs>\n", indent);
+    }
+    if (!version.sha256.empty()) {
+      text += fmt::format("{}<hashdigest type='sha256'>{}</hashdigest>\n", indent, version.sha256);
+    }
+    return text;
+  }
+
+  static char dfxml_type(access::NodeType type) {
+    const char letter = type_name(type).letter;
+    return letter == '-' ? 'r' : letter;
+  }
+
+  static std::string byte_run(const access::FileRun& run, const ops::VolumeFacts& volume,
+                              std::string_view indent) {
+    std::string place;
+    if (run.place) {
+      place =
+          fmt::format(" fs_offset='{}' img_offset='{}'", *run.place, volume.offset + *run.place);
+    } else if (run.zeros) {
+      place = " fill='0'";
+    }
+    return fmt::format("{}  <byte_run file_offset='{}'{} len='{}'/>\n", indent, run.offset, place,
+                       run.length);
+  }
+
   TextOutput& out_;
   ReportHead head_;
+  bool ranges_ended_ = false;
+  ops::VolumePair volume_;
 };
 
 }  // namespace

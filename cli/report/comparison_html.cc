@@ -7,6 +7,7 @@
 #include <set>
 
 #include "cli/report/comparison.h"
+#include "cli/report/file_changes.h"
 #include "cli/support/version.h"
 
 namespace snaptool::cli {
@@ -81,6 +82,32 @@ class HtmlReport : public ReportWriter {
     return {};
   }
 
+  Result<void> begin_volume(const ops::VolumePair& volume) override {
+    volumes_.emplace_back().pair = volume;
+    return {};
+  }
+  Result<void> add_change(const ops::FileChange& change) override {
+    Volume& volume = volumes_.back();
+    ++volume.change_count;
+    if (volume.changes.size() < kRows) volume.changes.push_back(change_row(change));
+    return {};
+  }
+  Result<void> add_piece(const ops::FilePiece& piece) override {
+    Volume& volume = volumes_.back();
+    ++volume.piece_count;
+    volume.totals.add(piece.piece);
+    if (volume.pieces.size() < kRows) volume.pieces.push_back(piece_row(piece, volume.pair));
+    return {};
+  }
+  Result<void> end_volume(const ops::FileDiffSummary& summary) override {
+    volumes_.back().problems = summary.problems;
+    return {};
+  }
+  Result<void> add_outside(const ByteRange& range) override {
+    if (outside_.size() < kRows) outside_.push_back(range);
+    return {};
+  }
+
   Result<void> finish(const ReportTail& tail) override {
     SNAP_TRY(out_.write(fmt::format(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -88,9 +115,7 @@ class HtmlReport : public ReportWriter {
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
         "'unsafe-inline'\">\n<title>{} against {}</title>\n<style>{}</style>\n</head>\n<body>\n",
         escape_markup(head_.before.name), escape_markup(head_.after.name), kStyle)));
-    SNAP_TRY(
-        out_.write(fmt::format("<h1>What changed</h1>\n<p>{}</p>\n",
-                               tail.equal ? "The two images are equal." : summary_sentence(tail))));
+    SNAP_TRY(out_.write(fmt::format("<h1>What changed</h1>\n<p>{}</p>\n", summary_sentence(tail))));
     SNAP_TRY(write_sources(tail));
     SNAP_TRY(
         out_.write(fmt::format("<h2>Where</h2>\n<p>From byte 0 to byte {}. The higher a bar, the "
@@ -103,6 +128,8 @@ class HtmlReport : public ReportWriter {
           "<div class=\"zoom\" id=\"zoom-{}\"><h2>Bytes {:.0f} to {:.0f}</h2>\n{}</div>\n", section,
           start_of(from), start_of(from + kColumns), picture(from, from + kColumns, 1, false))));
     }
+    for (const Volume& volume : volumes_) SNAP_TRY(write_volume(volume));
+    SNAP_TRY(write_outside());
     SNAP_TRY(write_table(tail));
     return out_.write("</body>\n</html>\n");
   }
@@ -132,8 +159,11 @@ class HtmlReport : public ReportWriter {
 
   static std::string summary_sentence(const ReportTail& tail) {
     const CompareSummary& summary = tail.summary;
-    return fmt::format("{} bytes in {} ranges ({} bytes) differ.", summary.changed_bytes,
-                       summary.ranges, summary.range_bytes);
+    if (summary.ranges == 0 && tail.equal) return "The two images are equal.";
+    std::string text = fmt::format("{} bytes in {} ranges ({} bytes) differ.",
+                                   summary.changed_bytes, summary.ranges, summary.range_bytes);
+    if (tail.files) text += fmt::format(" {} files differ.", tail.files->files);
+    return text;
   }
 
   Result<void> write_sources(const ReportTail& tail) {
@@ -284,6 +314,101 @@ class HtmlReport : public ReportWriter {
         ranges_.size(), tail.summary.ranges));
   }
 
+  // What was found in a volume, as far as it is shown.
+  struct Volume {
+    ops::VolumePair pair;
+    std::vector<std::string> changes;  // rows
+    uint64_t change_count = 0;
+    std::vector<std::string> pieces;  // rows
+    uint64_t piece_count = 0;
+    UseTotals totals;
+    std::vector<std::string> problems;
+  };
+
+  static std::string change_row(const ops::FileChange& change) {
+    const auto sum = [](const std::optional<ops::FileVersion>& version) {
+      return version ? version->sha256 : std::string();
+    };
+    return fmt::format("<tr><td>{}</td><td class=\"hash\">{}<br>{}</td></tr>\n",
+                       escape_markup(trim(change_text(change))), sum(change.before),
+                       sum(change.after));
+  }
+
+  static std::string trim(std::string line) {
+    line.pop_back();
+    return line;
+  }
+
+  static std::string piece_row(const ops::FilePiece& piece, const ops::VolumePair& pair) {
+    const auto use = [](const ops::SpaceUse& space, std::string_view path) {
+      return path.empty() ? std::string(use_name(space.use))
+                          : fmt::format("{} of {}", use_name(space.use), escape_markup(path));
+    };
+    return fmt::format(
+        "<tr><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td "
+        "class=\"n\">{}</td><td>{}</td><td>{}</td></tr>\n",
+        pair.before->offset + piece.piece.offset, piece.piece.offset,
+        piece.piece.offset / kSectorSize, piece.piece.length,
+        use(piece.piece.before, piece.path_before), use(piece.piece.after, piece.path_after));
+  }
+
+  static std::string volume_title(const ops::VolumePair& pair) {
+    const std::string name = pair.name.empty() ? "Files" : "Files in " + pair.name;
+    if (!pair.before || !pair.after) {
+      return fmt::format("{}: there in the {} image only", name, pair.before ? "first" : "second");
+    }
+    if (!pair.compared()) {
+      const std::string& problem =
+          pair.before->problem.empty() ? pair.after->problem : pair.before->problem;
+      return fmt::format("{}: not compared ({})", name, problem);
+    }
+    return fmt::format("{} ({})", name, pair.after->type);
+  }
+
+  Result<void> write_volume(const Volume& volume) {
+    std::string text = fmt::format("<h2>{}</h2>\n", escape_markup(volume_title(volume.pair)));
+    for (const std::string& problem : volume.problems) {
+      text += fmt::format("<p>Not read: {}</p>\n", escape_markup(problem));
+    }
+    SNAP_TRY(out_.write(text));
+    SNAP_TRY(write_rows("<th>Change</th><th>SHA-256 before, after</th>", volume.changes,
+                        volume.change_count, "changes"));
+    std::string uses;
+    volume.totals.visit([&](std::string_view name, uint64_t bytes) {
+      uses += fmt::format("{}{} {}", uses.empty() ? "" : ", ", name, bytes);
+    });
+    if (!uses.empty()) {
+      SNAP_TRY(out_.write(fmt::format("<p>Bytes that differ, by their use: {}.</p>\n", uses)));
+    }
+    return write_rows(
+        "<th class=\"n\">Offset</th><th class=\"n\">in the volume</th><th class=\"n\">Sector in "
+        "it</th><th class=\"n\">Length</th><th>Before</th><th>After</th>",
+        volume.pieces, volume.piece_count, "parts of ranges");
+  }
+
+  Result<void> write_rows(std::string_view head, const std::vector<std::string>& rows,
+                          uint64_t count, std::string_view what) {
+    if (rows.empty()) return {};
+    SNAP_TRY(out_.write(fmt::format("<div class=\"scroll\"><table>\n<tr>{}</tr>\n", head)));
+    for (const std::string& row : rows) SNAP_TRY(out_.write(row));
+    SNAP_TRY(out_.write("</table></div>\n"));
+    if (count <= rows.size()) return {};
+    return out_.write(
+        fmt::format("<p>The first {} of {} {}. A report in json or DFXML has all of them.</p>\n",
+                    rows.size(), count, what));
+  }
+
+  Result<void> write_outside() {
+    std::vector<std::string> rows;
+    for (const ByteRange& range : outside_) {
+      rows.push_back(fmt::format("<tr><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>\n",
+                                 range.offset, range.length));
+    }
+    if (!rows.empty()) SNAP_TRY(out_.write("<h2>Outside of all volumes</h2>\n"));
+    return write_rows("<th class=\"n\">Offset</th><th class=\"n\">Length</th>", rows, rows.size(),
+                      "ranges");
+  }
+
   static std::string entropy(const ReportRange::Side& side) {
     return side.there ? fmt::format("{:.2f}", side.entropy) : std::string("-");
   }
@@ -295,6 +420,8 @@ class HtmlReport : public ReportWriter {
   std::set<int> depths_;                          // of the regions
   std::vector<std::array<double, kKinds>> bins_;  // changed bytes
   std::vector<ReportRange> ranges_;
+  std::vector<Volume> volumes_;
+  std::vector<ByteRange> outside_;
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/report/comparison.h"
+#include "cli/report/file_changes.h"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -62,9 +63,42 @@ class JsonReport : public ReportWriter {
     if (range.after.there || !range.after.hex.empty()) json["after"] = side_json(range.after);
     if (!range.before.hex.empty() || !range.after.hex.empty())
       json["hex_offset"] = range.hex_offset;
-    const std::string separator = any_ ? ",\n " : "\n ";
-    any_ = true;
-    return out_.write(separator + json.line());
+    return item("ranges", json.line());
+  }
+
+  Result<void> begin_volume(const ops::VolumePair& volume) override {
+    volume_ = volume;
+    inner_ = {};
+    std::string text = volume_json(volume).line();
+    text.pop_back();  // the object goes on
+    return item("file_systems", text);
+  }
+
+  Result<void> add_change(const ops::FileChange& change) override {
+    return inner_item("changes", change_json(change, volume_.after->local_times).line());
+  }
+  Result<void> add_piece(const ops::FilePiece& piece) override {
+    return inner_item("ranges", piece_json(piece, volume_).line());
+  }
+
+  Result<void> end_volume(const ops::FileDiffSummary& summary) override {
+    if (!volume_.compared()) return out_.write("}");
+    if (inner_.name.empty()) SNAP_TRY(open_inner("changes"));
+    if (volume_.has_ranges && inner_.name != "ranges") SNAP_TRY(open_inner("ranges"));
+    Json counts = Json::object();
+    for (size_t kind = 0; kind < ops::kFileChangeKinds; ++kind) {
+      const auto one = static_cast<ops::FileChangeKind>(kind);
+      counts[ops::name_of(one)] = summary.count(one);
+    }
+    Json json = {{"counts", counts},
+                 {"problem_count", summary.problem_count},
+                 {"problems", summary.problems}};
+    const std::string text = json.line();
+    return out_.write(std::string(inner_.any ? "\n  " : "") + "],\n  " + text.substr(1));
+  }
+
+  Result<void> add_outside(const ByteRange& range) override {
+    return item("outside", Json{{"offset", range.offset}, {"length", range.length}}.line());
   }
 
   Result<void> finish(const ReportTail& tail) override {
@@ -78,12 +112,53 @@ class JsonReport : public ReportWriter {
                  {"hole_bytes", summary.hole_bytes},
                  {"sizes_differ", summary.sizes_differ}};
     if (tail.chunk_size) json["chunk_size"] = *tail.chunk_size;
-    return out_.write(std::string(any_ ? "\n" : "") + "],\n\"summary\": " + json.line() + "}\n");
+    if (tail.files) {
+      if (list_.name == "ranges") SNAP_TRY(open("file_systems"));
+      if (list_.name == "file_systems") SNAP_TRY(open("outside"));
+      json["changed_files"] = tail.files->files;
+      json["files_equal"] = tail.equal;
+      json["problems"] = tail.files->problems;
+    }
+    return out_.write(std::string(list_.any ? "\n" : "") + "],\n\"summary\": " + json.line() +
+                      "}\n");
   }
 
  private:
+  // A list that is being written.
+  struct List {
+    std::string_view name;
+    bool any = false;
+  };
+
+  Result<void> open(std::string_view name) {
+    const std::string_view end = list_.any ? "\n],\n" : "],\n";
+    list_ = {name};
+    return out_.write(fmt::format("{}\"{}\": [", end, name));
+  }
+  Result<void> item(std::string_view name, const std::string& text) {
+    if (list_.name != name) SNAP_TRY(open(name));
+    const std::string separator = list_.any ? ",\n " : "\n ";
+    list_.any = true;
+    return out_.write(separator + text);
+  }
+  // Within a file system.
+  Result<void> open_inner(std::string_view name) {
+    const std::string_view end = inner_.any ? "\n  ]" : inner_.name.empty() ? "" : "]";
+    inner_ = {name};
+    return out_.write(fmt::format("{},\n  \"{}\": [", end, name));
+  }
+  Result<void> inner_item(std::string_view name, const std::string& text) {
+    if (inner_.name.empty() && name == "ranges") SNAP_TRY(open_inner("changes"));
+    if (inner_.name != name) SNAP_TRY(open_inner(name));
+    const std::string separator = inner_.any ? ",\n   " : "\n   ";
+    inner_.any = true;
+    return out_.write(separator + text);
+  }
+
   TextOutput& out_;
-  bool any_ = false;
+  List list_{"ranges"};
+  List inner_;
+  ops::VolumePair volume_;
 };
 
 }  // namespace

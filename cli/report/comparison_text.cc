@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/report/comparison.h"
+#include "cli/report/file_changes.h"
 #include "cli/support/stdio.h"
 
 #include <fmt/format.h>
@@ -29,7 +30,7 @@ std::string hex_rows(char mark, uint64_t offset, const std::string& hex) {
 // The table for a person.
 class TextReport : public ReportWriter {
  public:
-  TextReport(TextOutput& out, bool hashes) : out_(out), hashes_(hashes) {}
+  TextReport(TextOutput& out, const TextReportOptions& options) : out_(out), options_(options) {}
 
   Result<void> begin(const ReportHead& head) override {
     head_ = head;
@@ -37,6 +38,7 @@ class TextReport : public ReportWriter {
   }
 
   Result<void> add(const ReportRange& range) override {
+    if (!options_.ranges) return {};
     const Difference& difference = range.difference;
     std::string text;
     if (!any_) text = text_line("{:<16} {:<16} {}", "Offset", "Length", "Changed bytes");
@@ -45,7 +47,7 @@ class TextReport : public ReportWriter {
                       fmt::format("{:#x}", difference.length),
                       difference.changed_bytes > 0 ? fmt::to_string(difference.changed_bytes)
                                                    : "0 (a hole in one of them)");
-    if (hashes_) {
+    if (options_.hashes) {
       text += hash_row('-', range.before) + hash_row('+', range.after);
     }
     text += hex_rows('-', range.hex_offset, range.before.hex) +
@@ -53,7 +55,63 @@ class TextReport : public ReportWriter {
     return out_.write(text);
   }
 
+  Result<void> begin_volume(const ops::VolumePair& volume) override {
+    volume_ = volume;
+    totals_ = {};
+    const std::string name = volume.name.empty() ? "" : volume.name + ": ";
+    if (!volume.before || !volume.after) {
+      return out_.write(
+          text_line("{}there in the {} image only", name, volume.before ? "first" : "second"));
+    }
+    if (volume.compared()) {
+      const std::string_view was = volume.before->type;
+      const std::string_view is = volume.after->type;
+      return out_.write(was == is ? text_line("{}{}", name, was)
+                                  : text_line("{}{}, then {}", name, was, is));
+    }
+    const std::string& problem =
+        volume.before->problem.empty() ? volume.after->problem : volume.before->problem;
+    return out_.write(text_line("{}its files are not compared: {}{}", name, problem,
+                                volume.has_ranges
+                                    ? fmt::format(" ({} bytes differ)", volume.changed_bytes)
+                                    : std::string()));
+  }
+
+  Result<void> add_change(const ops::FileChange& change) override {
+    return out_.write("  " + change_text(change));
+  }
+
+  Result<void> add_piece(const ops::FilePiece& piece) override {
+    totals_.add(piece.piece);
+    return {};
+  }
+
+  Result<void> end_volume(const ops::FileDiffSummary& summary) override {
+    std::string text;
+    for (const std::string& problem : summary.problems)
+      text += text_line("  not read: {}", problem);
+    std::string uses;
+    totals_.visit([&](std::string_view name, uint64_t bytes) {
+      uses += fmt::format("{}{} {}", uses.empty() ? "" : ", ", name, bytes);
+    });
+    if (!uses.empty()) text += text_line("  bytes that differ, by their use: {}", uses);
+    return out_.write(text);
+  }
+
+  Result<void> add_outside(const ByteRange& range) override {
+    return out_.write(text_line("outside of all volumes: {} bytes differ from {:#x} on",
+                                range.length, range.offset));
+  }
+
   Result<void> finish(const ReportTail& tail) override {
+    if (tail.files) {
+      const uint64_t files = tail.files->files;
+      return out_.write(files > 0 ? text_line("{} file{} differ{}", files, files == 1 ? "" : "s",
+                                              files == 1 ? "s" : "")
+                        : tail.equal && tail.files->problems == 0
+                            ? std::string("no file differs\n")
+                            : std::string("no file that was compared differs\n"));
+    }
     const CompareSummary& summary = tail.summary;
     std::string text;
     if (summary.ranges > 0) {
@@ -78,15 +136,17 @@ class TextReport : public ReportWriter {
   }
 
   TextOutput& out_;
-  bool hashes_;
+  const TextReportOptions options_;
   ReportHead head_;
   bool any_ = false;
+  ops::VolumePair volume_;
+  UseTotals totals_;
 };
 
 }  // namespace
 
-std::unique_ptr<ReportWriter> make_text_report(TextOutput& out, bool hashes) {
-  return std::make_unique<TextReport>(out, hashes);
+std::unique_ptr<ReportWriter> make_text_report(TextOutput& out, const TextReportOptions& options) {
+  return std::make_unique<TextReport>(out, options);
 }
 
 }  // namespace snaptool::cli

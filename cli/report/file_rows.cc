@@ -1,74 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/report/file_rows.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include "cli/report/file_facts.h"
 #include "cli/support/json.h"
 #include "cli/support/stdio.h"
 
 namespace snaptool::cli {
-namespace {
-
-using access::FileNode;
-using access::FileTime;
 using access::NodeType;
-
-struct TypeName {
-  char letter;  // as ls has it
-  std::string_view name;
-};
-
-TypeName type_name(NodeType type) {
-  switch (type) {
-    case NodeType::kFile:
-      return {'-', "file"};
-    case NodeType::kFolder:
-      return {'d', "folder"};
-    case NodeType::kLink:
-      return {'l', "link"};
-    case NodeType::kFifo:
-      return {'p', "fifo"};
-    case NodeType::kSocket:
-      return {'s', "socket"};
-    case NodeType::kCharacterDevice:
-      return {'c', "character_device"};
-    case NodeType::kBlockDevice:
-      return {'b', "block_device"};
-    case NodeType::kOther:
-      break;
-  }
-  return {'?', "other"};
-}
-
-// "rwsr-x---", as ls has it.
-std::string mode_text(uint32_t mode) {
-  std::string text = "---------";
-  for (unsigned i = 0; i < 9; ++i) {
-    if ((mode & (0400U >> i)) != 0) text[i] = "rwx"[i % 3];
-  }
-  const auto mark = [&](uint32_t bit, size_t at, char set, char alone) {
-    if ((mode & bit) != 0) text[at] = text[at] == 'x' ? set : alone;
-  };
-  mark(04000, 2, 's', 'S');
-  mark(02000, 5, 's', 'S');
-  mark(01000, 8, 't', 'T');
-  return text;
-}
-
-// Years beyond those of the calendar functions are as seconds.
-std::string time_text(const FileTime& time, bool local) {
-  constexpr int64_t kFirst = -62135596800;  // year 1
-  constexpr int64_t kLast = 253402300799;   // year 9999
-  if (time.seconds < kFirst || time.seconds > kLast) {
-    return fmt::format("@{}.{:09}", time.seconds, time.nanoseconds);
-  }
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:09}{}",
-                     fmt::gmtime(static_cast<std::time_t>(time.seconds)), time.nanoseconds,
-                     local ? "" : "Z");
-}
-
-}  // namespace
 
 Result<void> FileRows::start() {
   if (form_ != Form::kJson) return {};
@@ -114,20 +54,8 @@ Result<void> FileRows::add_json(const ops::FoundFile& found, const std::string& 
   if (!node) {
     row["problem"] = node.error().message();
   } else {
-    row["size"] = node->size;
-    if (node->mode) row["mode"] = fmt::format("{:04o}", *node->mode);
-    if (node->owner) row["uid"] = *node->owner;
-    if (node->group) row["gid"] = *node->group;
-    row["links"] = node->links;
-    const auto add_time = [&](std::string_view key, const std::optional<FileTime>& time) {
-      if (time) row[key] = time_text(*time, files_.has_local_times());
-    };
-    add_time("modified", node->modified);
-    add_time("changed", node->changed);
-    add_time("accessed", node->accessed);
-    add_time("created", node->created);
+    row.update(node_json(*node, files_.has_local_times()));
     if (node->type == NodeType::kLink) row["target"] = target;
-    if (node->encrypted) row["encrypted"] = true;
   }
   const std::string text = (any_ ? ",\n " : "\n ") + row.line();
   any_ = true;

@@ -187,11 +187,6 @@ Result<Invocation> Invocation::create(const CommandSpec& command, ParsedOptions 
   if (invocation.quiet() && invocation.progress_style_.kind == ProgressStyle::Kind::kBar) {
     invocation.progress_style_ = {};
   }
-  const std::string where = invocation.value("follow-parents").value_or("");
-  if (!where.empty() && where != "anywhere") {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("--follow-parents takes no value, or =anywhere, not '{}'", where));
-  }
   const size_t count = invocation.operands().size();
   if (count < command.min_operands || count > command.max_operands) {
     return Error(ErrorCode::kInvalidArgument,

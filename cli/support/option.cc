@@ -94,11 +94,13 @@ Result<ParsedOptions> parse_options(const std::vector<OptionSpec>& specs,
   ParsedOptions parsed;
   const auto add = [&](const std::string& name, std::string value) -> Result<void> {
     const OptionSpec* spec = find_spec(specs, name);
-    if (spec != nullptr && spec->hint == ValueHint::kChoices && spec->kind == OptionKind::kValue &&
+    const bool is_optional = spec != nullptr && spec->kind == OptionKind::kOptionalValue;
+    if (spec != nullptr && spec->hint == ValueHint::kChoices && !(is_optional && value.empty()) &&
         std::find(spec->choices.begin(), spec->choices.end(), value) == spec->choices.end()) {
       return Error(
           ErrorCode::kInvalidArgument,
-          fmt::format("--{} takes {}, not '{}'", name, fmt::join(spec->choices, " or "), value));
+          fmt::format("--{} takes {}{}, not '{}'", name, is_optional ? "no value, or =" : "",
+                      fmt::join(spec->choices, is_optional ? " or =" : " or "), value));
     }
     auto& values = parsed.values_[name];
     if (!values.empty() && (spec == nullptr || !spec->repeatable)) {

@@ -13,8 +13,10 @@ namespace {
 class BlockWalk {
  public:
   using Visit = std::function<Result<bool>(const BlockRun&)>;
-  BlockWalk(Volume& volume, const Inode& inode, uint64_t from, const Visit& visit)
-      : volume_(volume), inode_(inode), from_(from), visit_(visit) {}
+  using VisitMap = std::function<Result<void>(uint64_t block)>;
+  BlockWalk(Volume& volume, const Inode& inode, uint64_t from, const Visit& visit,
+            const VisitMap* visit_map = nullptr)
+      : volume_(volume), inode_(inode), from_(from), visit_(visit), visit_map_(visit_map) {}
 
   Result<void> run() {
     SNAP_TRY(inode_.has_extents() ? root() : map());
@@ -108,6 +110,7 @@ class BlockWalk {
   Result<void> read_table(uint64_t block, RawBytes& bytes) {
     if (++tables_ > volume_.held_blocks()) return used_twice();
     SNAP_TRY(volume_.poll());
+    if (visit_map_ != nullptr) SNAP_TRY((*visit_map_)(block));
     return volume_.read_block(block, bytes);
   }
 
@@ -157,6 +160,7 @@ class BlockWalk {
   const Inode& inode_;
   const uint64_t from_;
   const Visit& visit_;
+  const VisitMap* const visit_map_;
   uint64_t next_ = 0;  // the least block of the file that may follow
   uint64_t tables_ = 0;
   uint64_t mapped_ = 0;  // blocks that the image has
@@ -169,6 +173,12 @@ class BlockWalk {
 Result<void> walk_blocks(Volume& volume, const Inode& inode, uint64_t from,
                          const std::function<Result<bool>(const BlockRun&)>& visit) {
   return BlockWalk(volume, inode, from, visit).run();
+}
+
+Result<void> walk_map_blocks(Volume& volume, const Inode& inode,
+                             const std::function<Result<void>(uint64_t block)>& visit) {
+  const BlockWalk::Visit go_on = [](const BlockRun&) -> Result<bool> { return true; };
+  return BlockWalk(volume, inode, 0, go_on, &visit).run();
 }
 
 }  // namespace snaptool::ext

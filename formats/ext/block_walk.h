@@ -20,5 +20,8 @@ struct BlockRun {
 // and no faster than the image. Errors: kCorruption; kInterrupted; those of Image and of visit.
 Result<void> walk_blocks(Volume& volume, const Inode& inode, uint64_t from,
                          const std::function<Result<bool>(const BlockRun&)>& visit);
+// The blocks that say where all those lie.
+Result<void> walk_map_blocks(Volume& volume, const Inode& inode,
+                             const std::function<Result<void>(uint64_t block)>& visit);
 
 }  // namespace snaptool::ext

@@ -80,12 +80,16 @@ class ExtFileSystem : public FileSystem {
   const std::vector<std::string>& warnings() const override { return volume_.warnings(); }
   uint64_t root() const override { return kRootInode; }
 
+  Result<uint64_t> layout_sum() override;
   Result<FileNode> node(uint64_t id) override;
   Result<void> visit_nodes(const std::function<Result<void>(const FileNode&)>& visit) override;
   Result<void> visit_ids_at(uint64_t offset, uint64_t length,
                             const std::function<Result<void>(uint64_t id)>& visit) override;
   Result<void> visit_runs(const FileNode& node,
                           const std::function<Result<void>(const FileRun&)>& visit) override;
+  Result<void> visit_structures(
+      const FileNode& node,
+      const std::function<Result<void>(uint64_t offset, uint64_t length)>& visit) override;
   Result<void> visit_entries(const FileNode& folder, bool deleted,
                              const std::function<Result<void>(const FileEntry&)>& visit) override;
   Result<void> read(const FileNode& node, uint64_t offset, std::span<std::byte> out) override;
@@ -344,6 +348,19 @@ Result<void> ExtFileSystem::visit_runs(const FileNode& node,
   return joiner.finish();
 }
 
+Result<void> ExtFileSystem::visit_structures(
+    const FileNode& node,
+    const std::function<Result<void>(uint64_t offset, uint64_t length)>& visit) {
+  SNAP_ASSIGN(const Inode* const known, inode_of(node.id));
+  const Inode inode = *known;  // visit may ask for others
+  const auto visit_block = [&](uint64_t block) {
+    return visit(block << super().block_bits, block_size());
+  };
+  if (inode.attribute_block != 0) SNAP_TRY(visit_block(inode.attribute_block));
+  if (!has_blocks(inode) || inode.is_inline()) return {};
+  return walk_map_blocks(volume_, inode, visit_block);
+}
+
 // Of a file, a folder or a link that lies in its inode. What a file has less than its size is
 // zeros.
 Result<std::vector<std::byte>> ExtFileSystem::inline_content(const Inode& inode) {
@@ -514,6 +531,14 @@ Result<std::string> ExtFileSystem::target(const FileNode& link) {
   node.size = inode->size;
   SNAP_TRY(read(node, 0, std::as_writable_bytes(std::span(target))));
   return target;
+}
+
+Result<uint64_t> ExtFileSystem::layout_sum() {
+  SNAP_TRY(space_.prepare());
+  const uint64_t how = uint64_t{super().inode_bytes} << 40U ^ uint64_t{super().block_bits} << 32U ^
+                       uint64_t{super().incompat & ~kIncompatRecover} ^
+                       uint64_t{super().inodes_per_group} << 8U;
+  return space_.layout_sum() ^ how;
 }
 
 Result<std::pair<SpaceKind, uint64_t>> ExtFileSystem::space_at(uint64_t offset) {

@@ -7,6 +7,8 @@
 
 #include "formats/ext/block_walk.h"
 #include "libsnap/base/arithmetic.h"
+#include "libsnap/base/endian.h"
+#include "libsnap/base/sha256.h"
 
 namespace snaptool::ext {
 namespace {
@@ -118,6 +120,17 @@ bool Space::has_table(uint32_t group, const Group& descriptor) const {
   const auto table = table_from(descriptor.inode_table);
   return table != tables_.end() && table->block == descriptor.inode_table &&
          table->kind == SpaceKind::kNodes && table->group == group;
+}
+
+uint64_t Space::layout_sum() const {
+  Sha256 sum;
+  for (const Table& table : tables_) {
+    const std::array<uint64_t, 4> numbers{table.block, table.blocks, table.group,
+                                          static_cast<uint64_t>(table.kind)};
+    sum.update(std::as_bytes(std::span(numbers)));
+  }
+  const Sha256::Digest digest = sum.finish_digest();
+  return load_le<uint64_t>(digest.data());
 }
 
 Result<void> Space::visit_inodes_at(

@@ -23,6 +23,8 @@ class Space {
 
   // These require that it is prepared.
   bool has_table(uint32_t group, const Group& descriptor) const;
+  // Over where all tables lie.
+  uint64_t layout_sum() const;
   // Inodes in these bytes of the image, whose groups say that they were used: visit(first, count).
   Result<void> visit_inodes_at(
       uint64_t offset, uint64_t length,

@@ -96,6 +96,9 @@ class FileSystem {
   virtual bool has_local_times() const { return false; }
   // The same file has the same id in the next state of the image.
   virtual bool has_stable_ids() const { return true; }
+  // Over what says where nodes lie and how they are read. Two states of an image that have the same
+  // sum differ in nodes only where their bytes differ: visit_ids_at finds these.
+  virtual Result<uint64_t> layout_sum() { return uint64_t{0}; }
 
   virtual Result<FileNode> node(uint64_t id) = 0;
   // Every node that is in use, ids ascending. What visit returns as an error ends it.
@@ -106,6 +109,13 @@ class FileSystem {
                                     const std::function<Result<void>(uint64_t id)>& visit) = 0;
   virtual Result<void> visit_runs(const FileNode& node,
                                   const std::function<Result<void>(const FileRun&)>& visit) = 0;
+  // Bytes of the image that are the node's own, besides it and its runs, and that visit_ids_at does
+  // not trace to it: where its runs are told of, its attributes.
+  virtual Result<void> visit_structures(
+      const FileNode& /*node*/,
+      const std::function<Result<void>(uint64_t offset, uint64_t length)>& /*visit*/) {
+    return {};
+  }
   // The names in a folder, in the order of the disk. `deleted`: also those that are free.
   virtual Result<void> visit_entries(const FileNode& folder, bool deleted,
                                      const std::function<Result<void>(const FileEntry&)>& visit) = 0;

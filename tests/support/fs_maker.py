@@ -258,6 +258,10 @@ class Ext(Volume):
             self.debugfs(f"dump {self.quoted(name)} {folder}/file", write=False)
             return Path(folder, "file").read_bytes()[:self.status(name).size]  # of inline data, debugfs writes more
 
+    def in_use(self, inode):
+        said = self.debugfs(f"testi <{inode}>", f"stat <{inode}>", write=False)
+        return b"is marked in use" in said[0] and self.seen(said[1]).links > 0
+
     def status(self, name):
         return self.seen(self.debugfs(f"stat {self.quoted(name)}", write=False)[0])
 

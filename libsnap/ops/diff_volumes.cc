@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libsnap/ops/diff_volumes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "libsnap/io/content_file.h"
+#include "libsnap/io/part_file.h"
+#include "libsnap/ops/files.h"
+
+namespace snaptool::ops {
+namespace {
+
+using access::FileSystem;
+using access::Partition;
+
+// A volume, open.
+struct OpenVolume {
+  VolumeFacts facts;
+  std::unique_ptr<Image> image;  // nullptr: all of the disk
+  std::unique_ptr<FileSystem> files;
+};
+
+// By the number of their partition; 0: all of the image.
+using Volumes = std::map<unsigned, OpenVolume>;
+
+// Opens what the volumes of an image are.
+class VolumeFinder {
+ public:
+  VolumeFinder(const access::Context& context, Image& image) : context_(context), image_(image) {}
+
+  Result<Volumes> find() {
+    Volumes volumes;
+    OpenVolume whole;
+    whole.facts.size = image_.size();
+    SNAP_TRY(open(whole, image_));
+    if (!whole.files) {
+      disk_ = std::make_shared<ContentFile>(image_, Access::kRead);
+      const auto table = context_.drivers.volumes.read_partitions(*disk_);
+      if (table && *table) return partitions(**table);
+    }
+    volumes.emplace(0, std::move(whole));
+    return volumes;
+  }
+
+ private:
+  Result<Volumes> partitions(const access::PartitionTable& table) {
+    Volumes volumes;
+    for (const Partition& partition : table.partitions) {
+      if (context_.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+      const std::string name = fmt::format("#p{}", partition.number);
+      SNAP_ASSIGN(OpenVolume volume, open_partition(partition, image_.name() + name));
+      volumes.emplace(partition.number, std::move(volume));
+    }
+    return volumes;
+  }
+
+  Result<OpenVolume> open_partition(const Partition& partition, const std::string& name) {
+    OpenVolume volume;
+    volume.facts.offset = partition.offset;
+    volume.facts.size = partition.length;
+    const uint64_t left = image_.size() > partition.offset ? image_.size() - partition.offset : 0;
+    if (partition.shares_bytes()) {
+      volume.facts.problem = fmt::format("it shares bytes with {}", access::shared_with(partition));
+    } else if (left == 0) {
+      volume.facts.problem = "the image ends before it";
+    } else {
+      auto part = std::make_shared<PartFile>(
+          name, std::vector<PartSegment>{
+                    {std::min(left, partition.length), {{disk_, partition.offset}}, 0}});
+      volume.image = std::make_unique<RawImage>(std::move(part));
+      SNAP_TRY(open(volume, *volume.image));
+    }
+    return volume;
+  }
+
+  // What is not read is a finding.
+  Result<void> open(OpenVolume& volume, Image& image) {
+    auto files = open_file_system(context_, image);
+    if (files) {
+      volume.files = *std::move(files);
+      volume.facts.type = volume.files->type();
+      volume.facts.label = volume.files->label();
+      volume.facts.uuid = volume.files->uuid();
+      volume.facts.block_size = volume.files->block_size();
+      volume.facts.local_times = volume.files->has_local_times();
+      return {};
+    }
+    const ErrorCode code = files.error().code();
+    if (code != ErrorCode::kUnsupported && code != ErrorCode::kCorruption) return files.error();
+    volume.facts.problem = files.error().message();
+    return {};
+  }
+
+  const access::Context& context_;
+  Image& image_;
+  std::shared_ptr<File> disk_;
+};
+
+// The ranges that lie in a volume, from its start on.
+ChangedRanges ranges_in(const ChangedRanges& changed, uint64_t offset, uint64_t size) {
+  ChangedRanges own;
+  for (const ByteRange& range : changed.ranges()) {
+    const uint64_t from = std::max(range.offset, offset);
+    const uint64_t to = std::min(range.offset + range.length, offset + size);
+    if (from < to) own.add(from - offset, to - from);
+  }
+  return own;
+}
+
+uint64_t bytes_of(const ChangedRanges& changed) {
+  uint64_t bytes = 0;
+  for (const ByteRange& range : changed.ranges()) bytes += range.length;
+  return bytes;
+}
+
+class VolumeComparison {
+ public:
+  VolumeComparison(const access::Context& context, const ChangedRanges& changed,
+                   const VolumeDiffOptions& wanted, const VolumeDiffVisitor& visitor,
+                   const Job& job)
+      : context_(context), changed_(changed), wanted_(wanted), visitor_(visitor), job_(job) {}
+
+  Result<VolumeDiffSummary> run(Image& before, Image& after) {
+    VolumeFinder first(context_, before);
+    VolumeFinder second(context_, after);
+    SNAP_ASSIGN(Volumes was, first.find());
+    SNAP_ASSIGN(Volumes is, second.find());
+    std::map<unsigned, std::pair<OpenVolume*, OpenVolume*>> pairs;
+    for (auto& [number, volume] : was) pairs[number].first = &volume;
+    for (auto& [number, volume] : is) pairs[number].second = &volume;
+    for (const auto& [number, pair] : pairs) SNAP_TRY(compare(number, pair.first, pair.second));
+    SNAP_TRY(tell_outside());
+    return std::move(summary_);
+  }
+
+ private:
+  Result<void> compare(unsigned number, OpenVolume* before, OpenVolume* after) {
+    VolumePair pair;
+    if (number > 0) pair.name = fmt::format("#p{}", number);
+    if (before != nullptr) pair.before = before->facts;
+    if (after != nullptr) pair.after = after->facts;
+    pair.has_ranges = before != nullptr && after != nullptr &&
+                      before->facts.offset == after->facts.offset &&
+                      before->facts.size == after->facts.size;
+    ChangedRanges own;
+    if (pair.has_ranges) {
+      own = ranges_in(changed_, pair.before->offset, pair.before->size);
+      pair.changed_bytes = bytes_of(own);
+    }
+    SNAP_TRY(visitor_.begin(pair));
+    if (!pair.compared()) {
+      // Of its files nothing is known: where a byte differs, one of them may.
+      if (!pair.has_ranges || pair.changed_bytes > 0) summary_.equal = false;
+      summary_.outside_bytes += pair.changed_bytes;
+      cover(pair);
+      return visitor_.end(pair, {});
+    }
+    cover(pair);
+    FileDiffOptions options;
+    options.full = wanted_.full;
+    options.runs = wanted_.runs;
+    options.changed = pair.has_ranges ? &own : nullptr;
+    FileDiffVisitor files = visitor_.files;
+    files.piece = [&](const FilePiece& piece) -> Result<void> {
+      if (piece.piece.after.use == Use::kBeyond) summary_.outside_bytes += piece.piece.length;
+      return visitor_.files.piece(piece);
+    };
+    SNAP_ASSIGN(const FileDiffSummary found,
+                diff_files(*before->files, *after->files, options, files, job_));
+    for (const uint64_t count : found.changes) summary_.files += count;
+    summary_.problems += found.problem_count;
+    if (summary_.first_problem.empty() && !found.problems.empty()) {
+      summary_.first_problem = found.problems.front();
+    }
+    return visitor_.end(pair, found);
+  }
+
+  void cover(const VolumePair& pair) {
+    if (pair.has_ranges) covered_.push_back({pair.before->offset, pair.before->size});
+  }
+
+  Result<void> tell_outside() {
+    std::sort(covered_.begin(), covered_.end(),
+              [](const ByteRange& a, const ByteRange& b) { return a.offset < b.offset; });
+    for (const ByteRange& range : changed_.ranges()) {
+      uint64_t at = range.offset;
+      const uint64_t end = range.offset + range.length;
+      for (const ByteRange& volume : covered_) {
+        if (volume.offset + volume.length <= at) continue;
+        if (volume.offset >= end) break;
+        if (volume.offset > at) SNAP_TRY(tell({at, volume.offset - at}));
+        at = std::max(at, std::min(end, volume.offset + volume.length));
+      }
+      if (at < end) SNAP_TRY(tell({at, end - at}));
+    }
+    summary_.equal = summary_.equal && summary_.files == 0 && summary_.outside_bytes == 0;
+    return {};
+  }
+
+  Result<void> tell(const ByteRange& range) {
+    summary_.outside_bytes += range.length;
+    return visitor_.outside(range);
+  }
+
+  const access::Context& context_;
+  const ChangedRanges& changed_;
+  const VolumeDiffOptions& wanted_;
+  const VolumeDiffVisitor& visitor_;
+  const Job& job_;
+  std::vector<ByteRange> covered_;
+  VolumeDiffSummary summary_;
+};
+
+}  // namespace
+
+Result<VolumeDiffSummary> diff_volumes(const access::Context& context, Image& before, Image& after,
+                                       const ChangedRanges& changed,
+                                       const VolumeDiffOptions& options,
+                                       const VolumeDiffVisitor& visitor, const Job& job) {
+  return VolumeComparison(context, changed, options, visitor, job).run(before, after);
+}
+
+}  // namespace snaptool::ops

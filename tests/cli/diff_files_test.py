@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""'diff --files': which files differ, against what the tools of each file system say of both states."""
+
+import json
+import random
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+import tree_model  # noqa: E402
+from fs_maker import TIME, TOOLS, Dir, Ext, File, Link, Symlink, Unsupported, sha256  # noqa: E402
+from harness import SEED, ScratchTest, main, need, run, scaled  # noqa: E402
+
+KNOWN = {"name", "inode", "content", "target", "size", "mode", "modified", "links"}  # to tree_model
+
+
+class Changer:
+    """Changes a file system at random."""
+
+    def __init__(self, volume, rng):
+        self.volume, self.rng, self.count = volume, rng, 0
+
+    def name(self, tree):
+        self.count += 1
+        folders = [""] + [path + "/" for path, seen in tree.items() if seen.kind == "dir"]
+        return self.rng.choice(folders) + self.rng.choice(["n{}", "näme {}", "long" * 30 + "{}", ".{}"]).format(self.count)
+
+    def some(self, tree, *kinds):
+        return self.rng.choice([path for path, seen in tree.items() if seen.kind in kinds])
+
+    def step(self):
+        rng, volume, tree = self.rng, self.volume, self.volume.tree()
+        what = rng.randrange(13)
+        data = rng.randbytes(rng.choice([1, 100, 5000, 20000]))
+        if what < 3:
+            volume.create(self.name(tree), File(data, mtime=TIME + rng.randrange(9)))
+        elif what == 3:
+            volume.create(self.name(tree), rng.choice([Dir(), Symlink("a" * rng.choice([5, 100]))]))
+        elif what == 4:
+            volume.delete(self.some(tree, "file", "symlink"))
+        elif what == 5:
+            volume.rename(self.some(tree, "file"), self.name(tree))
+        elif what == 6:
+            folder = self.some(tree, "dir")
+            volume.rename(folder, str(Path(folder).parent / f"moved{self.count}"))
+            self.count += 1
+        elif what == 7:
+            volume.rewrite(rng.choice([path for path, seen in tree.items() if seen.kind == "file" and seen.size]), 0, rng.randbytes(1))
+        elif what == 8:
+            volume.append(self.some(tree, "file"), data)
+        elif what == 9:
+            path = self.some(tree, "file")
+            volume.truncate(path, tree[path].size // 2)
+        elif what == 10:
+            volume.touch(self.some(tree, "file", "dir"), TIME + rng.randrange(100))
+        elif what == 11:
+            volume.replace(self.some(tree, "file"), data)
+        else:
+            path = self.some(tree, "file")
+            rng.choice([lambda: volume.chmod(path, rng.choice([0o600, 0o4711])), lambda: volume.link(path, self.name(tree))])()
+
+    def run(self, steps):
+        for _ in range(steps):
+            try:
+                self.step()
+            except (Unsupported, IndexError):
+                pass  # none of the kind is left, or the tools cannot
+
+
+def told(result):
+    """The changes of one file system, as tree_model has them."""
+    changes = []
+    for change in result["changes"]:
+        fields = set(change["fields"]) & KNOWN
+        is_folder = change["type"] == "folder"
+        if is_folder:
+            fields -= {"size"}
+        if not fields and change["kind"] == "changed":
+            continue
+        paths = [change[side]["path"] if side in change else None for side in ("before", "after")]
+        if paths == ["", ""]:
+            continue
+        changes.append((change["kind"], *paths, frozenset(fields)))
+    return sorted(changes, key=str)
+
+
+def without_folder_size(changes, before):
+    """What the tools say of the size of a folder is not held to anything."""
+    kept = []
+    for kind, old, new, fields in changes:
+        if old in before and before[old].kind == "dir" and kind in ("changed", "renamed"):
+            fields = fields - {"size"}
+            if not fields:
+                continue
+        kept.append((kind, old, new, fields))
+    return sorted(kept, key=str)
+
+
+class DiffFiles(ScratchTest):
+    maxDiff = None
+
+    def setUp(self):
+        super().setUp()
+        need(self, *TOOLS["Ext"])
+        self.before, self.after = self.scratch / "before.img", self.scratch / "after.img"
+        self.rng = random.Random(f"{SEED}{self.id()}")
+
+    def diff(self, *arguments, status=1):
+        done = run("diff", "--output=json", *arguments)
+        self.assertEqual((done.returncode, done.stderr), (status, ""), (arguments, done.stdout, done.stderr))
+        return json.loads(done.stdout)
+
+    def start(self, **options):
+        tree = {"d": Dir(), "d/sub": Dir(), "d/sub/leaf": File(b"leaf"), "e": Dir(), "empty": File(), "big": File(self.rng.randbytes(60_000)),
+                "ln": Symlink("d/sub/leaf"), "sparse": File(b"end", at=30_000, size=50_000), "hard": Link("big"), "e/odd\x1b\xff": File(b"1")}
+        tree.update({f"e/{i}": File(self.rng.randbytes(i * 50)) for i in range(20)})
+        volume = Ext(self.before, tree, size=4 << 20, **options)
+        shutil.copy(self.before, self.after)
+        volume.path = self.after
+        return volume, volume_tree(volume, self.before)
+
+    def check(self, volume, before, after):
+        """What is told is what the model says, and the same whether all is read or only what differs."""
+        expected = without_folder_size(tree_model.by_inode(before, after, in_use=volume.in_use), before)
+        status = None
+        for options in (["--files"], ["--files=full"]):
+            done = run("diff", "--output=json", *options, self.before, self.after)
+            self.assertEqual(done.stderr, "")
+            result = json.loads(done.stdout)
+            [system] = result["file_systems"]
+            self.assertEqual((result["outside"], system["problems"]), ([], []))
+            self.assertEqual(told(system), expected, options)
+            self.assertEqual(done.returncode, 1 if system["changes"] else 0)
+            self.sums(system, before, after)
+            self.pieces(result, system)
+            status = status or system["changes"]
+            self.assertEqual(sorted(map(str, status)), sorted(map(str, system["changes"])), options)
+        return system
+
+    def sums(self, system, before, after):
+        for change in system["changes"]:
+            for side, tree in (("before", before), ("after", after)):
+                version = change.get(side, {})
+                if "sha256" in version:
+                    self.assertEqual(version["sha256"], tree[version["path"]].sha256)
+            if change["type"] == "file" and change["kind"] in ("created", "deleted", "modified"):
+                self.assertTrue(any("sha256" in change.get(side, {}) for side in ("before", "after")), change)
+
+    def pieces(self, result, system):
+        """The parts cover the ranges, without a gap."""
+        def joined(ranges):
+            spans = []
+            for one in ranges:
+                if spans and spans[-1][1] == one["offset"]:
+                    spans[-1][1] += one["length"]
+                else:
+                    spans.append([one["offset"], one["offset"] + one["length"]])
+            return spans
+        self.assertEqual(joined(system["ranges"]), joined(result["ranges"]))
+
+    def test_random_scripts(self):
+        for number in range(scaled(200)):
+            self.rng = random.Random(f"{SEED}{self.id()}{number}")
+            options = self.rng.choice([{"kind": "ext4"}, {"kind": "ext4", "options": ["-O", "^has_journal,^metadata_csum", "-I", "128"]},
+                                       {"kind": "ext2"}, {"kind": "ext4", "options": ["-O", "inline_data,^has_journal"]}])
+            with self.subTest(seed=SEED, number=number, options=options):
+                volume, before = self.start(**options)
+                Changer(volume, self.rng).run(9)
+                self.check(volume, before, volume.tree())
+
+    def test_each_kind_of_change(self):
+        volume, before = self.start()
+        volume.delete("e/3")
+        volume.create("d/new", File(b"new"))
+        volume.rename("e/4", "d/moved")
+        volume.rename("d", "dd")
+        volume.rewrite("sparse", 30_001, b"N")
+        volume.touch("e/5", TIME + 5)
+        volume.replace("e/6", b"another one")
+        volume.link("e/7", "link7")
+        after = volume.tree()
+        system = self.check(volume, before, after)
+        kinds = {change.get("after", change.get("before"))["path"]: change["kind"] for change in system["changes"]}
+        # debugfs gives the new file the inode that is free, with the generation that it had.
+        self.assertEqual(kinds["dd/new"], "renamed")
+        self.assertEqual([kinds[path] for path in ("dd/moved", "dd", "sparse", "e/5", "link7")],
+                         ["renamed", "renamed", "modified", "changed", "linked"])
+        uses = {piece["after"]["use"] for piece in system["ranges"]}
+        self.assertLessEqual({"content", "inodes"}, uses)
+        text = run("diff", "--files", self.before, self.after)
+        self.assertIn("  renamed   d -> dd", text.stdout)
+        self.assertIn("  modified  sparse (content)", text.stdout)
+        self.assertEqual(text.stdout.splitlines()[-1], f"{len(system['changes'])} files differ")
+
+    def test_nothing_differs(self):
+        self.start()
+        result = self.diff("--files", self.before, self.after, status=0)
+        self.assertEqual((result["summary"]["changed_files"], result["file_systems"][0]["changes"]), (0, []))
+        # What only the free space has is no file.
+        with open(self.after, "r+b") as image:
+            image.seek(-1024, 2)
+            image.write(b"stale")
+        result = self.diff("--files", self.before, self.after, status=0)
+        self.assertEqual([piece["after"]["use"] for piece in result["file_systems"][0]["ranges"]], ["free"])
+        self.assertEqual(run("diff", self.before, self.after).returncode, 1)
+
+    def test_slack_is_told_of(self):
+        volume, before = self.start()
+        [place] = [int(line.split()[0]) for line in volume.debugfs('bmap "/d/sub/leaf" 0')]
+        with open(self.after, "r+b") as image:
+            image.seek(place * 1024 + 512)
+            image.write(b"hidden in the slack")
+        result = self.diff("--files", self.before, self.after, status=0)
+        [piece] = result["file_systems"][0]["ranges"]
+        self.assertEqual((piece["after"]["use"], piece["after"]["path"], piece["volume_sector"]), ("slack", "d/sub/leaf", place * 2 + 1))
+        self.assertEqual(volume.tree(), before)
+
+    def test_a_disk_with_partitions(self):
+        volume, before = self.start()
+        volume.rewrite("big", 5, b"!")
+        files = {"a.dd": self.before, "b.dd": self.after}
+        for name, content in files.items():
+            disk = bytearray(16 << 20)
+            disk[446:510] = b"".join(partition(*one) for one in ((2048, 8192), (10240, 8192), (18432, 8192))) + bytes(16)
+            disk[510:512] = b"\x55\xaa"
+            disk[1 << 20:(1 << 20) + (4 << 20)] = content.read_bytes()
+            disk[5 << 20:(5 << 20) + 6] = b"XFSB\0\0"
+            (self.scratch / name).write_bytes(disk)
+        a, b = (self.scratch / name for name in files)
+        result = self.diff("--files", a, b)
+        self.assertEqual([system["name"] for system in result["file_systems"]], ["#p1", "#p2", "#p3"])
+        first, second, _ = result["file_systems"]
+        self.assertEqual([change["after"]["path"] for change in first["changes"]], ["big", "hard"])
+        piece = first["ranges"][0]
+        self.assertEqual(piece["offset"], piece["volume_offset"] + (1 << 20))
+        self.assertIn("XFS", second["before"]["problem"])
+        # What is not known to be no file's is a difference.
+        shutil.copy(a, b)
+        with open(b, "r+b") as disk:
+            disk.seek((5 << 20) + 5000)
+            disk.write(b"x")
+        self.assertEqual(self.diff("--files", a, b)["file_systems"][1]["changed_bytes"], 512)
+        shutil.copy(a, b)
+        with open(b, "r+b") as disk:
+            disk.seek(5000)
+            disk.write(b"x")
+        self.assertEqual(self.diff("--files", a, b)["outside"], [{"offset": 4608, "length": 512}])
+
+    def test_damage_is_no_equality(self):
+        volume, _ = self.start(options=["-O", "^has_journal,metadata_csum"])
+        inode = volume.status("e/5").inode
+        [where] = volume.debugfs(f"imap <{inode}>")
+        block, offset = (int(part, 0) for part in (where.split(b"located at block ")[1].split(b",")[0], where.split(b"offset ")[1]))
+        with open(self.after, "r+b") as image:
+            image.seek(block * 1024 + offset + 4)
+            image.write(b"\xff")
+        done = run("diff", "--files", self.before, self.after)
+        self.assertEqual(done.returncode, 65, (done.stdout, done.stderr))
+        self.assertIn("e/5", done.stdout)
+        self.assertIn("no file that was compared differs", done.stdout)
+        self.assertIn("could not be read", done.stderr)
+
+    def test_reports(self):
+        volume, before = self.start()
+        volume.rewrite("big", 5, b"!")
+        volume.create("<new>", File(b"& <"))
+        for ending in ("json", "xml", "html"):
+            report = self.scratch / f"report.{ending}"
+            self.assertEqual(run("diff", "-q", "--files", "--report", report, self.before, self.after).returncode, 1)
+            text = report.read_text()
+            self.assertIn(sha256(b"& <"), text)
+            if ending == "xml":
+                import xml.etree.ElementTree as ET
+                root = ET.fromstring(text)
+                space = "{http://www.forensicswiki.org/wiki/Category:Digital_Forensics_XML}"
+                [system] = root.iter(space + "volume")
+                names = [one.find(space + "filename").text for one in system.findall(space + "fileobject")]
+                self.assertEqual(sorted(names), ["<new>", "big", "hard"])
+                [run_of] = next(one for one in system.findall(space + "fileobject") if one.find(space + "filename").text == "<new>").iter(space + "byte_run")
+                with open(self.after, "rb") as image:
+                    image.seek(int(run_of.get("img_offset")))
+                    self.assertEqual(image.read(3), b"& <")
+
+    def test_usage(self):
+        self.start()
+        done = run("diff", "--files=some", self.before, self.after)
+        self.assertEqual(done.returncode, 64)
+        self.assertIn("--files takes no value, or =full, not 'some'", done.stderr)
+
+
+def partition(first, count):
+    return bytes([0, 0, 0, 0, 0x83, 0, 0, 0]) + first.to_bytes(4, "little") + count.to_bytes(4, "little")
+
+
+def volume_tree(volume, path):
+    """The tree of another file of the same make."""
+    volume.path, keep = path, volume.path
+    try:
+        return volume.tree()
+    finally:
+        volume.path = keep
+
+
+if __name__ == "__main__":
+    main("diff_files")
