@@ -17,8 +17,6 @@ namespace snaptool::cli {
 namespace {
 
 constexpr uint64_t kMostGranularity = kGiB;
-constexpr uint64_t kMostHex = 64 * kKiB;
-constexpr uint64_t kDefaultHex = 64;
 
 Result<uint64_t> granularity_of(const Invocation& invocation) {
   SNAP_ASSIGN(const auto given, invocation.size_value("granularity"));
@@ -32,28 +30,8 @@ Result<uint64_t> granularity_of(const Invocation& invocation) {
   return granularity;
 }
 
-Result<ExaminerOptions> wanted_of(const Invocation& invocation) {
-  ExaminerOptions wanted;
-  wanted.hashes = invocation.has("hash") || invocation.has("report");
-  if (!invocation.has("hex")) return wanted;
-  const std::string text = invocation.value("hex").value_or("");
-  wanted.hex = kDefaultHex;
-  if (!text.empty()) {
-    SNAP_ASSIGN(wanted.hex, parse_size(text));
-  }
-  if (wanted.hex == 0 || wanted.hex > kMostHex) {
-    return Error(ErrorCode::kInvalidArgument, "--hex takes a size from 1 to 64k");
-  }
-  return wanted;
-}
-
-Error not_read(const ops::VolumeDiffSummary& files) {
-  return {ErrorCode::kCorruption, fmt::format("{} of what is in the images could not be read ({})",
-                                              files.problems, files.first_problem)};
-}
-
 Result<int> compare(Invocation& invocation) {
-  SNAP_ASSIGN(const ExaminerOptions wanted, wanted_of(invocation));
+  SNAP_ASSIGN(const ExaminerOptions wanted, examiner_options(invocation));
   CompareOptions options;
   SNAP_ASSIGN(options.granularity, granularity_of(invocation));
   options.strict = invocation.has("strict");
@@ -109,7 +87,7 @@ Result<int> compare(Invocation& invocation) {
   for (const auto& writer : writers) SNAP_TRY(writer->finish(tail));
   if (report) SNAP_TRY(report->commit());
   SNAP_TRY(out.commit());
-  if (tail.files && tail.files->problems > 0) return not_read(*tail.files);
+  if (tail.files && tail.files->problems > 0) return files_not_read(*tail.files);
   return tail.equal ? kExitDone : kExitFailed;
 }
 

@@ -74,4 +74,21 @@ Result<void> Examiner::dump(ReportRange& range) {
   return {};
 }
 
+Result<ExaminerOptions> examiner_options(const Invocation& invocation) {
+  constexpr uint64_t kMostHex = 64 * kKiB;
+  constexpr uint64_t kDefaultHex = 64;
+  ExaminerOptions wanted;
+  wanted.hashes = invocation.has("hash") || invocation.has("report");
+  if (!invocation.has("hex")) return wanted;
+  const std::string text = invocation.value("hex").value_or("");
+  wanted.hex = kDefaultHex;
+  if (!text.empty()) {
+    SNAP_ASSIGN(wanted.hex, parse_size(text));
+  }
+  if (wanted.hex == 0 || wanted.hex > kMostHex) {
+    return Error(ErrorCode::kInvalidArgument, "--hex takes a size from 1 to 64k");
+  }
+  return wanted;
+}
+
 }  // namespace snaptool::cli

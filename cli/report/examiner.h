@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cli/report/comparison.h"
+#include "cli/support/invocation.h"
 #include "libsnap/io/image.h"
 
 namespace snaptool::cli {
@@ -11,6 +12,9 @@ struct ExaminerOptions {
   bool hashes = false;
   uint64_t hex = 0;  // bytes
 };
+
+// As --hash, --hex and --report ask for it. Errors: kInvalidArgument.
+Result<ExaminerOptions> examiner_options(const Invocation& invocation);
 
 // Looks again at ranges that differ.
 class Examiner {

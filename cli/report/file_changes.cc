@@ -109,6 +109,11 @@ Result<ops::VolumeDiffSummary> compare_files(
                            phase.job());
 }
 
+Error files_not_read(const ops::VolumeDiffSummary& files) {
+  return {ErrorCode::kCorruption, fmt::format("{} of what is in the images could not be read ({})",
+                                              files.problems, files.first_problem)};
+}
+
 std::string_view use_name(ops::Use use) { return kUseNames.at(static_cast<size_t>(use)); }
 
 std::string change_text(const ops::FileChange& change) {

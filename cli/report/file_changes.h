@@ -17,6 +17,9 @@ Result<ops::VolumeDiffSummary> compare_files(
     const Invocation& invocation, Image& before, Image& after, const ops::ChangedRanges& changed,
     const std::vector<std::unique_ptr<ReportWriter>>& writers);
 
+// What ends a comparison that is not complete.
+Error files_not_read(const ops::VolumeDiffSummary& files);
+
 // How changes of files and what was changed outside of them are shown.
 
 std::string_view use_name(ops::Use use);  // "content"

@@ -42,6 +42,21 @@ const OptionSpec* find_spec(const std::vector<OptionSpec>& specs, std::string_vi
   return it == specs.end() ? nullptr : &*it;
 }
 
+// That a value is one of those that there are. What may take more than its choices ("jsonl:3") is
+// checked by who reads it.
+Result<void> check_choice(const OptionSpec* spec, const std::string& value) {
+  if (spec == nullptr || spec->hint != ValueHint::kChoices) return {};
+  const bool is_optional = spec->kind == OptionKind::kOptionalValue;
+  if (is_optional && (value.empty() || spec->value_name != spec->choices.front())) return {};
+  if (std::find(spec->choices.begin(), spec->choices.end(), value) != spec->choices.end()) {
+    return {};
+  }
+  return Error(
+      ErrorCode::kInvalidArgument,
+      fmt::format("--{} takes {}{}, not '{}'", spec->long_name, is_optional ? "no value, or =" : "",
+                  fmt::join(spec->choices, is_optional ? " or =" : " or "), value));
+}
+
 std::string explain(const po::error_with_option_name& error) {
   const std::string name = error.get_option_name();
   if (dynamic_cast<const po::unknown_option*>(&error) != nullptr) {
@@ -94,14 +109,7 @@ Result<ParsedOptions> parse_options(const std::vector<OptionSpec>& specs,
   ParsedOptions parsed;
   const auto add = [&](const std::string& name, std::string value) -> Result<void> {
     const OptionSpec* spec = find_spec(specs, name);
-    const bool is_optional = spec != nullptr && spec->kind == OptionKind::kOptionalValue;
-    if (spec != nullptr && spec->hint == ValueHint::kChoices && !(is_optional && value.empty()) &&
-        std::find(spec->choices.begin(), spec->choices.end(), value) == spec->choices.end()) {
-      return Error(
-          ErrorCode::kInvalidArgument,
-          fmt::format("--{} takes {}{}, not '{}'", name, is_optional ? "no value, or =" : "",
-                      fmt::join(spec->choices, is_optional ? " or =" : " or "), value));
-    }
+    SNAP_TRY(check_choice(spec, value));
     auto& values = parsed.values_[name];
     if (!values.empty() && (spec == nullptr || !spec->repeatable)) {
       return Error(ErrorCode::kInvalidArgument, fmt::format("--{} is given twice", name));
