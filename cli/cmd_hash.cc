@@ -45,6 +45,9 @@ Result<void> write_whole(const Invocation& invocation, Image& image, const std::
                          const std::vector<HashAlgorithm>& algorithms, TextOutput& out,
                          const Job& job) {
   SNAP_ASSIGN(const auto sums, hash_range(image, 0, image.size(), algorithms, job));
+  for (size_t i = 0; i < sums.size(); ++i) {
+    invocation.log_sum(name, hash_name(algorithms[i]), sums[i]);
+  }
   if (invocation.json()) {
     Json json = {{"format_version", 1}, {"filename", name}, {"size", image.size()}};
     json.update(sums_json(algorithms, sums));

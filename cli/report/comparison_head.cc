@@ -98,6 +98,7 @@ Result<ReportHead> comparison_head(const Invocation& invocation, access::OpenIma
        {std::pair{&before.image(), &head.before}, std::pair{&after.image(), &head.after}}) {
     SNAP_ASSIGN(const auto sums, hash_range(*image, 0, image->size(), sha256, phase.job()));
     described->sha256 = sums.front();
+    invocation.log_sum(described->name, "sha256", sums.front());
   }
   return head;
 }

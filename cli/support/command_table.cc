@@ -76,6 +76,7 @@ std::vector<OptionSpec> all_options(const CommandSpec& command) {
   add(Shared::kJson, choice(0, "output", "human|json", "how to print the result (default: human)", {"human", "json"}));
   options.push_back(flag('q', "quiet", "print no result, warning or progress"));
   options.push_back(flag('v', "verbose", "say more of what is done and why"));
+  options.push_back(written(file("log", "FILE", "add to FILE, durably, what is run, every file that is opened, sums, and how it ended: lines of json")));
   options.push_back(flag("no-sandbox", "do not give up the right to open other files, use the network and start programs"));
   options.push_back(flag('h', "help", "print this help"));
   options.push_back(flag('V', "version", "print the version"));

@@ -73,6 +73,13 @@ void print_message(std::string_view command, std::string_view text) {
   print_error(fmt::format("snaptool{}{}: {}\n", command.empty() ? "" : " ", command, line));
 }
 
+int status_of(const Error& error) {
+  if (error.sys_errno() == EPIPE) return kExitBrokenPipe;
+  // What a shell would say of SIGTERM and SIGHUP.
+  if (error.code() == ErrorCode::kInterrupted && stop_signal() > 0) return 128 + stop_signal();
+  return exit_status_of(error.code());
+}
+
 // The exit status of an error, which is told on standard error unless it is only a reader that went
 // away.
 int report_error(std::string_view command, const Error& error) {
@@ -83,9 +90,7 @@ int report_error(std::string_view command, const Error& error) {
                         command.empty() ? "" : fmt::format("{} ", command));
   }
   print_message(command, text);
-  // What a shell would say of SIGTERM and SIGHUP.
-  if (error.code() == ErrorCode::kInterrupted && stop_signal() > 0) return 128 + stop_signal();
-  return exit_status_of(error.code());
+  return status_of(error);
 }
 
 Result<int> run_command(const CommandSpec& command, const std::vector<std::string>& arguments) {
@@ -103,8 +108,19 @@ Result<int> run_command(const CommandSpec& command, const std::vector<std::strin
     return kExitDone;
   }
   SNAP_ASSIGN(Invocation invocation, Invocation::create(command, std::move(options)));
+  std::vector<std::string> words{std::string(command.name)};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  SNAP_TRY(invocation.start_log(words));
   if (!command.enters_sandbox) invocation.enter_sandbox(invocation.named_files());
-  return command.run(invocation);
+  auto status = command.run(invocation);
+  auto logged = status ? invocation.end_log(*status, "")
+                       : invocation.end_log(status_of(status.error()), status.error().describe());
+  if (logged) return status;
+  if (!status || *status != kExitDone) {
+    print_message(command.name, logged.error().describe());
+    return status;
+  }
+  return std::move(logged).error();
 }
 
 Result<int> run_without_command(const std::vector<std::string>& arguments) {
@@ -211,6 +227,24 @@ access::Context Invocation::access() const {
   return {all_drivers(), policy_, *this, cancel(), jobs_};
 }
 
+Result<void> Invocation::start_log(const std::vector<std::string>& arguments) {
+  const auto path = value("log");
+  if (!path) return {};
+  SNAP_ASSIGN(log_, CustodyLog::open(*path, arguments));
+  policy_.printed_to.push_back(log_->id());
+  policy_.read_beside.push_back(log_->id());  // nor is it replaced
+  return {};
+}
+
+void Invocation::log_sum(const std::string& of, std::string_view algorithm,
+                         const std::string& sum) const {
+  if (log_) log_->add_sum(of, algorithm, sum);
+}
+
+Result<void> Invocation::end_log(int status, const std::string& problem) const {
+  return log_ ? log_->end(status, problem) : Result<void>();
+}
+
 void Invocation::enter_sandbox(const NamedFiles& named) const {
   say(has("no-sandbox") ? "no sandbox: --no-sandbox"
                         : "sandbox: " + snaptool::enter_sandbox(named.allowed()));
@@ -222,6 +256,7 @@ std::shared_ptr<void> Invocation::show(std::string_view what, const Progress& pr
 
 void Invocation::warn(std::string_view text, Remedy remedy) const {
   const std::string message = fmt::format("{}{}", text, remedy_text(remedy, command_->name));
+  if (log_) log_->add_text("warning", text);
   const std::lock_guard lock(*mutex_);
   if (!quiet() && said_.emplace(message).second)
     print_message(command_->name, fmt::format("warning: {}", message));
@@ -233,6 +268,7 @@ void Invocation::say(std::string_view text) const {
 }
 
 Result<void> Invocation::report(std::string_view text) const {
+  if (log_) log_->add_text("result", text);
   if (quiet()) return {};
   return print(printable_lines(text));
 }

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "cli/support/command.h"
+#include "cli/support/custody_log.h"
 #include "cli/support/named_files.h"
 #include "cli/support/progress_reporter.h"
 #include "libsnap/access/context.h"
@@ -40,6 +41,14 @@ class Invocation : public access::Notices {
   // With what files are opened. It stays good as long as this does.
   access::Context access() const;
 
+  // With --log, before anything is opened. `arguments`: all of the command line. Errors: those of
+  // CustodyLog::open.
+  Result<void> start_log(const std::vector<std::string>& arguments);
+  // A sum of an image, for the log.
+  void log_sum(const std::string& of, std::string_view algorithm, const std::string& sum) const;
+  // For the log; an error where it could not be written.
+  Result<void> end_log(int status, const std::string& problem) const;
+
   // Before anything is read: from here on this run can open no files but those that its command
   // line names, and `named`. Unless --no-sandbox.
   void enter_sandbox(const NamedFiles& named) const;
@@ -63,6 +72,7 @@ class Invocation : public access::Notices {
   unsigned jobs_ = 1;
   ProgressStyle progress_style_;
   // Images warn from any thread.
+  std::unique_ptr<CustodyLog> log_;  // nullptr: none
   std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
   mutable std::set<std::string, std::less<>> said_;  // warnings among it; guarded by mutex_
 };

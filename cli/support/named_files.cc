@@ -74,7 +74,7 @@ NamedFiles::NamedFiles(const CommandSpec& command, const ParsedOptions& options,
   if (policy.follow_parents == access::Parents::kAnywhere) allowed_.read_below.emplace_back("/");
   add_operands(command, options);
   for (const OptionSpec& option : all_options(command)) {
-    if (option.hint != ValueHint::kFile) continue;
+    if (option.hint != ValueHint::kFile || option.long_name == "log") continue;  // that is open
     for (const std::string& word : options.values(option.long_name)) {
       option.written ? add_written(word) : add_read(word);
     }

@@ -24,6 +24,7 @@
 #include "libsnap/base/check.h"
 #include "libsnap/io/file_lock.h"
 #include "libsnap/io/folder.h"
+#include "libsnap/io/open_observer.h"
 
 namespace snaptool {
 namespace {
@@ -52,7 +53,11 @@ Error no_image(const std::string& name, const struct stat& st) {
                                             : "a pipe or special file")};
 }
 
+std::atomic<OpenObserver*> open_observer{nullptr};
+
 }  // namespace
+
+void set_open_observer(OpenObserver* observer) { open_observer.store(observer); }
 
 Result<std::unique_ptr<PosixFile>> PosixFile::open(const std::string& path,
                                                    const OpenOptions& options) {
@@ -124,6 +129,7 @@ Result<std::unique_ptr<PosixFile>> PosixFile::adopt(int fd, std::string name, Ac
   file->writable_ = access == Access::kReadWrite;
   file->may_share_ = file->writable_;
   SNAP_TRY(file->learn_about_it());
+  if (OpenObserver* const observer = open_observer.load()) observer->opened(*file, access);
   return file;
 }
 

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""--log: what was run, what was opened and how it ended, for every command."""
+
+import hashlib
+import json
+import os
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+from harness import ScratchTest, main, run  # noqa: E402
+
+
+class CustodyLog(ScratchTest):
+    def setUp(self):
+        super().setUp()
+        self.image, self.log = self.scratch / "disk.img", self.scratch / "case.log"
+        self.image.write_bytes(os.urandom(8192))
+
+    def lines(self):
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def test_what_is_opened_and_computed(self):
+        before = self.image.stat()
+        self.assertEqual(run("hash", "--log", self.log, self.image).returncode, 0)
+        begin, *between, end = self.lines()
+        self.assertEqual((begin["event"], begin["command"]), ("begin", ["hash", "--log", str(self.log), str(self.image)]))
+        self.assertEqual((begin["user"], begin["directory"]), (os.getuid(), os.getcwd()))
+        self.assertEqual({line["run"] for line in self.lines()}, {begin["run"]})
+        [opened] = [line for line in between if line["event"] == "open"]
+        self.assertEqual({key: opened[key] for key in ("absolute", "mode", "kind", "inode", "device", "size")},
+                         {"absolute": str(self.image.resolve()), "mode": "read-only", "kind": "file", "inode": before.st_ino,
+                          "device": before.st_dev, "size": 8192})
+        [summed] = [line for line in between if line["event"] == "sum"]
+        self.assertEqual((summed["algorithm"], summed["value"]), ("sha256", hashlib.sha256(self.image.read_bytes()).hexdigest()))
+        self.assertEqual((end["event"], end["status"]), ("end", 0))
+
+    def test_runs_follow_one_another(self):
+        for image in (self.image, self.scratch / "none.img"):
+            run("info", "--log", self.log, image)
+        ends = [line for line in self.lines() if line["event"] == "end"]
+        self.assertEqual([end["status"] == 0 for end in ends], [True, False])
+        self.assertIn("none.img", ends[1]["problem"])
+        self.assertEqual(len({line["run"] for line in self.lines()}), 2)
+
+    def test_what_is_written_is_told(self):
+        out = self.scratch / "out.qcow2"
+        self.assertEqual(run("convert", "-O", "qcow2", "--log", self.log, self.image, out).returncode, 0)
+        modes = {(Path(line["path"]).name, line["mode"]) for line in self.lines() if line["event"] == "open"}
+        self.assertLessEqual({("disk.img", "read-only"), ("out.qcow2", "read-write")}, modes)
+        self.assertNotIn(("disk.img", "read-write"), modes)
+
+    def test_a_warning_is_in_it_even_if_it_is_not_printed(self):
+        self.image.write_bytes(bytes(1000))
+        done = run("convert", "-q", "-O", "raw", "--log", self.log, self.image, self.scratch / "out")
+        events = [line["event"] for line in self.lines()]
+        self.assertEqual((done.returncode, events[-1]), (0, "end"), done.stderr)
+
+    def test_nothing_but_a_log_is_written_to(self):
+        content = self.image.read_bytes()
+        for path in (self.image, self.scratch):
+            done = run("hash", "--log", path, self.image)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("--log", done.stderr)
+        self.assertEqual(self.image.read_bytes(), content)
+        link = self.scratch / "link"
+        link.symlink_to(self.image)
+        self.assertNotEqual(run("hash", "--log", link, self.image).returncode, 0)
+        self.assertEqual(self.image.read_bytes(), content)
+
+    def test_the_log_is_no_image(self):
+        run("info", "--log", self.log, self.image)
+        done = run("convert", "-O", "raw", "--force", "--log", self.log, self.image, self.log)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertEqual(self.lines()[0]["event"], "begin")
+
+    def test_a_log_that_cannot_be_written_is_a_failure(self):
+        done = run("hash", "--log", self.scratch / "no" / "folder.log", self.image)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertEqual(done.stdout, "")
+
+    @unittest.skipUnless(Path("/dev/full").exists(), "no /dev/full")
+    def test_devices_are_no_logs(self):
+        self.assertNotEqual(run("hash", "--log", "/dev/full", self.image).returncode, 0)
+
+    def test_a_run_that_is_refused(self):
+        self.assertEqual(run("convert", "-O", "raw", "--log", self.log, self.image, self.image).returncode, 64)
+        end = self.lines()[-1]
+        self.assertEqual((end["event"], end["status"]), ("end", 64))
+        self.assertIn("disk.img", end["problem"])
+
+
+if __name__ == "__main__":
+    main("custody_log")
