@@ -132,8 +132,6 @@ constexpr auto kFileSystemMagics = std::to_array<FileSystemMagic>({
     {3, "EXFAT   "sv, "exFAT"},
     {3, "-FVE-FS-"sv, "BitLocker"},
     {3, "ReFS"sv, "ReFS"},
-    {54, "FAT"sv, "FAT"},
-    {82, "FAT32"sv, "FAT32"},
     {0x8001, "CD001"sv, "ISO 9660"},
     {1024, "H+"sv, "HFS+"},
     {1024, "HX"sv, "HFSX"},
