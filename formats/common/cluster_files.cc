@@ -20,7 +20,7 @@ using LinkKind = ClusterLink::Kind;
 using ChainKind = ClusterChain::Kind;
 
 constexpr size_t kFolderPiece = 4 * kKiB;
-constexpr size_t kMostOwners = 262'144;
+constexpr size_t kMostOwners = 65'536;
 constexpr uint32_t kSpacePiece = 65'536;  // clusters
 
 Error broken_file(const FileNode& node, const std::string& reason) {
@@ -119,11 +119,9 @@ Result<bool> ClusterFiles::is_entry(uint64_t id) {
   }
   auto known = folders_.find(first);
   if (known == folders_.end() || !known->second.is_listed) {
-    const uint64_t folder = known == folders_.end() ? kRoot : known->second.id;
-    SNAP_ASSIGN(const StoredFile* const file, stored(folder));
-    const StoredFile copy = *file;
+    const StoredFile file = known == folders_.end() ? root_with_id() : known->second.file;
     FirstDamage ignored;
-    SNAP_TRY(ignored.note(list_folder(copy, [](const FileEntry&) { return Result<void>(); })));
+    SNAP_TRY(ignored.note(list_folder(file, [](const FileEntry&) { return Result<void>(); })));
     known = folders_.find(first);
   }
   return known != folders_.end() && slot < known->second.slots;
@@ -132,19 +130,24 @@ Result<bool> ClusterFiles::is_entry(uint64_t id) {
 // Looks for the folder that a cluster is of.
 Result<void> ClusterFiles::search(uint32_t cluster) {
   FirstDamage damage;
-  SNAP_TRY(visit_tree([&](uint64_t) -> Result<bool> { return owners_.count(cluster) == 0; },
+  SNAP_TRY(visit_tree([&] { return owners_.count(cluster) == 0; },
                       [](const FileEntry&) { return Result<void>(); }, damage));
   if (owners_.count(cluster) == 0) return damage.result();
   return {};
 }
 
+StoredFile ClusterFiles::root_with_id() const {
+  StoredFile file = root_file();
+  file.node.id = kRoot;
+  return file;
+}
+
+// Requires: its folder is known, or being listed.
 Result<const StoredFile*> ClusterFiles::stored(uint64_t id) {
   if (last_ && last_->node.id == id) return &*last_;
   last_.reset();
-  StoredFile file;
-  if (id == kRoot) {
-    file = root_file();
-  } else {
+  StoredFile file = root_with_id();
+  if (id != kRoot) {
     SNAP_ASSIGN(file, stored_at(id));
   }
   file.node.id = id;
@@ -159,12 +162,17 @@ Result<const StoredFile*> ClusterFiles::stored(uint64_t id) {
   return &*last_;
 }
 
-Result<FileNode> ClusterFiles::node(uint64_t id) {
-  if (id != kRoot) {
+// Of any number: whether it is an id is looked up.
+Result<const StoredFile*> ClusterFiles::file_of(uint64_t id) {
+  if (id != kRoot && !(last_ && last_->node.id == id)) {
     SNAP_ASSIGN(const bool known, is_entry(id));
     if (!known) return no_entry(id);
   }
-  SNAP_ASSIGN(const StoredFile* const file, stored(id));
+  return stored(id);
+}
+
+Result<FileNode> ClusterFiles::node(uint64_t id) {
+  SNAP_ASSIGN(const StoredFile* const file, file_of(id));
   return file->node;
 }
 
@@ -177,9 +185,9 @@ Result<ClusterFiles::Folder*> ClusterFiles::folder_of(const StoredFile& file) {
     SNAP_ASSIGN(Folder folder, claim(file));
     return &(folders_[file.first] = std::move(folder));
   }
-  if (known->second.id != file.node.id) {
+  if (known->second.file.node.id != file.node.id) {
     return broken_file(file.node,
-                       fmt::format("it has the clusters of folder {}", known->second.id));
+                       fmt::format("it has the clusters of folder {}", known->second.file.node.id));
   }
   return &known->second;
 }
@@ -187,9 +195,9 @@ Result<ClusterFiles::Folder*> ClusterFiles::folder_of(const StoredFile& file) {
 // Finds its clusters. What another folder has is not its own, so that no cluster is listed twice.
 Result<ClusterFiles::Folder> ClusterFiles::claim(const StoredFile& file) {
   Folder folder;
-  folder.id = file.node.id;
+  folder.file = file;
   if (file.first == 0) return folder;
-  const uint64_t bytes = file.is_sized ? file.node.size : most_folder_bytes();
+  const uint64_t bytes = std::min(file.is_sized ? file.node.size : UINT64_MAX, most_folder_bytes());
   const uint64_t most = std::max<uint64_t>(div_round_up(bytes, cluster_bytes()), 1);
   std::optional<uint32_t> next = file.first;
   while (next && folder.clusters.size() < most) {
@@ -202,7 +210,8 @@ Result<ClusterFiles::Folder> ClusterFiles::claim(const StoredFile& file) {
     }
     next = *after;
   }
-  if (next && !file.is_sized) folder.damage = fmt::format("it has more than {} bytes", bytes);
+  if (next && !(file.is_sized && file.node.size <= bytes))
+    folder.damage = fmt::format("it has more than {} bytes", bytes);
   return folder;
 }
 
@@ -255,6 +264,7 @@ void ClusterFiles::keep(const Folder& folder, uint32_t first) {
 }
 
 Result<void> ClusterFiles::list_folder(const StoredFile& file, const VisitEntry& visit) {
+  if (file.is_sized && file.node.size == 0) return {};  // exFAT may have such
   SNAP_ASSIGN(const Folder* const found, folder_of(file));
   const Folder folder = *found;
   FirstDamage damage;
@@ -273,40 +283,36 @@ Result<void> ClusterFiles::list_folder(const StoredFile& file, const VisitEntry&
   listing_.pop_back();
   SNAP_TRY(listed);
   const auto known = folders_.find(file.first);
-  if (known != folders_.end() && known->second.id == file.node.id) {
+  if (known != folders_.end() && known->second.file.node.id == file.node.id) {
     known->second.slots = reader.passed();
     known->second.is_listed = true;
   }
   return damage.result();
 }
 
-// Every folder once, and what is in it, as far as `enter` says to go on. Damage is noted.
-Result<void> ClusterFiles::visit_tree(const std::function<Result<bool>(uint64_t folder)>& enter,
-                                      const VisitEntry& visit, FirstDamage& damage) {
-  std::vector<uint64_t> ahead{kRoot};
+// Every folder once, and what is in it. Damage is noted.
+Result<void> ClusterFiles::visit_tree(const std::function<bool()>& goes_on, const VisitEntry& visit,
+                                      FirstDamage& damage) {
+  std::vector<StoredFile> ahead{root_with_id()};
   std::optional<Error> ended;  // by visit
   for (uint64_t entered = 0; !ahead.empty(); ++entered) {
     if (entered > uint64_t{table().clusters()} + 1) {
       damage.add("its folders are more than its clusters");
       return {};
     }
-    const uint64_t id = ahead.back();
+    const StoredFile folder = std::move(ahead.back());
     ahead.pop_back();
-    SNAP_ASSIGN(const bool goes_on, enter(id));
-    if (!goes_on) return {};
-    const auto file = stored(id);
-    if (!file) {
-      SNAP_TRY(damage.note(file.error()));
-      continue;
-    }
-    const StoredFile folder = **file;
+    if (!goes_on()) return {};
     const size_t before = ahead.size();
     SNAP_TRY(damage.note(list_folder(folder, [&](const FileEntry& entry) -> Result<void> {
       if (entry.deleted) return {};
       auto visited = visit(entry);
       if (!visited) ended = visited.error();
-      if (visited && entry.type == NodeType::kFolder) ahead.push_back(entry.id);
-      return visited;
+      if (!visited || entry.type != NodeType::kFolder) return visited;
+      const auto file = stored(entry.id);
+      if (!file) return damage.note(file.error());
+      ahead.push_back(**file);
+      return {};
     })));
     if (ended) return *std::move(ended);
     std::reverse(ahead.begin() + static_cast<ptrdiff_t>(before), ahead.end());
@@ -320,7 +326,7 @@ Result<void> ClusterFiles::visit_nodes(const std::function<Result<void>(const Fi
   pass_ = 0;
   auto visited = visit(top);
   if (visited) {
-    visited = visit_tree([](uint64_t) -> Result<bool> { return true; },
+    visited = visit_tree([] { return true; },
                          [&](const FileEntry& entry) -> Result<void> {
                            auto found = node(entry.id);
                            if (!found) return damage.note(std::move(found).error());
@@ -344,20 +350,21 @@ Result<void> ClusterFiles::visit_ids_at(uint64_t /*offset*/, uint64_t /*length*/
 Result<ClusterChain*> ClusterFiles::chain_of(const StoredFile& file) {
   if (chain_ && chain_->first == file.node.id) return &chain_->second;
   chain_.reset();
-  const uint64_t most = div_round_up(file.node.size, cluster_bytes());
-  if (pass_) *pass_ += std::min<uint64_t>(most, table().clusters());
-  if (pass_ && *pass_ > table().clusters()) {
-    return broken_file(file.node, "it and those before it have more clusters than there are");
-  }
+  const auto is_too_much = [&] { return pass_ && *pass_ > table().clusters(); };
+  const char* const kTooMuch = "it and those before it have more clusters than there are";
+  if (is_too_much()) return broken_file(file.node, kTooMuch);
   SNAP_ASSIGN(ClusterChain chain,
-              ClusterChain::check(table(), pages_, file.kind, file.first, most));
+              ClusterChain::check(table(), pages_, file.kind, file.first,
+                                  div_round_up(file.node.size, cluster_bytes())));
+  if (pass_ && !file.node.deleted) *pass_ += chain.length();
+  if (is_too_much()) return broken_file(file.node, kTooMuch);
   chain_.emplace(file.node.id, std::move(chain));
   return &chain_->second;
 }
 
 Result<void> ClusterFiles::visit_runs(const FileNode& node,
                                       const std::function<Result<void>(const FileRun&)>& visit) {
-  SNAP_ASSIGN(const StoredFile* const found, stored(node.id));
+  SNAP_ASSIGN(const StoredFile* const found, file_of(node.id));
   const StoredFile file = *found;
   const uint64_t size = file.node.size;
   if (size == 0) return {};
@@ -385,7 +392,7 @@ Result<void> ClusterFiles::visit_runs(const FileNode& node,
 Result<void> ClusterFiles::visit_entries(
     const FileNode& folder, bool deleted,
     const std::function<Result<void>(const FileEntry&)>& visit) {
-  SNAP_ASSIGN(const StoredFile* const found, stored(folder.id));
+  SNAP_ASSIGN(const StoredFile* const found, file_of(folder.id));
   const StoredFile file = *found;
   if (folder.type != NodeType::kFolder || file.node.type != NodeType::kFolder) {
     return Error(ErrorCode::kInvalidArgument, fmt::format("file {} is no folder", folder.id));
@@ -401,7 +408,7 @@ Result<void> ClusterFiles::visit_entries(
 
 Result<void> ClusterFiles::read(const FileNode& node, uint64_t offset, std::span<std::byte> out) {
   if (out.empty()) return {};
-  SNAP_ASSIGN(const StoredFile* const file, stored(node.id));
+  SNAP_ASSIGN(const StoredFile* const file, file_of(node.id));
   SNAP_CHECK(offset <= file->node.size && out.size() <= file->node.size - offset);
   if (file->first == 0 && node.id == kRoot) {
     return pages_.read_data(fixed_root().place + offset, out);

@@ -129,7 +129,7 @@ class ClusterFiles : public access::FileSystem {
 
  private:
   struct Folder {
-    uint64_t id = 0;
+    StoredFile file;
     std::vector<uint32_t> clusters;
     std::string damage;  // why it has no more
     uint64_t slots = 0;  // up to its end
@@ -145,7 +145,9 @@ class ClusterFiles : public access::FileSystem {
   std::optional<uint64_t> id_beside(uint64_t id, bool before) const;
   Result<bool> is_entry(uint64_t id);
   Result<void> search(uint32_t cluster);
+  StoredFile root_with_id() const;
   Result<const StoredFile*> stored(uint64_t id);
+  Result<const StoredFile*> file_of(uint64_t id);
   Result<Folder*> folder_of(const StoredFile& file);
   Result<Folder> claim(const StoredFile& file);
   Result<std::optional<uint32_t>> next_of(const StoredFile& file, Folder& folder);
@@ -154,8 +156,8 @@ class ClusterFiles : public access::FileSystem {
   void make_room();
   Result<void> list_folder(const StoredFile& file, const VisitEntry& visit);
   Result<ClusterChain*> chain_of(const StoredFile& file);
-  Result<void> visit_tree(const std::function<Result<bool>(uint64_t folder)>& enter,
-                          const VisitEntry& visit, FirstDamage& damage);
+  Result<void> visit_tree(const std::function<bool()>& goes_on, const VisitEntry& visit,
+                          FirstDamage& damage);
 
   // By their first clusters; a root that is no chain has 0.
   std::unordered_map<uint32_t, Folder> folders_;

@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from ewf_maker import make_ewf  # noqa: E402
+from exfat_maker import ExFat  # noqa: E402
 from fs_maker import Dir, Ext, Fat, File, Link, Symlink  # noqa: E402
 from qcow2_maker import Qcow2, feature_names, random_image  # noqa: E402
 from simg_maker import random_simg  # noqa: E402
@@ -570,6 +571,8 @@ def file_systems(path):
         volume = Fat(path, {**tree, "a name that is long": File(b"long" * 200)}, bits=bits, size=512 << 10 if bits == 12 else 3 << 20)
         volume.delete("gone")
         yield name, packed_disk(path.read_bytes(), 0)
+    ExFat(path, tree, size=2 << 20, chained=("sparse",))
+    yield "exfat", packed_disk(path.read_bytes(), 0)
     path.unlink()
 
 
