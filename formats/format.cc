@@ -6,7 +6,9 @@
 #include "formats/dm_snapshot/store_writer.h"
 #include "formats/ewf/ewf_image.h"
 #include "formats/ewf/ewf_writer.h"
+#include "formats/exfat/exfat_file_system.h"
 #include "formats/ext/ext_file_system.h"
+#include "formats/fat/fat_file_system.h"
 #include "formats/known_format.h"
 #include "formats/lvm2/lvm2_driver.h"
 #include "formats/partition/partition_table.h"
@@ -178,6 +180,8 @@ constexpr std::array kChanges = {
 
 constexpr std::array kFileSystems = {
     access::FileSystemDriver{.name = "ext", .probe = ext::has_magic, .open = ext::open},
+    access::FileSystemDriver{.name = "exfat", .probe = exfat::has_magic, .open = exfat::open},
+    access::FileSystemDriver{.name = "fat", .probe = fat::has_magic, .open = fat::open},
 };
 
 constexpr access::Drivers kDrivers = {

@@ -10,7 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from ewf_maker import make_ewf  # noqa: E402
-from fs_maker import Dir, Ext, File, Link, Symlink  # noqa: E402
+from exfat_maker import ExFat  # noqa: E402
+from fs_maker import Dir, Ext, Fat, File, Link, Symlink  # noqa: E402
 from qcow2_maker import Qcow2, feature_names, random_image  # noqa: E402
 from simg_maker import random_simg  # noqa: E402
 from vdi_maker import random_vdi  # noqa: E402
@@ -540,9 +541,17 @@ def write_driven(folder):
             (folder / kind / name).write_bytes(data)
 
 
+def packed_disk(disk, how):
+    seed = bytes([how, len(disk) // (32 << 10)])
+    for at in range(0, len(disk), 128):
+        piece = disk[at:at + 128].rstrip(b"\0")
+        if piece and piece.strip(b"\xff"):
+            seed += struct.pack("<IH", at, len(piece)) + piece
+    return seed
+
+
 def file_systems(path):
     """The first byte: 1 without sums; the size in units of 32 KiB; then offset, length and bytes; see files_fuzz.cc."""
-    unit = 32 << 10
     tree = {"d": Dir(), "d/one": File(b"1"), "d/two": File(b"2" * 1500), "d/hard": None, "gone": File(b"g"),
             "sparse": File(b"end", at=20_000), "short": Symlink("d/one"), "long": Symlink("t" * 100)}
     tree["d/hard"] = Link("d/one")
@@ -555,13 +564,15 @@ def file_systems(path):
         volume.debugfs("ea_set /d/two user.a value", "ea_set /d/two user.b " + "v" * 200)
         if name == "ext2" or name.startswith("ext4"):
             volume.delete("gone")
-        disk = path.read_bytes()
-        seed = bytes([how, len(disk) // unit])
-        for at in range(0, len(disk), 128):
-            piece = disk[at:at + 128].rstrip(b"\0")
-            if piece and piece.strip(b"\xff"):
-                seed += struct.pack("<IH", at, len(piece)) + piece
-        yield name, seed
+        yield name, packed_disk(path.read_bytes(), how)
+    path.unlink()
+    tree = {name: node for name, node in tree.items() if isinstance(node, (Dir, File))}
+    for name, bits in (("fat12", 12), ("fat16", 16)):
+        volume = Fat(path, {**tree, "a name that is long": File(b"long" * 200)}, bits=bits, size=512 << 10 if bits == 12 else 3 << 20)
+        volume.delete("gone")
+        yield name, packed_disk(path.read_bytes(), 0)
+    ExFat(path, tree, size=2 << 20, chained=("sparse",))
+    yield "exfat", packed_disk(path.read_bytes(), 0)
     path.unlink()
 
 
