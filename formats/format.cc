@@ -9,6 +9,7 @@
 #include "formats/ext/ext_file_system.h"
 #include "formats/known_format.h"
 #include "formats/lvm2/lvm2_driver.h"
+#include "formats/ntfs/ntfs_file_system.h"
 #include "formats/partition/partition_table.h"
 #include "formats/qcow2/qcow2_image.h"
 #include "formats/qcow2/qcow2_writer.h"
@@ -178,6 +179,7 @@ constexpr std::array kChanges = {
 
 constexpr std::array kFileSystems = {
     access::FileSystemDriver{.name = "ext", .probe = ext::has_magic, .open = ext::open},
+    access::FileSystemDriver{.name = "ntfs", .probe = ntfs::has_magic, .open = ntfs::open},
 };
 
 constexpr access::Drivers kDrivers = {

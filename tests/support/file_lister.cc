@@ -10,7 +10,7 @@
 #include <cstdlib>
 #include <memory>
 
-#include "formats/ext/ext_file_system.h"
+#include "formats/format.h"
 #include "libsnap/base/hash.h"
 #include "libsnap/base/units.h"
 #include "libsnap/io/image.h"
@@ -167,14 +167,14 @@ class Lister {
   }
 
   void print_ids(uint64_t at, uint64_t length) {
-    uint64_t first = 0;
+    std::optional<uint64_t> first;
     uint64_t last = 0;
     const auto done = fs_.visit_ids_at(at, length, [&](uint64_t id) -> Result<void> {
-      if (first == 0) first = id;
+      if (!first) first = id;
       last = id;
       return {};
     });
-    fmt::print(", \"ids\": [{}, {}]", done ? first : 0, last);
+    fmt::print(", \"ids\": [{}, {}]", done ? first.value_or(0) : 0, last);
   }
 
   access::FileSystem& fs_;
@@ -187,12 +187,15 @@ int main(int argc, char** argv) {
   auto file = PosixFile::open(argv[1], {});
   if (!file) return 1;
   RawImage image{std::shared_ptr<File>(std::move(*file))};
-  std::array<std::byte, 2048> head{};
-  const size_t length = std::min<uint64_t>(head.size(), image.size());
-  if (!image.read_at(0, std::span(head).first(length))) return 1;
-  fmt::print("{{\"magic\": {}}}\n", ext::has_magic(std::span(head).first(length)));
+  std::vector<std::byte> head(std::min<uint64_t>(access::kFileSystemHead, image.size()));
+  if (!image.read_at(0, head)) return 1;
+  const auto drivers = all_drivers().file_systems;
+  auto driver = std::find_if(drivers.begin(), drivers.end(),
+                             [&](const auto& one) { return one.probe(head); });
+  fmt::print("{{\"magic\": {}}}\n", driver != drivers.end());
+  if (driver == drivers.end()) driver = drivers.begin();
   const Cancel cancel;
-  const auto fs = ext::open(image, cancel);
+  const auto fs = driver->open(image, cancel);
   if (!fs) {
     print_error("open", 0, fs.error());
     return 0;
