@@ -11,6 +11,7 @@
 #include "formats/fat/fat_file_system.h"
 #include "formats/known_format.h"
 #include "formats/lvm2/lvm2_driver.h"
+#include "formats/ntfs/ntfs_file_system.h"
 #include "formats/partition/partition_table.h"
 #include "formats/qcow2/qcow2_image.h"
 #include "formats/qcow2/qcow2_writer.h"
@@ -182,6 +183,7 @@ constexpr std::array kFileSystems = {
     access::FileSystemDriver{.name = "ext", .probe = ext::has_magic, .open = ext::open},
     access::FileSystemDriver{.name = "exfat", .probe = exfat::has_magic, .open = exfat::open},
     access::FileSystemDriver{.name = "fat", .probe = fat::has_magic, .open = fat::open},
+    access::FileSystemDriver{.name = "ntfs", .probe = ntfs::has_magic, .open = ntfs::open},
 };
 
 constexpr access::Drivers kDrivers = {

@@ -128,7 +128,6 @@ constexpr auto kFileSystemMagics = std::to_array<FileSystemMagic>({
     {0x10034, "ReIsEr"sv, "ReiserFS"},
     {0, "hsqs"sv, "squashfs"},
     {1024, "\xe2\xe1\xf5\xe0"sv, "EROFS"},
-    {3, "NTFS    "sv, "NTFS"},
     {3, "-FVE-FS-"sv, "BitLocker"},
     {3, "ReFS"sv, "ReFS"},
     {0x8001, "CD001"sv, "ISO 9660"},

@@ -167,14 +167,14 @@ class Lister {
   }
 
   void print_ids(uint64_t at, uint64_t length) {
-    uint64_t first = 0;
+    std::optional<uint64_t> first;
     uint64_t last = 0;
     const auto done = fs_.visit_ids_at(at, length, [&](uint64_t id) -> Result<void> {
-      if (first == 0) first = id;
+      if (!first) first = id;
       last = id;
       return {};
     });
-    fmt::print(", \"ids\": [{}, {}]", done ? first : 0, last);
+    fmt::print(", \"ids\": [{}, {}]", done ? first.value_or(0) : 0, last);
   }
 
   access::FileSystem& fs_;

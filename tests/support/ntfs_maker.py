@@ -27,6 +27,10 @@ def libntfs():
             ("ntfs_attr_pwrite", ctypes.c_int64, pointer, ctypes.c_int64, ctypes.c_int64, text),
             ("ntfs_attr_pclose", ctypes.c_int, pointer), ("ntfs_attr_truncate", ctypes.c_int, pointer, ctypes.c_int64),
             ("ntfs_inode_set_times", ctypes.c_int, pointer, text, size, ctypes.c_int),
+            ("ntfs_create_symlink", pointer, pointer, u32, text, u8, text, ctypes.c_int),
+            ("ntfs_set_ntfs_reparse_data", ctypes.c_int, pointer, text, size, ctypes.c_int),
+            ("ntfs_set_ntfs_dos_name", ctypes.c_int, pointer, pointer, text, size, ctypes.c_int),
+            ("ntfs_set_ntfs_ea", ctypes.c_int, pointer, text, size, ctypes.c_int),
             ("ntfs_set_ntfs_attrib", ctypes.c_int, pointer, text, size, ctypes.c_int)]:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
@@ -38,15 +42,15 @@ class Ntfs(Volume):
     SIZE = 4 * MIB
     READ_ONLY, COMPRESSED, SPARSE, DATA = 1, 0x800, 0x200, 0x80
 
-    def __init__(self, path, tree, size=None, cluster=512, compressed=()):
-        self.cluster, self.compressed = cluster, compressed
+    def __init__(self, path, tree, size=None, cluster=512, compressed=(), sector=512):
+        self.cluster, self.compressed, self.sector = cluster, compressed, sector
         self.library = libntfs()
         super().__init__(path, tree, size)
 
     def make(self):
         self.path.write_bytes(b"")
         os.truncate(self.path, self.size)
-        tool("mkntfs", "-F", "-q", "-Q", "-s", "512", "-p", "0", "-H", "16", "-S", "63", "-c", str(self.cluster), self.path)
+        tool("mkntfs", "-F", "-q", "-Q", "-s", str(self.sector), "-p", "0", "-H", "16", "-S", "63", "-c", str(self.cluster), self.path)
         tool("ntfslabel", "--new-serial=0123456789abcdef", self.path)
 
     def inside(self, work):
@@ -132,6 +136,27 @@ class Ntfs(Volume):
 
     def attributes(self, name, value):
         self.with_inode(name, lambda inode: self.library.ntfs_set_ntfs_attrib(inode, struct.pack("<I", value), 4, 0))
+
+    def reparse(self, name, tag, data):
+        """Makes of a file or folder what the tag says."""
+        value = struct.pack("<IHH", tag, len(data), 0) + data
+        self.with_inode(name, lambda inode: self.worked(self.library.ntfs_set_ntfs_reparse_data(inode, value, len(value), 0) == 0))
+
+    def symlink(self, name, target):
+        """As NTFS-3G makes one: a file of Interix."""
+        def work(volume):
+            folder = self.open(volume, os.path.dirname(name))
+            wide = target.encode("utf-16-le") + bytes(2)
+            inode = self.worked(self.library.ntfs_create_symlink(folder, 0, *self.wide(name), wide, len(wide) // 2 - 1))
+            self.library.ntfs_inode_close_in_dir(inode, folder)
+            self.library.ntfs_inode_close(folder)
+        self.inside(work)
+
+    def dos_name(self, name, short):
+        def work(volume):  # which closes both
+            inode, folder = self.open(volume, name), self.open(volume, os.path.dirname(name))
+            self.worked(self.library.ntfs_set_ntfs_dos_name(inode, folder, short.encode(), len(short), 0) == 0)
+        self.inside(work)
 
     def delete(self, name):
         self.inside(lambda volume: self.worked(self.library.ntfs_delete(
