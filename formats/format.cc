@@ -7,6 +7,7 @@
 #include "formats/ewf/ewf_image.h"
 #include "formats/ewf/ewf_writer.h"
 #include "formats/ext/ext_file_system.h"
+#include "formats/iso9660/iso_file_system.h"
 #include "formats/known_format.h"
 #include "formats/lvm2/lvm2_driver.h"
 #include "formats/partition/partition_table.h"
@@ -178,6 +179,8 @@ constexpr std::array kChanges = {
 
 constexpr std::array kFileSystems = {
     access::FileSystemDriver{.name = "ext", .probe = ext::has_magic, .open = ext::open},
+    // Others may have been made over what is left of a disc.
+    access::FileSystemDriver{.name = "iso9660", .probe = iso9660::has_magic, .open = iso9660::open},
 };
 
 constexpr access::Drivers kDrivers = {

@@ -26,22 +26,37 @@ void append_utf8(std::string& text, uint32_t point) {
   }
 }
 
+uint32_t unit_at(std::span<const std::byte> utf16, size_t i, bool big_endian) {
+  const std::byte* const at = utf16.data() + 2 * i;
+  return uint32_t{big_endian ? load_be<uint16_t>(at) : load_le<uint16_t>(at)};
+}
+
+// The character that begins at `i`, which is moved to its last unit; half a pair as it is.
+uint32_t point_at(std::span<const std::byte> utf16, size_t& i, bool big_endian) {
+  const uint32_t unit = unit_at(utf16, i, big_endian);
+  if (unit < 0xd800 || unit >= 0xdc00 || i + 1 >= utf16.size() / 2) return unit;
+  const uint32_t next = unit_at(utf16, i + 1, big_endian);
+  if ((next & 0xfc00U) != 0xdc00U) return unit;
+  ++i;
+  return 0x10000 + ((unit - 0xd800) << 10U) + (next - 0xdc00);
+}
+
 }  // namespace
 
 std::string utf8_of_utf16(std::span<const std::byte> utf16, bool big_endian) {
-  const auto unit = [&](size_t i) {
-    const std::byte* const at = utf16.data() + 2 * i;
-    return uint32_t{big_endian ? load_be<uint16_t>(at) : load_le<uint16_t>(at)};
-  };
   std::string text;
-  const size_t units = utf16.size() / 2;
-  for (size_t i = 0; i < units && unit(i) != 0; ++i) {
-    uint32_t point = unit(i);
-    if (point >= 0xd800 && point < 0xe000) {
-      const bool pair = point < 0xdc00 && i + 1 < units && (unit(i + 1) & 0xfc00U) == 0xdc00U;
-      point = pair ? 0x10000 + ((point - 0xd800) << 10U) + (unit(++i) - 0xdc00) : 0xfffd;
-    }
-    append_utf8(text, point);
+  for (size_t i = 0; i < utf16.size() / 2; ++i) {
+    const uint32_t point = point_at(utf16, i, big_endian);
+    if (point == 0) break;
+    append_utf8(text, point >= 0xd800 && point < 0xe000 ? 0xfffd : point);
+  }
+  return text;
+}
+
+std::string wtf8_of_utf16(std::span<const std::byte> utf16, bool big_endian) {
+  std::string text;
+  for (size_t i = 0; i < utf16.size() / 2; ++i) {
+    append_utf8(text, point_at(utf16, i, big_endian));
   }
   return text;
 }

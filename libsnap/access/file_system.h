@@ -98,10 +98,10 @@ class FileSystem {
   virtual bool has_stable_ids() const { return true; }
 
   virtual Result<FileNode> node(uint64_t id) = 0;
-  // Every node that is in use, ids ascending. What visit returns as an error ends it.
+  // Every node that is in use, each once. What visit returns as an error ends it.
   virtual Result<void> visit_nodes(const std::function<Result<void>(const FileNode&)>& visit) = 0;
   // Ids whose nodes lie in these bytes of the image; others may be among them. They need not be in
-  // use.
+  // use. kUnsupported where ids are not stable.
   virtual Result<void> visit_ids_at(uint64_t offset, uint64_t length,
                                     const std::function<Result<void>(uint64_t id)>& visit) = 0;
   virtual Result<void> visit_runs(const FileNode& node,
