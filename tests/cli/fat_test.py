@@ -217,6 +217,11 @@ class Trees(FatTest):
             self.assertGreater(len(self.volume.pieces("big")), 20)
             self.assert_same()
 
+    def test_long_chains(self):
+        """Of more clusters than are kept of them."""
+        self.made({"a": File(self.rng.randbytes(1_000_000)), "gap": File(b"x"), "b": File(self.rng.randbytes(3_000_000))}, bits=16)
+        self.assert_same()
+
     def test_which_one_it_is(self):
         """The count of clusters decides, and not what the boot sector calls it."""
         for clusters, bits in ((4084, 12), (4085, 16), (65_524, 16)):
