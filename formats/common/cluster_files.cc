@@ -239,6 +239,9 @@ Result<std::optional<uint32_t>> ClusterFiles::next_of(const StoredFile& file, Fo
 // Why the cluster cannot be the folder's; empty: now it is.
 std::string ClusterFiles::claim_next(const StoredFile& file, Folder& folder, uint32_t cluster) {
   if (!table().has(cluster)) return fmt::format("its cluster {} is none", cluster);
+  if (place_of(cluster) >= pages_.size()) {
+    return fmt::format("its cluster {} lies past the end of the image", cluster);
+  }
   const Owner own{file.first, static_cast<uint32_t>(folder.clusters.size())};
   const auto [owner, is_new] = owners_.try_emplace(cluster, own);
   if (!is_new) {
@@ -294,15 +297,19 @@ Result<void> ClusterFiles::list_folder(const StoredFile& file, const VisitEntry&
 Result<void> ClusterFiles::visit_tree(const std::function<bool()>& goes_on, const VisitEntry& visit,
                                       FirstDamage& damage) {
   std::vector<StoredFile> ahead{root_with_id()};
-  std::optional<Error> ended;  // by visit
-  for (uint64_t entered = 0; !ahead.empty(); ++entered) {
-    if (entered > uint64_t{table().clusters()} + 1) {
-      damage.add("its folders are more than its clusters");
-      return {};
-    }
+  std::optional<Error> ended;                        // by visit
+  uint64_t left = uint64_t{table().clusters()} + 1;  // clusters, or folders without
+  while (!ahead.empty()) {
     const StoredFile folder = std::move(ahead.back());
     ahead.pop_back();
     if (!goes_on()) return {};
+    const auto known = folder_of(folder);
+    const uint64_t clusters = known ? std::max<uint64_t>((*known)->clusters.size(), 1) : 1;
+    if (clusters > left) {
+      damage.add("its folders have more clusters than there are");
+      return {};
+    }
+    left -= clusters;
     const size_t before = ahead.size();
     SNAP_TRY(damage.note(list_folder(folder, [&](const FileEntry& entry) -> Result<void> {
       if (entry.deleted) return {};
@@ -382,8 +389,9 @@ Result<void> ClusterFiles::visit_runs(const FileNode& node,
     done += length;
     index += run.length;
   }
-  if (done == written && written < size) {
-    SNAP_TRY(visit({written, size - written, std::nullopt, true}));
+  const uint64_t end = std::min(size, chain.length() * cluster_bytes());
+  if (done == written && written < end) {
+    SNAP_TRY(visit({written, end - written, std::nullopt, true}));
   }
   if (!chain.reason().empty()) return broken_file(file.node, chain.reason());
   return {};
@@ -416,10 +424,12 @@ Result<void> ClusterFiles::read(const FileNode& node, uint64_t offset, std::span
   const uint64_t written = std::min(file->written, file->node.size);
   const size_t there =
       offset < written ? static_cast<size_t>(std::min<uint64_t>(out.size(), written - offset)) : 0;
+  SNAP_ASSIGN(ClusterChain* const chain, chain_of(*file));
+  if (there < out.size() && chain->length() < div_round_up(offset + out.size(), cluster_bytes())) {
+    return broken_file(file->node, chain->reason());
+  }
   std::fill(out.begin() + static_cast<ptrdiff_t>(there), out.end(), std::byte{0});
   out = out.first(there);
-  if (out.empty()) return {};
-  SNAP_ASSIGN(ClusterChain* const chain, chain_of(*file));
   while (!out.empty()) {
     SNAP_TRY(pages_.poll());
     const uint64_t index = offset / cluster_bytes();

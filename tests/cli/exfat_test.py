@@ -187,6 +187,12 @@ class Trees(ExfatTest):
                 self.assertIn(f'LABEL="{label}"', text)
             self.assertIn('UUID="1234-5678"', text)
 
+    def test_long_chains(self):
+        """Of more clusters than are kept of them."""
+        self.made({"a": File(self.rng.randbytes(1_000_000)), "b": File(self.rng.randbytes(2_000_000))}, ("a", "b"), cluster=512)
+        self.check()
+        self.assert_same()
+
     def test_fragments(self):
         """The clusters of a chain in another order."""
         self.made({"f": File(self.rng.randbytes(50_000))}, ("f",))

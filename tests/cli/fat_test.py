@@ -72,24 +72,27 @@ class FatTest(ScratchTest):
             image.seek(at)
             image.write(data)
 
+    def at(self, at, length):
+        with open(self.image, "rb") as image:
+            image.seek(at)
+            return image.read(length)
+
     def root_at(self):
         """Of FAT12 and FAT16: before cluster 2."""
         start, _ = self.volume.geometry()
-        return start - struct.unpack_from("<H", self.image.read_bytes(), 17)[0] * SLOT
+        return start - struct.unpack("<H", self.at(17, 2))[0] * SLOT
 
     def with_root(self, slots):
         self.patch(self.root_at(), slots + bytes(SLOT))
 
     def fat_entry(self, cluster, value=None, copies=2):
         """Of FAT12, FAT16 and FAT32; `value`: sets it."""
-        boot = self.image.read_bytes()[:64]
+        boot = self.at(0, 64)
         sector, _, reserved, fats, _, _, _, short = struct.unpack_from("<HBHBHHBH", boot, 11)
         length = (short or struct.unpack_from("<I", boot, 36)[0]) * sector
         bits = self.bits()
         start, width = reserved * sector + cluster * bits // 8, 4 if bits == 32 else 2
-        with open(self.image, "rb") as image:
-            image.seek(start)
-            old = int.from_bytes(image.read(width), "little")
+        old = int.from_bytes(self.at(start, width), "little")
         if value is not None:
             if bits == 12:
                 new = old & 0x000F | (value & 0xFFF) << 4 if cluster % 2 else old & 0xF000 | value & 0xFFF
@@ -100,7 +103,10 @@ class FatTest(ScratchTest):
         return (old >> 4 if cluster % 2 else old & 0xFFF) if bits == 12 else old
 
     def bits(self):
-        return int(re.search(r"(\d+) bit entries", self.fsck())[1])
+        sector, per_cluster, reserved, fats, root, sectors, _, short = struct.unpack("<HBHBHHBH", self.at(11, 13))
+        heap = reserved + fats * short + root * SLOT // sector
+        clusters = ((sectors or struct.unpack("<I", self.at(32, 4))[0]) - heap) // per_cluster
+        return 32 if not short else 12 if clusters < 4085 else 16
 
     def fsck(self):
         done = subprocess.run(["fsck.fat", "-nv", self.image], capture_output=True, check=False,
@@ -211,6 +217,11 @@ class Trees(FatTest):
             self.assertGreater(len(self.volume.pieces("big")), 20)
             self.assert_same()
 
+    def test_long_chains(self):
+        """Of more clusters than are kept of them."""
+        self.made({"a": File(self.rng.randbytes(1_000_000)), "gap": File(b"x"), "b": File(self.rng.randbytes(3_000_000))}, bits=16)
+        self.assert_same()
+
     def test_which_one_it_is(self):
         """The count of clusters decides, and not what the boot sector calls it."""
         for clusters, bits in ((4084, 12), (4085, 16), (65_524, 16)):
@@ -227,9 +238,29 @@ class Trees(FatTest):
             os.truncate(self.image, (heap + clusters) * 512)
             self.volume.create("f", File(b"x" * 5000))
             self.volume.create("g", File(b"y" * 5000))
-            self.assertEqual(self.bits(), bits)
+            self.assertIn(f" {bits} bit entries", self.fsck())
             listed = self.assert_same()
             self.assertEqual(listed.itself["type"], f"fat{bits}")
+
+
+    def test_as_the_sleuth_kit_has_it(self):
+        """Names, also deleted ones, and content."""
+        need(self, "fls", "icat")
+        for bits in (12, 32):
+            self.made({"d": Dir(), "gone": File(b"g" * 1000), "d/a name that is gone": File(b"n" * 2000), **{
+                f"d/{name}": node for name, node in self.tree().items() if isinstance(node, File) and "/" not in name and name.isascii()}}, bits=bits)
+            self.volume.delete("gone")
+            self.volume.delete("d/a name that is gone")
+            listed = self.listed()
+            lines = re.findall(r"^r/r (\* )?(\d+)(?:\(realloc\))?:\t(.*)$", tool("fls", "-r", "-p", self.image).decode(), re.MULTILINE)
+            self.assertEqual(sorted(name for free, _, name in lines if not free),
+                             sorted(n for n, i in listed.names().items() if listed.nodes[i]["type"] == "file"))
+            free = {os.path.basename(name): inode for free, inode, name in lines if free}
+            self.assertEqual(sorted(free), sorted(x[0] for x in listed.free_names()))
+            for inode, name in [(inode, name) for free, inode, name in lines if not free][::4]:
+                self.assertEqual(listed.nodes[listed.names()[name]]["sha256"], sha256(tool("icat", self.image, inode)))
+            for name, _, number, _ in listed.free_names():
+                self.assertEqual(self.listed(number).nodes[number]["sha256"], sha256(tool("icat", "-r", self.image, free[name])))
 
 
 class Names(FatTest):
