@@ -138,7 +138,8 @@ Result<void> Files::learn_type(KnownFile& known) {
 Result<void> Files::learn_interix(KnownFile& known) {
   const Stream* const data = known.file->find(kData);
   if (known.file->is_folder || known.file->id < kFirstUserRecord || data == nullptr ||
-      data->size < 8 || data->size > kMostTargetBytes || (data->flags & kIsEncrypted) != 0) {
+      data->size < 8 || data->size > kMostTargetBytes || (data->flags & kIsEncrypted) != 0 ||
+      (data->flags & kIsCompressed) > 1) {
     return {};
   }
   std::array<std::byte, 8> magic{};

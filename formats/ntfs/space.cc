@@ -35,11 +35,20 @@ Result<void> Space::prepare() {
                              added.error().describe()));
   }
   sort_tables();
-  SNAP_ASSIGN(bitmap_file_, load_file(volume_, kBitmapRecord));
+  SNAP_TRY(bitmap_damage_.note(load_bitmap()));
+  prepared_ = true;
+  return {};
+}
+
+Result<void> Space::load_bitmap() {
+  auto file = load_file(volume_, kBitmapRecord);
+  if (!file && file.error().code() == ErrorCode::kNotFound) {
+    return damaged(file.error().describe());
+  }
+  SNAP_ASSIGN(bitmap_file_, std::move(file));
   const Stream* const bitmap = bitmap_file_->find(kData);
   if (bitmap == nullptr) return damaged("there is no bitmap of its clusters");
   bits_.emplace(reader_, *bitmap);
-  prepared_ = true;
   return {};
 }
 
@@ -85,6 +94,10 @@ Result<std::pair<SpaceKind, uint64_t>> Space::at(uint64_t offset) {
   }
   const uint64_t limit = std::min(
       {table != tables_.end() ? table->first : clusters, cluster + kMostScanned, clusters});
+  if (!bits_) {
+    SNAP_TRY(bitmap_damage_.result());
+    return damaged("there is no bitmap of its clusters");
+  }
   SNAP_ASSIGN(const bool used, bits_->at(cluster));
   uint64_t end = cluster + 1;
   for (; end < limit; ++end) {

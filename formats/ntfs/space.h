@@ -24,6 +24,7 @@ class Space {
   Result<void> prepare();
   Result<void> add_file(uint64_t id);
   void sort_tables();
+  Result<void> load_bitmap();
 
   Volume& volume_;
   StreamReader& reader_;
@@ -31,6 +32,7 @@ class Space {
   std::vector<Table> tables_;  // in order, none on another
   std::shared_ptr<const File> bitmap_file_;
   std::optional<BitReader> bits_;
+  Damage bitmap_damage_;  // why there are none
 };
 
 }  // namespace snaptool::ntfs

@@ -238,10 +238,12 @@ class Segmenter {
     return {};
   }
 
-  // A part that ends before where it is read from; of compressed ones all are needed, since a unit
-  // may pass the end of a part.
+  // A part that ends before where it is read from, unless a unit passes its end.
   bool can_skip(const Part& part) {
-    if (stream_.is_compressed() || bytes_of(part.end) > from_) return false;
+    if (bytes_of(part.end) > from_) return false;
+    if (stream_.is_compressed() && (!unit_.empty() || part.end % unit_clusters() != 0)) {
+      return false;
+    }
     done_ = bytes_of(part.end);
     return true;
   }

@@ -25,7 +25,10 @@ struct Stream {
   uint64_t initialized = 0;
   std::vector<Part> parts;
 
-  bool is_compressed() const { return !is_resident && (flags & kIsCompressed) != 0; }
+  // Of a folder's index, the flag says what new files will be.
+  bool is_compressed() const {
+    return type == kData && !is_resident && (flags & kIsCompressed) != 0;
+  }
 };
 
 struct File {

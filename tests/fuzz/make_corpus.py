@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from ewf_maker import make_ewf  # noqa: E402
 from exfat_maker import ExFat  # noqa: E402
 from fs_maker import Dir, Ext, Fat, File, Link, Symlink  # noqa: E402
+from ntfs_maker import Ntfs  # noqa: E402
 from qcow2_maker import Qcow2, feature_names, random_image  # noqa: E402
 from simg_maker import random_simg  # noqa: E402
 from vdi_maker import random_vdi  # noqa: E402
@@ -542,6 +543,7 @@ def write_driven(folder):
 
 
 def packed_disk(disk, how):
+    """The first byte: 1 without sums; the size in units of 32 KiB; then offset, length and bytes; see files_fuzz.cc."""
     seed = bytes([how, len(disk) // (32 << 10)])
     for at in range(0, len(disk), 128):
         piece = disk[at:at + 128].rstrip(b"\0")
@@ -551,7 +553,6 @@ def packed_disk(disk, how):
 
 
 def file_systems(path):
-    """The first byte: 1 without sums; the size in units of 32 KiB; then offset, length and bytes; see files_fuzz.cc."""
     tree = {"d": Dir(), "d/one": File(b"1"), "d/two": File(b"2" * 1500), "d/hard": None, "gone": File(b"g"),
             "sparse": File(b"end", at=20_000), "short": Symlink("d/one"), "long": Symlink("t" * 100)}
     tree["d/hard"] = Link("d/one")
@@ -573,7 +574,25 @@ def file_systems(path):
         yield name, packed_disk(path.read_bytes(), 0)
     ExFat(path, tree, size=2 << 20, chained=("sparse",))
     yield "exfat", packed_disk(path.read_bytes(), 0)
+    yield from ntfs_file_systems(path)
     path.unlink()
+
+
+def ntfs_file_systems(path):
+    """Made anew they have other times."""
+    for cluster in (512, 4096):
+        text = b"text that is packed " * 400
+        volume = Ntfs(path, {"d": Dir(), "d/one": File(b"1"), "d/two": File(b"2" * 1500), "d/hard": Link("d/one"), "gone": File(b"g"), "d/two:stream": File(b"s"),
+                             "sparse": File(b"end", at=20_000), "p": Dir(), "p/packed": File(text, size=90_000)}, size=1120 << 10, cluster=cluster, compressed=("p",))
+        volume.symlink("link", "d/one")
+        volume.reparse("d/hard", 0xA000000C, struct.pack("<4HI", 0, 2, 2, 2, 0) + b"a\0b\0")
+        for i in range(12):
+            volume.write(f"d/two:{i} {'n' * 50}", 0, b"a" * 20)
+        volume.delete("gone")
+        disk = bytearray(path.read_bytes())
+        upper_case = disk.find(struct.pack("<96H", *range(96)))
+        disk[upper_case:upper_case + (128 << 10)] = bytes(128 << 10)  # large, and not looked at
+        yield f"ntfs-{cluster}", packed_disk(disk, 0)
 
 
 def main():
