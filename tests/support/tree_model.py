@@ -78,7 +78,18 @@ def by_path(before, after):
     """Where there are no inodes: a file that is gone and one that is new are one if they have the same content."""
     changes = [changed(before[path], after[path], path, path) for path in before.keys() & after.keys()
                if before[path].kind == after[path].kind]
-    apart = [path for path in before.keys() & after.keys() if before[path].kind != after[path].kind]
-    gone = sorted(before.keys() - after.keys()) + apart
-    come = sorted(after.keys() - before.keys()) + apart
-    return [change for change in changes if change], gone, come
+    apart = {path for path in before.keys() & after.keys() if before[path].kind != after[path].kind}
+    gone, come = sorted(before.keys() - after.keys() | apart), sorted(after.keys() - before.keys() | apart)
+
+    def content(seen):
+        return (seen.kind, seen.size, seen.sha256, seen.target) if seen.size or seen.target else None
+
+    for path in come:
+        same = next((old for old in gone if content(after[path]) and content(before[old]) == content(after[path])), None)
+        if same is None:
+            changes.append(("created", None, path, frozenset()))
+            continue
+        gone.remove(same)
+        changes.append(changed(before[same], after[path], same, path, ["name"]))
+    changes += [("deleted", path, None, frozenset()) for path in gone]
+    return sorted((change for change in changes if change), key=str)
