@@ -68,8 +68,8 @@ CommandSpec ls_command() {
   command.summary = "list the files within an image";
   // clang-format off
   command.description =
-      "Lists what is in the folder PATH (or the root) of the file system that IMAGE holds, without mounting it: a partition of a disk ('disk.dd#p2'), a logical volume, a view. ext2, ext3 and ext4 are read. Links are not followed, and a journal is not replayed.\n\n"
-      "Times are UTC, as the file system recorded them.";
+      "Lists what is in the folder PATH (or the root) of the file system that IMAGE holds, without mounting it: a partition of a disk ('disk.dd#p2'), a logical volume, a view. ext2 to ext4, FAT, exFAT, NTFS, ISO 9660 and HFS+ are read. Links are not followed, and a journal is not replayed.\n\n"
+      "Times are UTC, as the file system recorded them; those of FAT are local ones of an unknown zone, and stand without a Z.";
   command.options = {
     flag('l', "long", "with inode, type and mode, links, owner and group, size, time of the last change, and what a link leads to"),
     flag('R', "recursive", "also what is in the folders within"),
