@@ -33,6 +33,7 @@ std::string field_text(FileField field, const ops::FileVersion& before,
     case FileField::kLinks:
       return both(fmt::to_string(was.links), fmt::to_string(is.links));
     case FileField::kInode:
+      if (was.id == is.id) return fmt::format("inode {}, used anew", is.id);
       return both(fmt::to_string(was.id), fmt::to_string(is.id));
     case FileField::kMode:
       return both(number(was.mode, "{:04o}"), number(is.mode, "{:04o}"));

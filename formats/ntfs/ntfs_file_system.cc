@@ -57,6 +57,9 @@ class StreamRuns {
   FileRun last_;
 };
 
+// The tables, and the folder of more of them.
+bool is_internal(uint64_t record) { return record < kFirstUserRecord && record != kRootRecord; }
+
 class NtfsFileSystem : public FileSystem {
  public:
   NtfsFileSystem(Image& image, const Cancel& cancel)
@@ -74,6 +77,9 @@ class NtfsFileSystem : public FileSystem {
   std::string label() const override { return label_; }
   std::string uuid() const override { return fmt::format("{:016X}", boot().serial); }
   uint64_t block_size() const override { return boot().cluster_bytes(); }
+  Result<uint64_t> layout_sum() override {
+    return boot().mft_cluster << 24U ^ uint64_t { boot().record_bytes } << 8U ^ boot().cluster_bits;
+  }
   // With the copy of the boot sector, where the image has it.
   uint64_t size() const override {
     const uint64_t sectors = boot().sectors * boot().sector_bytes;
@@ -184,10 +190,10 @@ FileNode NtfsFileSystem::node_of(const Found& found, uint64_t id) {
   node.id = id;
   node.generation = known.file->sequence;
   node.type = found.is_alternate ? NodeType::kFile : known.type;
-  node.links = known.links;
+  node.links = found.is_alternate ? 1 : known.links;
   node.size = found.stream != nullptr ? found.stream->size : 0;
   if (node.type == NodeType::kLink) node.size = known.target ? known.target->size() : 0;
-  if (known.info) {
+  if (known.info && !found.is_alternate) {
     node.modified = known.info->modified;
     node.changed = known.info->changed;
     node.accessed = known.info->accessed;
@@ -195,6 +201,7 @@ FileNode NtfsFileSystem::node_of(const Found& found, uint64_t id) {
   }
   node.encrypted = found.stream != nullptr && (found.stream->flags & kIsEncrypted) != 0;
   node.deleted = !known.file->is_used;
+  node.internal = is_internal(id & kRecordMask);
   node.metadata_sum = found.is_alternate ? 0 : known.metadata_sum;
   return node;
 }

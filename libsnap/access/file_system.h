@@ -49,6 +49,8 @@ struct FileNode {
   std::optional<FileTime> created;
   bool encrypted = false;  // its bytes are cipher text
   bool deleted = false;    // it is free: what it says was true once
+  // It is the file system's own, and so is what is in it, if it is a folder: a table, its journal.
+  bool internal = false;
   // Over all that the file system keeps of it besides its content and its names: other sums, other
   // metadata. 0: the format has nothing that the fields above lack.
   uint64_t metadata_sum = 0;

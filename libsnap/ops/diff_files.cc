@@ -249,7 +249,7 @@ Result<void> FileComparison::pair_entries(const FolderPair& pair, const FileEntr
   const std::string new_path = join(pair.after.path, after.name);
   SNAP_ASSIGN(const auto was, node_of(before_, before.id, old_path));
   SNAP_ASSIGN(const auto is, node_of(after_, after.id, new_path));
-  if (!was || !is) return {};
+  if (!was || !is || was->internal || is->internal) return {};
   if (was->deleted || is->deleted) {
     if (!was->deleted) SNAP_TRY(add_lone(before_, {old_path, *was}));
     return is->deleted ? Result<void>() : add_lone(after_, {new_path, *is});
@@ -335,7 +335,7 @@ Result<void> FileComparison::look_into(State& state, const Lone& folder) {
 Result<void> FileComparison::add_lone(State& state, const Lone& folder, const FileEntry& entry) {
   std::string path = join(folder.path, entry.name);
   SNAP_ASSIGN(auto node, node_of(state, entry.id, path));
-  if (!node || node->deleted) return {};
+  if (!node || node->deleted || node->internal) return {};
   return add_lone(state, {std::move(path), *std::move(node)});
 }
 

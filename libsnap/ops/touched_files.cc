@@ -66,7 +66,7 @@ Result<void> TouchFinder::add_owners(const StateOwners& state, const IdSet& ids)
   for (const IdSet::Run& run : ids.runs()) {
     for (uint64_t id = run.first; id <= run.last; ++id) {
       const auto node = state.files.node(id);
-      if (!node || node->deleted) continue;
+      if (!node || node->deleted || node->internal) continue;
       const auto any = state.owners.add(*node);
       if (!any && any.error().code() == ErrorCode::kInterrupted) return any.error();
     }
@@ -93,7 +93,7 @@ Result<void> TouchFinder::find_owners(const StateOwners& state, IdSet& found) {
   return problems_.note("inodes",
                         state.files.visit_nodes([&](const FileNode& node) -> Result<void> {
                           SNAP_TRY(poll());
-                          if (touched_.contains(node.id)) return {};
+                          if (node.internal || touched_.contains(node.id)) return {};
                           const auto owns = state.owners.add(node);
                           if (!owns && owns.error().code() == ErrorCode::kInterrupted)
                             return owns.error();

@@ -12,6 +12,7 @@ import tree_model  # noqa: E402
 from exfat_maker import ExFat  # noqa: E402
 from fs_maker import MIB, TIME, TOOLS, Dir, Ext, Fat, File, Iso, Link, Symlink, Unsupported, sha256  # noqa: E402
 from harness import SEED, ScratchTest, main, need, run, scaled  # noqa: E402
+from ntfs_maker import Ntfs  # noqa: E402
 
 KNOWN = {"name", "inode", "content", "target", "size", "mode", "modified", "links"}  # to tree_model
 
@@ -288,6 +289,38 @@ class DiffFiles(ScratchTest):
         done = run("diff", "--files=some", self.before, self.after)
         self.assertEqual(done.returncode, 64)
         self.assertIn("--files takes no value, or =full, not 'some'", done.stderr)
+
+
+class OnNtfs(ScratchTest):
+    def test_each_kind_of_change(self):
+        need(self, *TOOLS["Ntfs"])
+        before, after = self.scratch / "before.img", self.scratch / "after.img"
+        volume = Ntfs(before, {"d": Dir(), "d/a": File(b"a" * 3000), "d/b": File(b"b" * 30_000), "gone": File(b"g" * 100), "ren": File(b"r" * 800),
+                               "hard": Link("d/a"), "e": Dir(), "e/x": File(b"x" * 50), "rep": File(b"1" * 2000)})
+        shutil.copy(before, after)
+        volume.path = after
+        self.assertEqual(run("diff", "--files", before, after).stdout, "ntfs\nno file differs\n")
+        volume.delete("gone")
+        volume.create("new", File(b"n" * 700))
+        volume.rename("ren", "d/moved")
+        volume.append("d/b", b"more")
+        volume.replace("rep", b"2" * 2100)
+        volume.create("d/a:stream", File(b"secret" * 10))
+        volume.rename("e", "ee")
+        told_of = []
+        for option in ("--files", "--files=full"):
+            result = json.loads(run("diff", option, "--output=json", before, after).stdout)
+            [system] = result["file_systems"]
+            self.assertEqual(system["problems"], [])
+            told_of.append(sorted(map(str, system["changes"])))
+        self.assertEqual(*told_of)
+        changes = {change.get("after", change.get("before"))["path"]: change for change in system["changes"]}
+        kinds = {path: change["kind"] for path, change in changes.items() if change["kind"] != "changed"}
+        self.assertEqual(kinds, {"gone": "deleted", "new": "created", "d/moved": "renamed", "d/b": "modified", "rep": "modified",
+                                 "d/a:stream": "created", "hard:stream": "created", "ee": "renamed"})
+        self.assertIn("inode", changes["rep"]["fields"])
+        self.assertEqual((changes["d/b"]["before"]["sha256"], changes["d/b"]["after"]["sha256"]), (sha256(b"b" * 30_000), sha256(b"b" * 30_000 + b"more")))
+        self.assertEqual(changes["d/a:stream"]["after"]["sha256"], sha256(b"secret" * 10))
 
 
 class WithoutInodes(ScratchTest):
