@@ -21,7 +21,7 @@ using ChainKind = ClusterChain::Kind;
 
 constexpr size_t kFolderPiece = 4 * kKiB;
 constexpr size_t kMostOwners = 65'536;
-constexpr uint32_t kSpacePiece = 65'536;  // clusters
+constexpr uint32_t kSpacePiece = 16'384;  // clusters
 
 Error broken_file(const FileNode& node, const std::string& reason) {
   return {ErrorCode::kCorruption,
@@ -453,14 +453,18 @@ Result<std::string> ClusterFiles::target(const FileNode& link) {
 
 Result<std::pair<SpaceKind, uint64_t>> ClusterFiles::space_in_heap(uint64_t offset) {
   const auto cluster = static_cast<uint32_t>((offset - place_of(2)) / cluster_bytes() + 2);
-  SNAP_ASSIGN(const bool free, table().is_free(cluster));
-  uint32_t end = cluster + 1;
-  while (table().has(end) && end - cluster < kSpacePiece) {
-    SNAP_ASSIGN(const bool other, table().is_free(end));
-    if (other != free) break;
-    ++end;
+  if (cluster < space_.first || cluster >= space_.end) {
+    space_ = {};
+    SNAP_ASSIGN(const bool free, table().is_free(cluster));
+    uint32_t end = cluster + 1;
+    while (table().has(end) && end - cluster < kSpacePiece) {
+      SNAP_ASSIGN(const bool other, table().is_free(end));
+      if (other != free) break;
+      ++end;
+    }
+    space_ = {cluster, end, free};
   }
-  return std::pair(free ? SpaceKind::kFree : SpaceKind::kFile, place_of(end));
+  return std::pair(space_.is_free ? SpaceKind::kFree : SpaceKind::kFile, place_of(space_.end));
 }
 
 }  // namespace snaptool

@@ -140,6 +140,12 @@ class ClusterFiles : public access::FileSystem {
     uint32_t index = 0;   // in the folder
   };
 
+  struct Space {
+    uint32_t first = 0;  // cluster
+    uint32_t end = 0;
+    bool is_free = false;
+  };
+
   bool is_in_fixed_root(uint64_t id) const;
   std::optional<uint32_t> cluster_with(uint64_t id) const;
   std::optional<uint64_t> id_beside(uint64_t id, bool before) const;
@@ -163,6 +169,7 @@ class ClusterFiles : public access::FileSystem {
   std::unordered_map<uint32_t, Folder> folders_;
   std::unordered_map<uint32_t, Owner> owners_;  // by cluster
   std::vector<std::pair<uint32_t, Folder>> listing_;
+  Space space_;  // that was asked for last
   std::optional<StoredFile> last_;
   std::optional<std::pair<uint64_t, ClusterChain>> chain_;  // of which id
   std::optional<uint64_t> pass_;  // while all nodes are visited: clusters that were walked
