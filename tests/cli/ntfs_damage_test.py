@@ -76,12 +76,14 @@ class Damage(NtfsTest):
         at = self.record_at(number)
         record = self.image.read_bytes()[at:at + 1024]
         data = record.find(struct.pack("<I", 0x80), 0x38)
-        for runs, text in ((b"\x11\x06\x7f\x80", None), (b"\x41\x06\xff\xff\xff\x7f\0", "outside of the file system"),
+        for runs, text in ((b"\x41\x06\xff\xff\xff\x7f\0", "outside of the file system"),
                            (b"\x11\x07\x20\0", "more clusters than it has"), (b"\x11\x05\x20\0", "runs for 5 clusters of 6"),
                            (b"\x11\x06\x80\0", "outside of the file system"), (b"\xf1\x06\x20\0", "that is no run"), (b"\x10\x06\x20\0", "that is no run")):
-            if text:
-                self.patch(at + data + 64, runs)
-                self.assert_error("corruption", text, {"runs", "content"})
+            self.patch(at + data + 64, runs)
+            self.assert_error("corruption", text, {"runs", "content"})
+        self.patch(at, record)
+        self.patch(at + data + 48, struct.pack("<QQ", 5000, 3000))
+        self.assert_error("corruption", "has clusters for 3072 bytes of 5000", {"runs", "content"})
 
     def test_states_that_are_warned_of(self):
         self.small()
