@@ -54,6 +54,7 @@ Result<void> unpack_lznt1(std::span<const std::byte> packed, std::span<std::byte
     const unsigned head = load_le<uint16_t>(packed.data());
     if (head == 0) break;
     const size_t length = (head & 0xfffU) + 1;
+    if ((head & 0x7000U) != 0x3000) return broken("compressed data have a chunk that is none");
     if (length > packed.size() - 2) return broken("compressed data are cut");
     const auto data = packed.subspan(2, length);
     const auto chunk = out.first(std::min(out.size(), kChunkBytes));

@@ -213,8 +213,6 @@ class Segmenter {
     if (ended_) return {};
     SNAP_TRY(finish_unit());
     if (ended_ || done_ >= stream_.size) return {};
-    // What was never written is zeros, whether it has clusters or not.
-    if (done_ >= stream_.initialized) return zeros_up_to(stream_.size);
     return damaged(fmt::format("attribute 0x{:x} of record {} has clusters for {} bytes of {}",
                                stream_.type, stream_.parts[0].record, done_, stream_.size));
   }

@@ -542,11 +542,11 @@ def write_driven(folder):
             (folder / kind / name).write_bytes(data)
 
 
-def packed_disk(disk, how):
+def packed_disk(disk, how, step=128):
     """The first byte: 1 without sums; the size in units of 32 KiB; then offset, length and bytes; see files_fuzz.cc."""
     seed = bytes([how, len(disk) // (32 << 10)])
-    for at in range(0, len(disk), 128):
-        piece = disk[at:at + 128].rstrip(b"\0")
+    for at in range(0, len(disk), step):
+        piece = disk[at:at + step].rstrip(b"\0")
         if piece and piece.strip(b"\xff"):
             seed += struct.pack("<IH", at, len(piece)) + piece
     return seed
@@ -590,9 +590,11 @@ def ntfs_file_systems(path):
             volume.write(f"d/two:{i} {'n' * 50}", 0, b"a" * 20)
         volume.delete("gone")
         disk = bytearray(path.read_bytes())
-        upper_case = disk.find(struct.pack("<96H", *range(96)))
-        disk[upper_case:upper_case + (128 << 10)] = bytes(128 << 10)  # large, and not looked at
-        yield f"ntfs-{cluster}", packed_disk(disk, 0)
+        # Large, and not looked at: the program that boots, upper case, the names of attributes, the MFT's copy.
+        for at, size in ((512, 7680), (disk.find(struct.pack("<96H", *range(96))), 128 << 10), (disk.find("$STANDARD_INF".encode("utf-16-le")), 2560),
+                         (struct.unpack_from("<Q", disk, 56)[0] * cluster, 4096)):
+            disk[at:at + size] = bytes(size)
+        yield f"ntfs-{cluster}", packed_disk(disk, 0, 32)
 
 
 def main():
