@@ -135,6 +135,9 @@ class Folders::Reader {
 Result<void> Folders::visit(const FolderPlace& place, uint64_t from, Damage& damage,
                             const std::function<Result<bool>(Listed&)>& visit) {
   Reader reader(volume_, place, damage, visit);
+  if (place.start >= place.end) {
+    damage.add(damaged(fmt::format("the folder of the record at byte {} has no bytes", place.id)));
+  }
   IoBytes sector;
   for (uint64_t at = from; at < place.end; at += kSectorBytes) {
     SNAP_TRY(volume_.poll());

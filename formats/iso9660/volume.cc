@@ -18,6 +18,8 @@ constexpr uint64_t kMostDescriptors = 100;  // as Linux has it
 constexpr uint64_t kMostContinued = 4 * kMiB;
 constexpr uint64_t kContinuedTimes = 8;
 constexpr unsigned kMostAreas = 1024;
+// Less than that behind a file system is padding.
+constexpr uint64_t kOddTail = kMiB;
 
 }  // namespace
 
@@ -175,6 +177,11 @@ void Volume::settle_size() {
   if (size_ > image_.size()) {
     warnings_.push_back(
         fmt::format("the image ends {} bytes before its file system", size_ - image_.size()));
+  } else if (image_.size() - size_ >= kOddTail) {
+    warnings_.push_back(
+        fmt::format("the image goes on for {} bytes behind it: later sessions of a disc, if that "
+                    "is what is there, are not shown",
+                    image_.size() - size_));
   }
 }
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """ISO 9660, Rock Ridge and Joliet as the library reads them, against xorriso and isoinfo, and by images made record by
-record. What Linux makes of images is in kernel/iso_test.py."""
+record. What Linux makes of images is in kernel/mounted_test.py."""
 
 import os
 import random
@@ -245,6 +245,8 @@ class Tools(IsoTest):
         self.listed(warnings=["it has a table of partitions, too: what else is in these is not shown"])
         self.made_by("xorriso", "-as", "mkisofs", "-quiet", "-R", "-append_partition", "2", "0xef", self.source / "size70000")
         self.listed(warnings=["it has a table of partitions, too: what else is in these is not shown"])
+        done = run("cat", "-f", "raw", self.image, "few/one.txt")
+        self.assertEqual((done.returncode, done.stdout), (0, "1"), done.stderr)
         need(self, "genisoimage")
         (self.source / "link10").unlink()
         self.made_by("genisoimage", "-quiet", "-R", "-udf")
@@ -591,6 +593,11 @@ class Damaged(IsoTest):
                     self.assertTrue(any(x[1] == "corruption" and what in x[2] for x in listed.errors), listed.errors)
                 if names is not None:
                     self.assertEqual(list(listed.names()), names)
+        self.image.write_bytes(whole)
+        self.patch(d + 10, bytes(8))
+        self.assertIn("has no bytes", Listed(self.image, root=PRIMARY_ROOT).errors[0][2])
+        self.image.write_bytes(whole + bytes(1 << 20))
+        self.assertIn("the image goes on for 1048576 bytes behind it", Listed(self.image).warnings[0])
         self.image.write_bytes(whole)
         self.patch(a + 2 + 7, b"\x99")
         self.assertIn("numbers differ", Listed(self.image).warnings[0])

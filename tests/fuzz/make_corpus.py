@@ -6,9 +6,11 @@ import random
 import struct
 import sys
 import uuid
+import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+import iso_maker as iso  # noqa: E402
 from ewf_maker import make_ewf  # noqa: E402
 from exfat_maker import ExFat  # noqa: E402
 from fs_maker import Dir, Ext, Fat, File, Link, Symlink  # noqa: E402
@@ -552,7 +554,35 @@ def packed_disk(disk, how, step=128):
     return seed
 
 
+def isos(path):
+    """Of few blocks, with what records can have."""
+    def saved(disc, *folders):
+        disc.put(bytes(-len(disc.image) % (32 << 10) + (32 << 10)))
+        disc.save(path, *folders)
+        disk = path.read_bytes()
+        return packed_disk(disk[:len(disk) >> 15 << 15], 0)
+
+    own = iso.sp() + iso.px(0o40755, 2) + iso.er()
+    disc = iso.Disc()
+    one, packed = disc.put(b"one"), disc.put(b"\x37\xe4\x53\x96\xc9\xdb\xd6\x07" + struct.pack("<IBBHIII", 40_000, 4, 15, 0, 28, 28, 45) + zlib.compress(bytes(7232)))
+    more = disc.put(iso.nm("goes on") + iso.px(0o100644) + iso.entry("ST"))
+    inner = disc.folder([iso.record("IN", one, 3, su=iso.nm("in"))], su=own)
+    links = (iso.sl((8, b""), (4, b""), (1, b"a"), flags=1) + iso.sl((0, b"b")), iso.sl((2, b"")))
+    yield "iso-rock", saved(disc, disc.folder([
+        iso.record("F.;1", one, 3, iso.GOES_ON, iso.px(0o100644)), iso.record("F.;1", one, 2), iso.record("D", *inner, iso.FOLDER, iso.nm("d")),
+        iso.record("C", su=iso.nm("x", 1) + iso.ce(more, 0, 100)), iso.record("M", su=iso.entry("CL", iso.both32(inner[0]))),
+        iso.record("R", *inner, iso.FOLDER, iso.entry("RE")), iso.record("Z", packed, 60, su=iso.entry("ZF", b"pz\4\x0f" + iso.both32(40_000))),
+        *[iso.record(f"L{i}", su=iso.px(0o120777) + link) for i, link in enumerate(links)],
+        iso.record("T", su=iso.tf(0x8E, *[b"2020010203040506\4"] * 3) + iso.entry("AA", b"?") + iso.entry("PN", iso.both32(1) * 2))], su=own))
+    disc = iso.Disc(512)
+    one = disc.put(b"one")
+    plain = disc.folder([iso.record("A.B;1", one, 3, xar=1), iso.record("A.B;1", one, 3, iso.ASSOCIATED), iso.record("I", one, 3, unit=1, gap=1)])
+    yield "iso-joliet", saved(disc, plain, disc.folder([iso.record(b"\0j\xd8\0", one, 3), iso.record(b"\0d", *plain, iso.FOLDER)]))
+    path.unlink()
+
+
 def file_systems(path):
+    """The first byte: 1 without sums; the size in units of 32 KiB; then offset, length and bytes; see files_fuzz.cc."""
     tree = {"d": Dir(), "d/one": File(b"1"), "d/two": File(b"2" * 1500), "d/hard": None, "gone": File(b"g"),
             "sparse": File(b"end", at=20_000), "short": Symlink("d/one"), "long": Symlink("t" * 100)}
     tree["d/hard"] = Link("d/one")
@@ -575,6 +605,7 @@ def file_systems(path):
     ExFat(path, tree, size=2 << 20, chained=("sparse",))
     yield "exfat", packed_disk(path.read_bytes(), 0)
     yield from ntfs_file_systems(path)
+    yield from isos(path)
     path.unlink()
 
 

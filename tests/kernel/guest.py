@@ -600,7 +600,50 @@ def do_lvm(step):
     return {"results": results}
 
 
+def listed_tree(folder):
+    """{path in hex: what stat says of it, and the sum of its content, or its target in hex}."""
+    files = {}
+    ahead = [os.fsencode(folder)]
+    while ahead:
+        path = ahead.pop()
+        for name in os.listdir(path):
+            below = os.path.join(path, name)
+            short = os.path.relpath(below, os.fsencode(folder)).hex()
+            try:
+                status = os.lstat(below)
+                seen = {"mode": status.st_mode, "links": status.st_nlink, "owner": status.st_uid, "group": status.st_gid, "size": status.st_size,
+                        "times": [status.st_mtime_ns, status.st_ctime_ns, status.st_atime_ns], "device": status.st_rdev}
+                if stat.S_ISLNK(status.st_mode):
+                    seen["target"] = os.readlink(below).hex()
+                if stat.S_ISREG(status.st_mode):
+                    with open(below, "rb") as file:
+                        seen["sha256"] = sha256(file.read())
+                if stat.S_ISDIR(status.st_mode):
+                    ahead.append(below)
+            except OSError as error:
+                seen = {"errno": error.errno}
+            files[short] = seen
+    return files
+
+
+def do_mounted(step):
+    """What is in an image's file system, mounted; None where it cannot be mounted."""
+    for name in step["modules"]:
+        if not os.path.exists(f"/sys/module/{name.rpartition('/')[2]}"):
+            load_module(f"../{name}")
+    os.makedirs("/run/mounted", exist_ok=True)
+    with loop_device(step["image"]) as device:
+        if LIBC.mount(device.encode(), b"/run/mounted", step["kind"].encode(), 1, step["options"].encode()) != 0:
+            return {"files": None}
+        try:
+            return {"files": listed_tree("/run/mounted")}
+        finally:
+            check(LIBC.umount(b"/run/mounted"), "umount")
+
+
 def do_step(step):
+    if step["do"] == "mounted":
+        return do_mounted(step)
     if step["do"] == "lvm":
         return do_lvm(step)
     if step["do"] == "copy":
