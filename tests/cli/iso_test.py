@@ -5,18 +5,18 @@ record. What Linux makes of images is in kernel/mounted_test.py."""
 import os
 import random
 import re
+import shutil
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from file_listing import FILE, METADATA, Listed, content_by_runs, lister  # noqa: E402
-from fs_maker import TIME, read_folder, sha256, tool  # noqa: E402
+from fs_maker import TIME, sha256, tool  # noqa: E402
 from harness import ScratchTest, main, need, run, scaled  # noqa: E402
 from iso_maker import (ASSOCIATED, FOLDER, GOES_ON, HIDDEN, PROTECTED, RECORDS, SECTOR, TIME_SECONDS, Disc, both32, ce, entry,  # noqa: E402
                        er, nm, px, record, sl, sp, tf)
@@ -399,17 +399,16 @@ class Records(IsoTest):
     def test_what_is_not_read(self):
         disc = Disc()
         place = disc.put(b"content")
-        listed = self.made(record("I", place, 7, unit=1, gap=1, su=px(0o100644)), record("SPARSE", place, 7, su=px(0o100644) + entry("SF", both32(1) + both32(5) + b"\1")),
-                           record("PACKED", place, 7, su=px(0o100644) + entry("ZF", b"PZ\4\x0f" + both32(99))), record("OK", place, 7, su=px(0o100644)), disc=disc)
+        self.made(record("I", place, 7, unit=1, gap=1, su=px(0o100644)), record("SPARSE", place, 7, su=px(0o100644) + entry("SF", both32(1) + both32(5) + b"\1")),
+                  record("PACKED", place, 7, su=px(0o100644) + entry("ZF", b"PZ\4\x0f" + both32(99))), record("OK", place, 7, su=px(0o100644)), disc=disc)
         listed = Listed(self.image, root=PRIMARY_ROOT)
-        said = {(x[0], x[1]): x[2] for x in listed.errors if x[0] == "runs"}
         self.assertEqual({x[1] for x in listed.errors}, {"unsupported"})
-        self.assertEqual(len([x for x in listed.errors if x[0] == "content"]), 2 + 0 * len(said))
+        # Of one that is larger than 16 MiB, only the runs are asked for.
+        self.assertEqual(sorted(x[0] for x in listed.errors), ["content"] * 2 + ["runs"] * 3)
         nodes = self.by_name(listed)
         self.assertEqual((nodes["OK"]["sha256"], nodes["SPARSE"]["size"]), (sha256(b"content"), (1 << 32) + 5))
-        self.plain_set()
 
-    def plain_set(self):
+    def test_a_set_of_volumes(self):
         disc = Disc()
         place = disc.put(b"content")
         disc.save(self.image, disc.folder([record("HERE", place, 7, volume=2), record("THERE", place, 7, volume=1)]), volumes=(2, 3))
@@ -651,7 +650,7 @@ class Damaged(IsoTest):
         """Bytes of the metadata are changed: no crash, nothing for ever, and not much memory."""
         self.small()
         images = [self.image.read_bytes()]
-        if tool_is_there := os.access("/usr/bin/xorriso", os.X_OK):
+        if shutil.which("xorriso"):
             source = self.scratch / "source"
             source.mkdir()
             make_source(source)
@@ -661,7 +660,6 @@ class Damaged(IsoTest):
                 tool("xorriso", "-as", "mkisofs", "-quiet", *options, "-o", self.image, source)
                 images.append(self.image.read_bytes())
                 self.image.unlink()
-        self.assertEqual(len(images), 5 if tool_is_there else 1)
         for number in range(scaled(600)):
             whole = images[number % len(images)]
             used = [at for at in range(32768, min(len(whole), 300_000), 64) if whole[at:at + 64].strip(b"\0")]
