@@ -94,8 +94,6 @@ constexpr size_t kHead = 512;
 constexpr access::KnownFormat kBmap = {
     "bmap", "a block map", "'snaptool convert --bmap FILE IMAGE OUT' copies its image by it",
     false};
-constexpr access::KnownFormat kHybrid = {"iso", "a hybrid ISO image",
-                                         "it is a disk and a CD in one", true};
 
 // At most `size` bytes from there, as far as the file goes.
 Result<std::string> bytes_at(File& file, uint64_t offset, uint64_t size) {
@@ -104,14 +102,6 @@ Result<std::string> bytes_at(File& file, uint64_t offset, uint64_t size) {
     SNAP_TRY(file.read_at(offset, std::as_writable_bytes(std::span(bytes))));
   }
   return bytes;
-}
-
-// An ISO 9660 file system that also boots as a disk: the table of partitions tells another story.
-Result<bool> is_hybrid_iso(File& file, std::string_view head) {
-  constexpr uint64_t kVolumeDescriptor = uint64_t{16} * 2048 + 1;
-  if (head.size() < kHead || head.substr(510) != "\x55\xaa"sv) return false;
-  SNAP_ASSIGN(const std::string magic, bytes_at(file, kVolumeDescriptor, 5));
-  return magic == "CD001";
 }
 
 struct FileSystemMagic {
@@ -166,8 +156,7 @@ Result<const access::KnownFormat*> detect_known_format(File& file) {
     if (side.substr(static_cast<size_t>(at)).starts_with(magic.bytes)) return &magic.format;
   }
   if (head.starts_with("<?xml") && head.find("<bmap") != std::string::npos) return &kBmap;
-  SNAP_ASSIGN(const bool hybrid, is_hybrid_iso(file, head));
-  return hybrid ? &kHybrid : nullptr;
+  return static_cast<const access::KnownFormat*>(nullptr);
 }
 
 }  // namespace snaptool

@@ -15,7 +15,7 @@ struct KnownFormat {
   std::string_view label;  // for people: "a VMDK image"
   // What of other makers gets at the content, with FILE for the file; empty where `own` does.
   std::string_view remedy;
-  // The bytes are those of a disk all the same, and can be written to as such: LUKS, a hybrid ISO.
+  // The bytes are those of a disk all the same, and can be written to as such: LUKS.
   bool is_disk;
   Remedy own = Remedy::kNone;
 };

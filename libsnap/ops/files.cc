@@ -38,11 +38,15 @@ Result<Error> no_file_system(const access::Context& context, Image& image,
 Result<FileNode> child_named(FileSystem& files, const FileNode& folder, const std::string& path,
                              std::string_view name) {
   std::optional<uint64_t> found;
-  SNAP_TRY(files.visit_entries(folder, false, [&](const FileEntry& entry) -> Result<void> {
+  auto visited = files.visit_entries(folder, false, [&](const FileEntry& entry) -> Result<void> {
     if (entry.name == name && !found) found = entry.id;
     return {};
-  }));
-  if (found) return files.node(*found);
+  });
+  // What else of the folder is damaged is of no interest.
+  if (found && (visited || visited.error().code() == ErrorCode::kCorruption)) {
+    return files.node(*found);
+  }
+  SNAP_TRY(std::move(visited));
   return Error(ErrorCode::kNotFound, fmt::format("there is no '{}'", excerpt(path, kMostOfName)));
 }
 

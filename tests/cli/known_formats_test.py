@@ -24,11 +24,6 @@ MIB = 1 << 20
 SECTOR = 512
 
 
-def mbr(content):
-    content[510:512] = b"\x55\xaa"
-    return content
-
-
 class FormatsTest(ScratchTest):
     def setUp(self):
         super().setUp()
@@ -57,8 +52,6 @@ class FormatsTest(ScratchTest):
                 ("7z", 0, b"7z\xbc\xaf\x27\x1c"), ("rar", 0, b"Rar!\x1a\x07"), ("lz4", 0, struct.pack("<I", 0x184D2204))):
             yield name, with_magic(at, magic), False
         yield "luks", with_magic(0, b"LUKS\xba\xbe\0\2"), True
-        hybrid = mbr(bytearray(with_magic(32769, b"CD001")))
-        yield "iso", bytes(hybrid), True
 
 
 class KnownFormats(FormatsTest):
