@@ -7,6 +7,7 @@
 #include "formats/ewf/ewf_image.h"
 #include "formats/ewf/ewf_writer.h"
 #include "formats/ext/ext_file_system.h"
+#include "formats/hfsplus/hfsplus_file_system.h"
 #include "formats/known_format.h"
 #include "formats/lvm2/lvm2_driver.h"
 #include "formats/partition/partition_table.h"
@@ -178,6 +179,7 @@ constexpr std::array kChanges = {
 
 constexpr std::array kFileSystems = {
     access::FileSystemDriver{.name = "ext", .probe = ext::has_magic, .open = ext::open},
+    access::FileSystemDriver{.name = "hfsplus", .probe = hfsplus::has_magic, .open = hfsplus::open},
 };
 
 constexpr access::Drivers kDrivers = {

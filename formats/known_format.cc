@@ -135,8 +135,6 @@ constexpr auto kFileSystemMagics = std::to_array<FileSystemMagic>({
     {54, "FAT"sv, "FAT"},
     {82, "FAT32"sv, "FAT32"},
     {0x8001, "CD001"sv, "ISO 9660"},
-    {1024, "H+"sv, "HFS+"},
-    {1024, "HX"sv, "HFSX"},
     {32, "NXSB"sv, "APFS"},
     {4086, "SWAPSPACE2"sv, "swap space"},
     {0, "LUKS\xba\xbe"sv, "LUKS"},

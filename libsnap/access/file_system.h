@@ -98,7 +98,7 @@ class FileSystem {
   virtual bool has_stable_ids() const { return true; }
 
   virtual Result<FileNode> node(uint64_t id) = 0;
-  // Every node that is in use, ids ascending. What visit returns as an error ends it.
+  // Every node that is in use, each once. What visit returns as an error ends it.
   virtual Result<void> visit_nodes(const std::function<Result<void>(const FileNode&)>& visit) = 0;
   // Ids whose nodes lie in these bytes of the image; others may be among them. They need not be in
   // use.

@@ -10,7 +10,7 @@
 #include <cstdlib>
 #include <memory>
 
-#include "formats/ext/ext_file_system.h"
+#include "formats/format.h"
 #include "libsnap/base/hash.h"
 #include "libsnap/base/units.h"
 #include "libsnap/io/image.h"
@@ -187,12 +187,16 @@ int main(int argc, char** argv) {
   auto file = PosixFile::open(argv[1], {});
   if (!file) return 1;
   RawImage image{std::shared_ptr<File>(std::move(*file))};
-  std::array<std::byte, 2048> head{};
+  std::vector<std::byte> head(access::kFileSystemHead);
   const size_t length = std::min<uint64_t>(head.size(), image.size());
   if (!image.read_at(0, std::span(head).first(length))) return 1;
-  fmt::print("{{\"magic\": {}}}\n", ext::has_magic(std::span(head).first(length)));
+  const auto drivers = all_drivers().file_systems;
+  const auto driver = std::find_if(drivers.begin(), drivers.end(), [&](const auto& one) {
+    return one.probe(std::span(head).first(length));
+  });
+  fmt::print("{{\"magic\": {}}}\n", driver != drivers.end());
   const Cancel cancel;
-  const auto fs = ext::open(image, cancel);
+  const auto fs = (driver != drivers.end() ? *driver : drivers.front()).open(image, cancel);
   if (!fs) {
     print_error("open", 0, fs.error());
     return 0;
