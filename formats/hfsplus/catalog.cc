@@ -17,6 +17,7 @@ constexpr std::string_view kFolderLinksFolder = ".HFS+ Private Directory Data\r"
 constexpr uint32_t kInlineAttribute = 0x10;
 constexpr uint32_t kForkAttribute = 0x20;
 constexpr uint32_t kMoreExtents = 0x30;
+constexpr uint64_t kManyAttributes = 256;
 constexpr uint64_t kMostAttributes = 100'000;  // of one node
 
 Bytes attribute_name(Bytes key) {
@@ -129,6 +130,8 @@ Result<void> Catalog::add_attribute(Bytes key, Bytes data, AttributeFacts& facts
 Result<const AttributeFacts*> Catalog::attributes(uint32_t id) {
   AttributeFacts& kept = facts_[id % facts_.size()];
   if (kept.id == id) return &kept;
+  const auto large = large_facts_.find(id);
+  if (large != large_facts_.end()) return &large->second;
   AttributeFacts facts;
   facts.id = id;
   std::array<std::byte, 12> key{};
@@ -146,6 +149,7 @@ Result<const AttributeFacts*> Catalog::attributes(uint32_t id) {
     return true;
   }));
   SNAP_TRY(damage.result());
+  if (count > kManyAttributes) return &(large_facts_[id] = std::move(facts));
   kept = std::move(facts);
   return &kept;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <map>
+
 #include "formats/hfsplus/compression.h"
 #include "formats/hfsplus/volume.h"
 
@@ -42,6 +44,8 @@ class Catalog {
   uint32_t links_folder_ = 0;  // 0: there are no hard links
   std::array<std::optional<CatalogRecord>, 64> kept_;
   std::array<AttributeFacts, 64> facts_;
+  // Of those that have many, so that no file that is there many times is looked at as often.
+  std::map<uint32_t, AttributeFacts> large_facts_;
 };
 
 }  // namespace snaptool::hfsplus

@@ -279,9 +279,11 @@ Result<void> HfsPlusFileSystem::visit_tree_at(Tree& tree, uint64_t offset, uint6
     const uint64_t bytes = uint64_t{extent.count} * header().block_size;
     const uint64_t place = volume_.ground().place_of(extent.start);
     const uint64_t from = std::max(place, offset);
-    const uint64_t to = std::min({place + bytes, end});
+    const uint64_t to = std::min(place + bytes, end);
+    if (done / tree.node_bytes() >= tree.nodes()) break;
     if (from < to) {
-      const uint64_t last = (done + (to - 1 - place)) / tree.node_bytes();
+      const uint64_t last =
+          std::min<uint64_t>((done + (to - 1 - place)) / tree.node_bytes(), tree.nodes() - 1);
       for (uint64_t n = (done + (from - place)) / tree.node_bytes(); n <= last; ++n) {
         SNAP_TRY(tree.visit_leaf(static_cast<uint32_t>(n), visit));
       }

@@ -112,8 +112,9 @@ Result<void> Tree::open(const Ground& ground, std::string_view name, uint64_t si
   key_compare_ = std::to_integer<unsigned>(fields[37]);
   fixed_index_keys_ = (load_be<uint32_t>(fields + 38) & 4U) == 0;
   const uint32_t nodes = load_be<uint32_t>(fields + 22);
-  if (nodes == 0 || nodes > size / node_bytes_ || depth_ > kMostDepth ||
-      (root_ == 0) != (depth_ == 0)) {
+  // No more than the image has room for, so that no number makes a walk or the map longer.
+  const uint64_t most = std::min(size, ground.image.size()) / node_bytes_;
+  if (nodes == 0 || nodes > most || depth_ > kMostDepth || (root_ == 0) != (depth_ == 0)) {
     return damaged(
         fmt::format("the {} of {} nodes and {} levels is impossible", name_, nodes, depth_));
   }

@@ -77,6 +77,7 @@ class Tree {
   bool folds_case() const { return key_compare_ != 0xbc; }
   const OwnFile& file() const { return file_; }
   uint32_t node_bytes() const { return node_bytes_; }
+  uint32_t nodes() const { return nodes_; }
 
   // From the last record that is not after `key` on, along the leaves. What is damaged is passed
   // over. Errors: kInterrupted, those of Image and of visit.

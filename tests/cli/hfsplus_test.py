@@ -7,6 +7,7 @@ import re
 import struct
 import subprocess
 import sys
+import time
 import unicodedata
 import zlib
 from pathlib import Path
@@ -386,6 +387,25 @@ class Damaged(HfsTest):
         self.assertEqual(self.after(1026, b"\0\7").errors[0][1], "unsupported")
         self.image.write_bytes(self.whole[:-5000])
         self.assertIn("the image ends 5000 bytes before its file system", self.listed().warnings)
+
+    def test_that_would_take_long(self):
+        """One file many times over, with all pieces and all attributes that there are; each second one pushes it out of what is kept."""
+        many = {f"{i:04}": b"" for i in range(3000)}
+        items = [Item("x", self.rng.randbytes(100 * 1024), pieces=1, xattrs=many)] + [Item(f"{i:04}", b"x") for i in range(1200)]
+        made = self.make(items, node=8192)
+        disk, data, x = bytearray(self.image.read_bytes()), [], made.ids["x"]
+        for record in made.records:
+            if record[2][:2] == b"\0\2":
+                data.append(record[2])
+        at = 0
+        for i, record in enumerate(data[1:]):
+            at = disk.find(record, at)
+            disk[at:at + len(record)] = data[0] if i % 2 else record[:8] + struct.pack(">I", x + 64 * 50) + record[12:]
+        self.image.write_bytes(disk)
+        started = time.monotonic()
+        listed = Listed(self.image)
+        self.assertLess(time.monotonic() - started, 8)
+        self.assertTrue(any("more blocks than there are" in x[2] for x in listed.errors))
 
     def test_at_random(self):
         """Whatever it is, it ends, and soon."""

@@ -6,11 +6,13 @@ import random
 import struct
 import sys
 import uuid
+import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from ewf_maker import make_ewf  # noqa: E402
 from fs_maker import Dir, Ext, File, Link, Symlink  # noqa: E402
+from hfsplus_maker import PRIVATE, HfsPlusMaker, Item, decmpfs, link, packed_fork  # noqa: E402
 from qcow2_maker import Qcow2, feature_names, random_image  # noqa: E402
 from simg_maker import random_simg  # noqa: E402
 from vdi_maker import random_vdi  # noqa: E402
@@ -542,7 +544,6 @@ def write_driven(folder):
 
 def file_systems(path):
     """The first byte: 1 without sums; the size in units of 32 KiB; then offset, length and bytes; see files_fuzz.cc."""
-    unit = 32 << 10
     tree = {"d": Dir(), "d/one": File(b"1"), "d/two": File(b"2" * 1500), "d/hard": None, "gone": File(b"g"),
             "sparse": File(b"end", at=20_000), "short": Symlink("d/one"), "long": Symlink("t" * 100)}
     tree["d/hard"] = Link("d/one")
@@ -555,14 +556,27 @@ def file_systems(path):
         volume.debugfs("ea_set /d/two user.a value", "ea_set /d/two user.b " + "v" * 200)
         if name == "ext2" or name.startswith("ext4"):
             volume.delete("gone")
-        disk = path.read_bytes()
-        seed = bytes([how, len(disk) // unit])
-        for at in range(0, len(disk), 128):
-            piece = disk[at:at + 128].rstrip(b"\0")
-            if piece and piece.strip(b"\xff"):
-                seed += struct.pack("<IH", at, len(piece)) + piece
-        yield name, seed
+        yield name, packed_disk(path.read_bytes(), how)
+    text = b"a line\n" * 300
+    for name, options in (("hfsplus", {"block": 512, "node": 512}), ("hfsx", {"block": 1024, "node": 1024, "hfsx": True, "binary": True}),
+                          ("hfsplus-wrapped", {"block": 4096, "node": 1024, "wrapper": 32 << 10})):
+        HfsPlusMaker(path, [
+            Item("d", folder=True), Item("d/one", b"1", rsrc=b"r"), Item(PRIVATE, folder=True), Item(f"{PRIVATE}/iNode19", b"i", special=2),
+            link("a", 19), link("d/b", 19), Item("pieces", b"p" * 9000, pieces=1), Item("x", xattrs={"a": b"1", "b": b"2"}),
+            Item("zlib", owner_flags=0x20, xattrs={"com.apple.decmpfs": decmpfs(3, len(text), zlib.compress(text))}),
+            Item("fork", owner_flags=0x20, rsrc=packed_fork(text), xattrs={"com.apple.decmpfs": decmpfs(4, len(text))}),
+            *(Item(f"d/n{i}") for i in range(12))], blocks=(224 << 10) // options["block"], journal=(512, 512), **options)
+        yield name, packed_disk(path.read_bytes(), 0)
     path.unlink()
+
+
+def packed_disk(disk, how):
+    seed = bytes([how, -(-len(disk) // (32 << 10))])
+    for at in range(0, len(disk), 128):
+        piece = disk[at:at + 128].rstrip(b"\0")
+        if piece and piece.strip(b"\xff"):
+            seed += struct.pack("<IH", at, len(piece)) + piece
+    return seed
 
 
 def main():
