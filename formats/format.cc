@@ -9,6 +9,7 @@
 #include "formats/exfat/exfat_file_system.h"
 #include "formats/ext/ext_file_system.h"
 #include "formats/fat/fat_file_system.h"
+#include "formats/hfsplus/hfsplus_file_system.h"
 #include "formats/iso9660/iso_file_system.h"
 #include "formats/known_format.h"
 #include "formats/lvm2/lvm2_driver.h"
@@ -185,6 +186,7 @@ constexpr std::array kFileSystems = {
     access::FileSystemDriver{.name = "exfat", .probe = exfat::has_magic, .open = exfat::open},
     access::FileSystemDriver{.name = "fat", .probe = fat::has_magic, .open = fat::open},
     access::FileSystemDriver{.name = "ntfs", .probe = ntfs::has_magic, .open = ntfs::open},
+    access::FileSystemDriver{.name = "hfsplus", .probe = hfsplus::has_magic, .open = hfsplus::open},
     // Others may have been made over what is left of a disc.
     access::FileSystemDriver{.name = "iso9660", .probe = iso9660::has_magic, .open = iso9660::open},
 };

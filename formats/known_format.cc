@@ -124,8 +124,6 @@ constexpr auto kFileSystemMagics = std::to_array<FileSystemMagic>({
     {0x8009, "CDROM"sv, "High Sierra"},
     {16 * 2352 + 16 + 1, "CD001"sv, "ISO 9660 in raw sectors of 2352 bytes"},
     {16 * 2352 + 24 + 1, "CD001"sv, "ISO 9660 in raw sectors of 2352 bytes"},
-    {1024, "H+"sv, "HFS+"},
-    {1024, "HX"sv, "HFSX"},
     {32, "NXSB"sv, "APFS"},
     {4086, "SWAPSPACE2"sv, "swap space"},
     {0, "LUKS\xba\xbe"sv, "LUKS"},

@@ -14,6 +14,7 @@ import iso_maker as iso  # noqa: E402
 from ewf_maker import make_ewf  # noqa: E402
 from exfat_maker import ExFat  # noqa: E402
 from fs_maker import Dir, Ext, Fat, File, Link, Symlink  # noqa: E402
+from hfsplus_maker import PRIVATE, HfsPlusMaker, Item, decmpfs, link, packed_fork  # noqa: E402
 from ntfs_maker import Ntfs  # noqa: E402
 from qcow2_maker import Qcow2, feature_names, random_image  # noqa: E402
 from simg_maker import random_simg  # noqa: E402
@@ -606,6 +607,21 @@ def file_systems(path):
     yield "exfat", packed_disk(path.read_bytes(), 0)
     yield from ntfs_file_systems(path)
     yield from isos(path)
+    yield from hfsplus_file_systems(path)
+    path.unlink()
+
+
+def hfsplus_file_systems(path):
+    text = b"a line\n" * 300
+    for name, options in (("hfsplus", {"block": 512, "node": 512}), ("hfsx", {"block": 1024, "node": 1024, "hfsx": True, "binary": True}),
+                          ("hfsplus-wrapped", {"block": 4096, "node": 1024, "wrapper": 32 << 10})):
+        HfsPlusMaker(path, [
+            Item("d", folder=True), Item("d/one", b"1", rsrc=b"r"), Item(PRIVATE, folder=True), Item(f"{PRIVATE}/iNode19", b"i", special=2),
+            link("a", 19), link("d/b", 19), Item("pieces", b"p" * 9000, pieces=1), Item("x", xattrs={"a": b"1", "b": b"2"}),
+            Item("zlib", owner_flags=0x20, xattrs={"com.apple.decmpfs": decmpfs(3, len(text), zlib.compress(text))}),
+            Item("fork", owner_flags=0x20, rsrc=packed_fork(text), xattrs={"com.apple.decmpfs": decmpfs(4, len(text))}),
+            *(Item(f"d/n{i}") for i in range(12))], blocks=(224 << 10) // options["block"], journal=(512, 512), **options)
+        yield name, packed_disk(path.read_bytes(), 0)
     path.unlink()
 
 
@@ -626,6 +642,15 @@ def ntfs_file_systems(path):
                          (struct.unpack_from("<Q", disk, 56)[0] * cluster, 4096)):
             disk[at:at + size] = bytes(size)
         yield f"ntfs-{cluster}", packed_disk(disk, 0, 32)
+
+
+def packed_disk(disk, how):
+    seed = bytes([how, -(-len(disk) // (32 << 10))])
+    for at in range(0, len(disk), 128):
+        piece = disk[at:at + 128].rstrip(b"\0")
+        if piece and piece.strip(b"\xff"):
+            seed += struct.pack("<IH", at, len(piece)) + piece
+    return seed
 
 
 def main():
