@@ -2,6 +2,7 @@
 #include "cli/report/image_sums.h"
 
 #include "cli/support/exit_status.h"
+#include "cli/support/invocation.h"
 #include "cli/support/json.h"
 #include "cli/support/stdio.h"
 

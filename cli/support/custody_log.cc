@@ -15,7 +15,7 @@
 
 #include "cli/support/version.h"
 #include "formats/common/uuid.h"
-#include "libsnap/io/folder.h"
+#include "libsnap/io/posix_file.h"
 
 namespace snaptool::cli {
 namespace {
