@@ -85,6 +85,9 @@ Result<int> compare(Invocation& invocation) {
   }
   SNAP_ASSIGN(tail.chunk_size, chunk_size_of(before, after));
   for (const auto& writer : writers) SNAP_TRY(writer->finish(tail));
+  invocation.log_result(tail.files   ? tail.equal ? "no file differs" : "files differ"
+                        : tail.equal ? "the images are equal"
+                                     : "the images differ");
   if (report) SNAP_TRY(report->commit());
   SNAP_TRY(out.commit());
   if (tail.files && tail.files->problems > 0) return files_not_read(*tail.files);

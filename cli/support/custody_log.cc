@@ -12,10 +12,11 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <utility>
 
 #include "cli/support/version.h"
 #include "formats/common/uuid.h"
-#include "libsnap/io/posix_file.h"
+#include "libsnap/access/context.h"
 
 namespace snaptool::cli {
 namespace {
@@ -36,7 +37,8 @@ std::string host() {
 
 std::string absolute(const std::string& path) {
   std::error_code failed;
-  const auto whole = std::filesystem::canonical(path, failed);
+  const auto whole =
+      std::filesystem::weakly_canonical(std::filesystem::absolute(path, failed), failed);
   return failed ? path : whole.string();
 }
 
@@ -61,7 +63,7 @@ Result<std::unique_ptr<CustodyLog>> CustodyLog::open(const std::string& path,
                 {"process", ::getpid()}};
   SNAP_TRY(log->write("begin", facts));
   if (::fsync(fd) != 0) return Error::from_errno(errno, fmt::format("sync '{}'", path));
-  SNAP_TRY(flush_folder_of(path));
+  SNAP_TRY(access::Files::posix().flush_name(path));
   set_open_observer(log.get());
   return log;
 }
@@ -87,17 +89,23 @@ Result<void> CustodyLog::look() {
                              path_));
   }
   id_ = {st.st_dev, st.st_ino};
+  char last = '\n';
+  if (st.st_size > 0 && ::pread(fd_, &last, 1, st.st_size - 1) != 1) {
+    return Error::from_errno(errno, fmt::format("read '{}'", path_));
+  }
+  follows_torn_ = last != '\n';  // a run before was killed, or the disk was full
   return {};
 }
 
 Result<void> CustodyLog::write(std::string_view event, const Json& facts) {
   Json json = {{"snaptool_log", 1}, {"run", run_}, {"time", now()}, {"event", event}};
   json.update(facts);
-  const std::string line = json.line() + "\n";
+  const std::string line = (std::exchange(follows_torn_, false) ? "\n" : "") + json.line() + "\n";
   ssize_t done = -1;
   do done = ::write(fd_, line.data(), line.size());
   while (done < 0 && errno == EINTR);
   if (done == static_cast<ssize_t>(line.size())) return {};
+  follows_torn_ = done > 0;
   if (done < 0) return Error::from_errno(errno, fmt::format("write '{}'", path_));
   return Error(ErrorCode::kNoSpace, fmt::format("a line of '{}' was written in part", path_));
 }
@@ -128,7 +136,9 @@ void CustodyLog::add_text(std::string_view kind, std::string_view text) {
   constexpr size_t kMost = 64 * kKiB;
   const std::lock_guard lock(mutex_);
   if (!written_) return;
-  written_ = write(kind, {{"text", text.substr(0, kMost)}});
+  Json facts = {{"text", text.substr(0, kMost)}};
+  if (text.size() > kMost) facts["bytes"] = text.size();
+  written_ = write(kind, facts);
 }
 
 Result<void> CustodyLog::end(int status, const std::string& problem) {

@@ -47,6 +47,7 @@ class CustodyLog : public OpenObserver {
   FileId id_;
   std::string run_;
   std::mutex mutex_;            // guards what follows
+  bool follows_torn_ = false;   // the last line has no end
   std::set<std::string> told_;  // files
   Result<void> written_;        // the first failure
 };

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <filesystem>
 #include <thread>
 
 #include "cli/support/command_table.h"
@@ -230,15 +231,48 @@ access::Context Invocation::access() const {
 Result<void> Invocation::start_log(const std::vector<std::string>& arguments) {
   const auto path = value("log");
   if (!path) return {};
+  SNAP_TRY(check_log(*path));
   SNAP_ASSIGN(log_, CustodyLog::open(*path, arguments));
   policy_.printed_to.push_back(log_->id());
   policy_.read_beside.push_back(log_->id());  // nor is it replaced
   return {};
 }
 
+// That it is nothing else: an empty file may be evidence, and a new name that of an output.
+Result<void> Invocation::check_log(const std::string& path) const {
+  const auto whole = [](const std::string& name) {
+    std::error_code failed;
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(name, failed), failed);
+  };
+  const auto id = access::id_of(path);
+  const auto refused = [&](std::string_view what) {
+    return Error(ErrorCode::kInvalidArgument, fmt::format("--log {}: it is {}, too", path, what));
+  };
+  const auto& printed = policy_.printed_to;
+  if (id && std::find(printed.begin(), printed.end(), *id) != printed.end()) {
+    return refused("where the program prints to");
+  }
+  const NamedFiles named(*command_, options_, policy_);
+  for (const auto* const names : {&named.allowed().read, &named.allowed().written}) {
+    for (const std::string& name : *names) {
+      if ((id && access::id_of(name) == id) || whole(name) == whole(path)) {
+        return refused("named for something else");
+      }
+    }
+  }
+  for (const std::string& word : operands()) {
+    if (whole(word) == whole(path)) return refused("named for something else");
+  }
+  return {};
+}
+
 void Invocation::log_sum(const std::string& of, std::string_view algorithm,
                          const std::string& sum) const {
   if (log_) log_->add_sum(of, algorithm, sum);
+}
+
+void Invocation::log_result(std::string_view text) const {
+  if (log_) log_->add_text("result", text);
 }
 
 Result<void> Invocation::end_log(int status, const std::string& problem) const {

@@ -46,6 +46,8 @@ class Invocation : public access::Notices {
   Result<void> start_log(const std::vector<std::string>& arguments);
   // A sum of an image, for the log.
   void log_sum(const std::string& of, std::string_view algorithm, const std::string& sum) const;
+  // What a command that prints no sentence found out, for the log.
+  void log_result(std::string_view text) const;
   // For the log; an error where it could not be written.
   Result<void> end_log(int status, const std::string& problem) const;
 
@@ -63,6 +65,7 @@ class Invocation : public access::Notices {
   Result<void> report(std::string_view text) const;
 
  private:
+  Result<void> check_log(const std::string& path) const;
   Invocation(const CommandSpec& command, ParsedOptions options)
       : command_(&command), options_(std::move(options)) {}
 

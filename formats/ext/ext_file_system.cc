@@ -78,6 +78,7 @@ class ExtFileSystem : public FileSystem {
   uint64_t block_size() const override { return super().block_size(); }
   uint64_t size() const override { return super().blocks << super().block_bits; }
   const std::vector<std::string>& warnings() const override { return volume_.warnings(); }
+  bool may_be_behind() const override { return (super().incompat & kIncompatRecover) != 0; }
   uint64_t root() const override { return kRootInode; }
 
   Result<uint64_t> layout_sum() override;

@@ -71,6 +71,7 @@ class HfsPlusFileSystem : public FileSystem {
   uint64_t block_size() const override { return header().block_size; }
   uint64_t size() const override { return volume_.ground().base + volume_.size(); }
   const std::vector<std::string>& warnings() const override { return volume_.warnings(); }
+  bool may_be_behind() const override { return !warnings().empty(); }
   uint64_t root() const override { return kRootFolder; }
 
   Result<FileNode> node(uint64_t id) override;

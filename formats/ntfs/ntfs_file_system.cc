@@ -87,6 +87,7 @@ class NtfsFileSystem : public FileSystem {
     return has_copy ? sectors + boot().sector_bytes : sectors;
   }
   const std::vector<std::string>& warnings() const override { return volume_.warnings(); }
+  bool may_be_behind() const override { return !warnings().empty(); }
   uint64_t root() const override { return kRootRecord; }
 
   Result<FileNode> node(uint64_t id) override;
@@ -95,6 +96,9 @@ class NtfsFileSystem : public FileSystem {
                             const std::function<Result<void>(uint64_t id)>& visit) override;
   Result<void> visit_runs(const FileNode& node,
                           const std::function<Result<void>(const FileRun&)>& visit) override;
+  Result<void> visit_structures(
+      const FileNode& node,
+      const std::function<Result<void>(uint64_t offset, uint64_t length)>& visit) override;
   Result<void> visit_entries(const FileNode& folder, bool deleted,
                              const std::function<Result<void>(const FileEntry&)>& visit) override;
   Result<void> read(const FileNode& node, uint64_t offset, std::span<std::byte> out) override;
@@ -330,6 +334,21 @@ Result<void> NtfsFileSystem::visit_runs(const FileNode& node,
     return true;
   }));
   return runs.finish();
+}
+
+// What is packed has no runs.
+Result<void> NtfsFileSystem::visit_structures(
+    const FileNode& node,
+    const std::function<Result<void>(uint64_t offset, uint64_t length)>& visit) {
+  SNAP_ASSIGN(const Found found, find(node.id));
+  if (found.stream == nullptr) return {};
+  return visit_segments(volume_, *found.stream, 0, [&](const Segment& segment) -> Result<bool> {
+    for (const Run& run : segment.packed) {
+      if (!run.place) continue;
+      SNAP_TRY(visit(*run.place << boot().cluster_bits, run.length << boot().cluster_bits));
+    }
+    return true;
+  });
 }
 
 Result<void> NtfsFileSystem::visit_entries(

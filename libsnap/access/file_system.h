@@ -93,6 +93,8 @@ class FileSystem {
   virtual uint64_t size() const = 0;        // bytes of the image that are its own
   // What a reader must know of all that is read: "its journal was not replayed".
   virtual const std::vector<std::string>& warnings() const = 0;
+  // A system that mounted it might show something else first: a journal that was not replayed.
+  virtual bool may_be_behind() const { return false; }
   virtual uint64_t root() const = 0;
   // Times are local time of an unknown zone, not UTC.
   virtual bool has_local_times() const { return false; }

@@ -188,16 +188,25 @@ Result<void> FileComparison::compare_folders(const FolderPair& pair) {
   return same ? pass_folder(pair) : merge_folders(pair);
 }
 
-// Of a folder whose names did not change.
+// Of a folder whose names did not change, unless one of its files has other streams.
 Result<void> FileComparison::pass_folder(const FolderPair& pair) {
+  std::vector<FileEntry> folders;
+  bool any = false;
+  const Error enough(ErrorCode::kInvalidArgument, "enough");
   const auto visited = before_.files.visit_entries(
       pair.before.node, false, [&](const FileEntry& entry) -> Result<void> {
         SNAP_TRY(poll());
+        if (entry.deleted) return {};
+        any = any || touched_.contains(entry.id);
+        if (any) return enough;
         const bool may_hold = entry.type == NodeType::kFolder || entry.type == NodeType::kOther;
-        if (entry.deleted || (!may_hold && !touched_.contains(entry.id))) return {};
-        return pair_entries(pair, entry, entry);
+        if (may_hold) folders.push_back(entry);
+        return {};
       });
-  return problems_.note(pair.before.path, visited);
+  if (any) return merge_folders(pair);
+  SNAP_TRY(problems_.note(pair.before.path, visited));
+  for (const FileEntry& folder : folders) SNAP_TRY(pair_entries(pair, folder, folder));
+  return {};
 }
 
 Result<void> FileComparison::merge_folders(const FolderPair& pair) {

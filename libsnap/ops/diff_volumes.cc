@@ -168,14 +168,24 @@ class VolumeComparison {
       if (piece.piece.after.use == Use::kBeyond) summary_.outside_bytes += piece.piece.length;
       return visitor_.files.piece(piece);
     };
-    SNAP_ASSIGN(const FileDiffSummary found,
+    SNAP_ASSIGN(FileDiffSummary found,
                 diff_files(*before->files, *after->files, options, files, job_));
     for (const uint64_t count : found.changes) summary_.files += count;
+    if (found.equal() && pair.changed_bytes > 0) note_behind(*before->files, *after->files, found);
     summary_.problems += found.problem_count;
     if (summary_.first_problem.empty() && !found.problems.empty()) {
       summary_.first_problem = found.problems.front();
     }
     return visitor_.end(pair, found);
+  }
+
+  // What a journal has may be all that differs.
+  static void note_behind(const FileSystem& before, const FileSystem& after,
+                          FileDiffSummary& found) {
+    if (!before.may_be_behind() && !after.may_be_behind()) return;
+    found.problems.emplace_back(
+        "bytes differ, but no file, and what its journal has is not compared");
+    ++found.problem_count;
   }
 
   void cover(const VolumePair& pair) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "libsnap/base/bytes.h"
 #include "libsnap/base/printable.h"
 #include "libsnap/base/sha256.h"
 
@@ -127,6 +128,9 @@ Result<void> FileJudge::compare_content(FileChange& change) {
       if (same) return {};
     }
   }
+  SNAP_ASSIGN(const bool holes_before, is_mostly_holes(before, before_));
+  SNAP_ASSIGN(const bool holes_after, is_mostly_holes(after, after_));
+  if (holes_before || holes_after) return compare_stored(change);
   SNAP_TRY(hash(before, before_));
   SNAP_TRY(hash(after, after_));
   if (before.node.size == after.node.size && before.sha256 == after.sha256) {
@@ -145,8 +149,63 @@ Result<void> FileJudge::read_target(FileVersion& version, FileSystem& files) {
   return {};
 }
 
-// Of what cannot be read there is no sum.
+// Of files that are larger than can be read, but for their holes: what is stored of them.
+Result<void> FileJudge::compare_stored(FileChange& change) {
+  SNAP_ASSIGN(const std::string was, hash_stored(*change.before, before_));
+  SNAP_ASSIGN(const std::string is, hash_stored(*change.after, after_));
+  if (change.before->node.size != change.after->node.size || was != is) {
+    change.fields.push_back(FileField::kContent);
+  }
+  return {};
+}
+
+Result<bool> FileJudge::is_mostly_holes(const FileVersion& version, FileSystem& files) {
+  constexpr uint64_t kMostZeros = 64 * kGiB;  // that are hashed
+  if (version.node.size <= kMostZeros) return false;
+  uint64_t stored = 0;
+  const auto visited = files.visit_runs(version.node, [&](const FileRun& run) -> Result<void> {
+    if (!run.zeros) stored += run.length;
+    return {};
+  });
+  SNAP_TRY(problems_.note(version.path, visited));
+  return version.node.size - std::min(version.node.size, stored) > kMostZeros;
+}
+
+// Over the sectors that are not zeros and their places: the same for holes and zeros.
+Result<std::string> FileJudge::hash_stored(const FileVersion& version, FileSystem& files) {
+  Sha256 sum;
+  buffer_.resize(kMiB);
+  const auto hash_run = [&](const FileRun& run) -> Result<void> {
+    const uint64_t end = std::min(version.node.size, run.offset + run.length);
+    for (uint64_t at = run.offset; !run.zeros && at < end;) {
+      if (job_.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+      const auto piece =
+          std::span(buffer_).first(std::min<uint64_t>({end - at, kMiB - at % kSectorSize}));
+      SNAP_TRY(files.read(version.node, at, piece));
+      job_.progress.add(piece.size());
+      for (size_t from = 0; from < piece.size();) {
+        const size_t length =
+            std::min<size_t>(piece.size() - from, kSectorSize - (at + from) % kSectorSize);
+        const auto sector = piece.subspan(from, length);
+        if (!is_all_zero(sector)) {
+          const uint64_t place = at + from;
+          sum.update(std::as_bytes(std::span(&place, 1)));
+          sum.update(sector);
+        }
+        from += length;
+      }
+      at += piece.size();
+    }
+    return {};
+  };
+  SNAP_TRY(problems_.note(version.path, files.visit_runs(version.node, hash_run)));
+  return sum.finish();
+}
+
+// Of what cannot be read there is no sum, nor of what is all but holes.
 Result<void> FileJudge::hash(FileVersion& version, FileSystem& files) {
+  SNAP_ASSIGN(const bool holes, is_mostly_holes(version, files));
+  if (holes) return {};
   constexpr size_t kPiece = kMiB;
   Sha256 sum;
   const uint64_t size = version.node.size;

@@ -40,8 +40,11 @@ class FileJudge {
  private:
   Result<bool> same_place(const access::FileNode& before, const access::FileNode& after);
   Result<void> compare_content(FileChange& change);
+  Result<void> compare_stored(FileChange& change);
   Result<void> read_target(FileVersion& version, access::FileSystem& files);
   Result<void> hash(FileVersion& version, access::FileSystem& files);
+  Result<bool> is_mostly_holes(const FileVersion& version, access::FileSystem& files);
+  Result<std::string> hash_stored(const FileVersion& version, access::FileSystem& files);
 
   access::FileSystem& before_;
   access::FileSystem& after_;

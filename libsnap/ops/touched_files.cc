@@ -80,6 +80,8 @@ Result<bool> TouchFinder::has_nameless(const StateOwners& state) {
     for (uint64_t at = range.offset; at < range.offset + range.length;) {
       SNAP_ASSIGN(const auto use, state.owners.use_at(at, range.offset + range.length));
       if (use.first.use == Use::kNameless || use.first.use == Use::kUnknown) return true;
+      // What is free may be so only until the journal is replayed.
+      if (use.first.use == Use::kFree && state.files.may_be_behind()) return true;
       at = use.second;
     }
   }

@@ -4,12 +4,13 @@
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-from harness import ScratchTest, main, run  # noqa: E402
+from harness import SNAPTOOL, ScratchTest, main, run  # noqa: E402
 
 
 class CustodyLog(ScratchTest):
@@ -68,6 +69,38 @@ class CustodyLog(ScratchTest):
         link.symlink_to(self.image)
         self.assertNotEqual(run("hash", "--log", link, self.image).returncode, 0)
         self.assertEqual(self.image.read_bytes(), content)
+
+    def test_what_is_named_is_no_log(self):
+        """Not even if it is empty, or not there yet."""
+        empty = self.scratch / "empty.img"
+        empty.touch()
+        for command in (["hash", empty], ["diff", empty, self.image], ["diff", self.image, empty], ["convert", "-O", "raw", "--force", self.image, empty]):
+            done = run(*command, "--log", empty)
+            self.assertEqual((done.returncode, empty.stat().st_size), (64, 0), (command, done.stderr))
+        new = self.scratch / "new.img"
+        for command in (["hash", new], ["convert", "-O", "raw", self.image, new], ["read", self.image, "-o", new]):
+            self.assertEqual((run(*command, "--log", new).returncode, new.exists()), (64, False), command)
+
+    def test_the_log_is_not_printed_to(self):
+        with open(self.log, "wb") as out:
+            done = subprocess.run([SNAPTOOL, "info", "--log", self.log, self.image], stdout=out, stderr=subprocess.PIPE, check=False, timeout=30)
+        self.assertEqual(done.returncode, 64, done.stderr)
+
+    def test_a_line_that_was_torn(self):
+        run("info", "--log", self.log, self.image)
+        whole = len(self.lines())
+        with open(self.log, "ab") as log:
+            log.write(b'{"snaptool_log":1,"run"')
+        self.assertEqual(run("info", "--log", self.log, self.image).returncode, 0)
+        torn, *rest = self.log.read_text().splitlines()[whole:]
+        self.assertEqual(torn, '{"snaptool_log":1,"run"')
+        self.assertEqual([json.loads(line)["event"] for line in (rest[0], rest[-1])], ["begin", "end"])
+
+    def test_a_new_file_is_named_in_full(self):
+        run("convert", "-O", "raw", "--log", self.log, self.image, "out.raw", cwd=self.scratch)
+        names = [line["absolute"] for line in self.lines() if line["event"] == "open"]
+        self.assertTrue(all(name.startswith("/") for name in names), names)
+        self.assertTrue(any(name.startswith(str(self.scratch.resolve() / "out.raw")) for name in names), names)
 
     def test_the_log_is_no_image(self):
         run("info", "--log", self.log, self.image)

@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 import tree_model  # noqa: E402
 from exfat_maker import ExFat  # noqa: E402
-from fs_maker import MIB, TIME, TOOLS, Dir, Ext, Fat, File, Iso, Link, Symlink, Unsupported, sha256  # noqa: E402
+from fs_maker import MIB, TIME, TOOLS, Dir, Ext, Fat, File, Iso, Link, Symlink, Unsupported, sha256, tool  # noqa: E402
 from harness import SEED, ScratchTest, main, need, run, scaled  # noqa: E402
 from ntfs_maker import Ntfs  # noqa: E402
 
@@ -284,6 +284,28 @@ class DiffFiles(ScratchTest):
                     image.seek(int(run_of.get("img_offset")))
                     self.assertEqual(image.read(3), b"& <")
 
+    def test_what_a_journal_has_is_not_known(self):
+        volume, _ = self.start(kind="ext3")
+        volume.debugfs("feature needs_recovery")
+        done = run("diff", "--files", self.before, self.after)
+        self.assertEqual(done.returncode, 65, (done.stdout, done.stderr))
+        self.assertIn("no file that was compared differs", done.stdout)
+        self.assertIn("journal", done.stderr)
+
+    def test_a_file_of_holes_is_soon_compared(self):
+        """As lastlog is, where users have high numbers."""
+        volume, _ = self.start()
+        huge = 292_000_000_000
+        volume.debugfs(f'set_inode_field "/sparse" size {huge}')
+        shutil.copy(self.after, self.before)
+        place = int(volume.debugfs('bmap "/sparse" 29')[0].split()[0])
+        with open(self.after, "r+b") as image:
+            image.seek(place * 1024 + 400)
+            image.write(b"!")
+        for option in ("--files", "--files=full"):
+            done = run("diff", option, self.before, self.after, timeout=20)
+            self.assertEqual((done.returncode, "modified  sparse (content)" in done.stdout), (1, True), (option, done.stdout, done.stderr))
+
     def test_usage(self):
         self.start()
         done = run("diff", "--files=some", self.before, self.after)
@@ -321,6 +343,27 @@ class OnNtfs(ScratchTest):
         self.assertIn("inode", changes["rep"]["fields"])
         self.assertEqual((changes["d/b"]["before"]["sha256"], changes["d/b"]["after"]["sha256"]), (sha256(b"b" * 30_000), sha256(b"b" * 30_000 + b"more")))
         self.assertEqual(changes["d/a:stream"]["after"]["sha256"], sha256(b"secret" * 10))
+
+    def test_what_has_no_runs_of_its_own(self):
+        """A stream of a file in a folder that did not change; bytes of a packed file."""
+        need(self, *TOOLS["Ntfs"])
+        before, after = self.scratch / "before.img", self.scratch / "after.img"
+        volume = Ntfs(before, {"d": Dir(), "d/g": File(b"g" * 10), "p": Dir(), "p/packed": File(b"text that is packed " * 4000)}, cluster=4096, compressed=("p",))
+        shutil.copy(before, after)
+        (self.scratch / "new").write_bytes(b"stream")
+        tool("ntfscp", "-f", "-q", "-N", "new", after, self.scratch / "new", "d/g")
+        for one, other, kind in ((before, after, "created"), (after, before, "deleted")):
+            for option in ("--files", "--files=full"):
+                done = run("diff", option, one, other)
+                self.assertIn(f"  {kind:9} d/g:new", done.stdout, (option, done.stderr))
+        shutil.copy(before, after)
+        place = after.read_bytes().find(b"\0text tha")  # eight bytes as they are
+        with open(after, "r+b") as image:
+            image.seek(place + 1)
+            image.write(b"T")
+        for option in ("--files", "--files=full"):
+            done = run("diff", option, before, after)
+            self.assertEqual((done.returncode, "modified  p/packed (content)" in done.stdout), (1, True), (option, done.stdout, done.stderr))
 
 
 class WithoutInodes(ScratchTest):
