@@ -24,7 +24,8 @@ Result<const access::ImageDriver*> format_of(const access::Drivers& drivers, Fil
 // What is in it: partitions and volumes.
 Result<std::string> describe_content(const Invocation& invocation,
                                      const std::vector<std::shared_ptr<File>>& files, Json& json) {
-  SNAP_ASSIGN(const access::DiskFacts facts, access::disk_facts(invocation.access(), files));
+  SNAP_ASSIGN(const access::DiskFacts facts,
+              access::disk_facts(invocation.access(), files, access::LookFor::kFileSystems));
   add_disk(json, facts);
   return disk_text(facts);
 }
@@ -83,7 +84,10 @@ Result<std::string> describe_file(const Invocation& invocation, const access::Im
     SNAP_ASSIGN(const access::KnownFormat* const known,
                 invocation.access().drivers.detect_known(*file));
     if (known != nullptr && !spec.base.format) {
-      return describe_known(*known, *file, spec.base.path(), json);
+      text = describe_known(*known, *file, spec.base.path(), json);
+      if (!known->is_disk) return text;
+      SNAP_ASSIGN(const std::string within, describe_content(invocation, {file}, json));
+      return text + within;
     }
   }
   SNAP_ASSIGN(const auto files, opener.open_all(spec.base, options));

@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "formats/blkid/blkid.h"
 #include "formats/dm_snapshot/store_writer.h"
 #include "formats/ewf/ewf_image.h"
 #include "formats/ewf/ewf_writer.h"
@@ -188,7 +189,10 @@ constexpr std::array kFileSystems = {
     access::FileSystemDriver{.name = "ntfs", .probe = ntfs::has_magic, .open = ntfs::open},
     access::FileSystemDriver{.name = "hfsplus", .probe = hfsplus::has_magic, .open = hfsplus::open},
     // Others may have been made over what is left of a disc.
-    access::FileSystemDriver{.name = "iso9660", .probe = iso9660::has_magic, .open = iso9660::open},
+    access::FileSystemDriver{.name = "iso9660",
+                             .probe = iso9660::has_magic,
+                             .open = iso9660::open,
+                             .beside_table = true},
 };
 
 constexpr access::Drivers kDrivers = {
@@ -203,6 +207,7 @@ constexpr access::Drivers kDrivers = {
     .detect_known = detect_known_format,
     .file_systems = kFileSystems,
     .name_file_system = known_file_system,
+    .find_file_system = blkid::find_file_system,
 };
 
 }  // namespace

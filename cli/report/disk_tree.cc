@@ -13,6 +13,23 @@ double fill_of(const Usage& usage) {
          static_cast<double>(usage.total_sectors);
 }
 
+Json file_system_json(const access::FileSystemFacts& facts) {
+  Json json = {{"type", facts.type},
+               {"label", facts.label},
+               {"uuid", facts.uuid},
+               {"is_read", facts.is_read}};
+  if (!facts.problem.empty()) json["problem"] = facts.problem;
+  return json;
+}
+
+std::string file_system_text(const access::FileSystemFacts& facts) {
+  std::string text = facts.type;
+  if (!facts.label.empty()) text += fmt::format(" '{}'", facts.label);
+  if (!facts.uuid.empty()) text += fmt::format(", UUID {}", facts.uuid);
+  if (!facts.problem.empty()) text += fmt::format(" ({})", facts.problem);
+  return text;
+}
+
 Json partition_json(const access::PartitionFacts& facts) {
   const access::Partition& partition = facts.partition;
   Json json = {{"number", partition.number},   {"offset", partition.offset},
@@ -62,6 +79,7 @@ Json group_json(const access::GroupFacts& group) {
                    {"size", one.volume.size},
                    {"visible", one.volume.visible}};
     if (!one.problem.empty()) volume["problem"] = one.problem;
+    if (one.file_system) volume["file_system"] = file_system_json(*one.file_system);
     volume["snapshots"] = Json::array();
     for (const auto& snapshot : one.snapshots) {
       volume["snapshots"].push_back(snapshot_json(snapshot));
@@ -79,6 +97,10 @@ class Lines {
     if (!facts.other_table.empty()) {
       add(depth,
           fmt::format("partition table: {}, which snaptool does not read", facts.other_table));
+    }
+    if (facts.file_system) {
+      add(depth, fmt::format("{:<{}}{}", "file system:", depth == 0 ? 16 : 13,
+                             file_system_text(*facts.file_system)));
     }
     if (facts.table) add_table(*facts.table, depth);
     if (facts.group) add_group(*facts.group, depth);
@@ -123,6 +145,9 @@ class Lines {
       add(depth + 1, fmt::format("#{}/{:<16} {:>10}{}{}", facts.name, one.volume.name,
                                  format_size(one.volume.size), one.volume.visible ? "" : "  hidden",
                                  one.problem.empty() ? "" : "  " + one.problem));
+      if (one.file_system) {
+        add(depth + 2, fmt::format("file system: {}", file_system_text(*one.file_system)));
+      }
       for (const auto& snapshot : one.snapshots) add_snapshot(facts.name, snapshot, depth + 2);
     }
   }
@@ -173,6 +198,7 @@ void add_disk(Json& json, const access::DiskFacts& facts) {
   if (!facts.other_table.empty()) {
     json["partition_table"] = {{"type", facts.other_table}, {"is_read", false}};
   }
+  if (facts.file_system) json["file_system"] = file_system_json(*facts.file_system);
   if (facts.table) json["partition_table"] = table_json(*facts.table);
   if (facts.group) json["lvm2"] = group_json(*facts.group);
 }

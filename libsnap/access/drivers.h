@@ -29,6 +29,13 @@ struct FileSystemDriver {
   bool (*probe)(std::span<const std::byte> head) = nullptr;
   // Errors: those of FileSystem. Requires: the image and `cancel` outlive it.
   Result<std::unique_ptr<FileSystem>> (*open)(Image& image, const Cancel& cancel) = nullptr;
+  // It counts even where the image has a partition table: a disc that is a disk, too.
+  bool beside_table = false;
+};
+struct FoundFileSystem {
+  std::string type;   // "ext4", "crypto_LUKS"
+  std::string label;  // bytes as the disk has them, or UTF-8
+  std::string uuid;   // or serial number, as blkid has it; empty: none
 };
 inline constexpr size_t kFileSystemHead = 72 * kKiB;
 
@@ -43,6 +50,8 @@ struct Drivers {
   std::span<const FileSystemDriver> file_systems;
   // The one that an image begins with, and that is not read; empty: none that is known.
   std::string_view (*name_file_system)(std::span<const std::byte> head) = nullptr;
+  // What is known of one that none of `file_systems` reads; nullopt: none. Errors: those of Image.
+  Result<std::optional<FoundFileSystem>> (*find_file_system)(Image& image) = nullptr;
 
   const ImageDriver& raw() const { return images.front(); }
   const ImageDriver* find_image(std::string_view name) const;

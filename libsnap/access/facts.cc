@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "libsnap/access/opener.h"
+#include "libsnap/io/image.h"
 
 namespace snaptool::access {
 namespace {
@@ -29,8 +30,11 @@ std::shared_ptr<PartFile> part_of(const std::shared_ptr<File>& disk, const std::
 
 class Looker {
  public:
-  Looker(const Context& context, std::optional<std::string> backup)
-      : context_(context), volumes_(context.drivers.volumes), backup_(std::move(backup)) {}
+  Looker(const Context& context, std::optional<std::string> backup, LookFor what)
+      : context_(context),
+        volumes_(context.drivers.volumes),
+        backup_(std::move(backup)),
+        what_(what) {}
 
   Result<DiskFacts> look(const std::vector<std::shared_ptr<File>>& files, const std::string& name,
                          int depth) {
@@ -61,12 +65,43 @@ class Looker {
     } else if (!*table) {
       SNAP_ASSIGN(facts.other_table, volumes_.unread_partitions(*files.front()));
     }
+    SNAP_ASSIGN(facts.file_system, look_for_files(files.front(), facts.table != nullptr));
     return facts;
   }
 
   bool used_backup() const { return used_backup_; }
 
  private:
+  Result<std::optional<FileSystemFacts>> look_for_files(const std::shared_ptr<File>& file,
+                                                        bool has_table) {
+    std::optional<FileSystemFacts> facts;
+    if (what_ != LookFor::kFileSystems) return facts;
+    RawImage image(file);
+    std::vector<std::byte> head(std::min<uint64_t>(image.size(), kFileSystemHead));
+    SNAP_TRY(image.read_at(0, head));
+    for (const FileSystemDriver& driver : context_.drivers.file_systems) {
+      if ((has_table && !driver.beside_table) || !driver.probe(head)) continue;
+      facts.emplace();
+      facts->is_read = true;
+      facts->type = driver.name;
+      const auto opened = driver.open(image, context_.cancel);
+      if (opened) {
+        facts->type = (*opened)->type();
+        facts->label = (*opened)->label();
+        facts->uuid = (*opened)->uuid();
+      } else if (is_finding(opened.error())) {
+        facts->problem = opened.error().describe();
+      } else {
+        return opened.error();
+      }
+      return facts;
+    }
+    if (has_table) return facts;
+    SNAP_ASSIGN(const auto found, context_.drivers.find_file_system(image));
+    if (found) facts.emplace(FileSystemFacts{*found, false, {}});
+    return facts;
+  }
+
   Result<std::shared_ptr<TableFacts>> look_at_table(const PartitionTable& table,
                                                     const std::shared_ptr<File>& disk,
                                                     const std::string& name, int depth) {
@@ -129,6 +164,7 @@ class Looker {
     if (file) {
       facts.storages = (*file)->storages();
       facts.problem = missing_text(**file);
+      SNAP_ASSIGN(facts.file_system, look_for_files(*file, false));
     } else if (is_finding(file.error())) {
       facts.problem = file.error().describe();
     } else {
@@ -176,6 +212,7 @@ class Looker {
   const VolumeDrivers& volumes_;
   std::optional<std::string> backup_;
   bool used_backup_ = false;
+  LookFor what_;
 };
 
 }  // namespace
@@ -204,10 +241,10 @@ Result<StoreFacts> store_facts(File& file, const Cancel& cancel) {
 }
 
 Result<DiskFacts> disk_facts(const Context& context,
-                             const std::vector<std::shared_ptr<File>>& files) {
+                             const std::vector<std::shared_ptr<File>>& files, LookFor what) {
   SNAP_ASSIGN(auto backup, read_group_backup(context));
   const bool has_backup = backup.has_value();
-  Looker looker(context, std::move(backup));
+  Looker looker(context, std::move(backup), what);
   SNAP_ASSIGN(DiskFacts facts, looker.look(files, "", 0));
   if (has_backup && !looker.used_backup()) {
     return Error(ErrorCode::kInvalidArgument,

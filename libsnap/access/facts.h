@@ -36,12 +36,20 @@ Result<StoreFacts> store_facts(File& file, const Cancel& cancel);
 struct GroupFacts;
 struct TableFacts;
 
-// What is in a file: partitions, or a volume group. What is damaged is said in its place.
+// A file system, or what else is known by its magic: swap space, LUKS.
+struct FileSystemFacts : FoundFileSystem {
+  bool is_read = false;  // by ls, cat, diff --files
+  std::string problem;   // why it cannot be opened; empty: none
+};
+
+// What is in a file: partitions, a volume group, or a file system. What is damaged is said in its
+// place.
 struct DiskFacts {
   std::string problem;      // of the partition table; empty: none
   std::string other_table;  // a partition table that is known and not read; empty: none
   std::shared_ptr<TableFacts> table;
   std::shared_ptr<GroupFacts> group;
+  std::optional<FileSystemFacts> file_system;
 };
 
 struct PartitionFacts {
@@ -72,6 +80,7 @@ struct GroupVolumeFacts {
   std::string name;  // "#p2#vg0/data"
   std::string problem;
   std::vector<Storage> storages;
+  std::optional<FileSystemFacts> file_system;
   std::vector<SnapshotFacts> snapshots;
 };
 struct GroupFacts {
@@ -81,10 +90,13 @@ struct GroupFacts {
   std::vector<GroupVolumeFacts> volumes;  // without those of COWs
 };
 
-// Looks into a file, or into several that are devices of one volume group. Errors: kIo;
-// kInterrupted; those of reading Policy::group_backup; kInvalidArgument when there is nothing that
-// it could be of.
+enum class LookFor : uint8_t { kVolumes, kFileSystems };
+
+// Looks into a file, or into several that are devices of one volume group; for file systems in
+// them, too, if told to. Errors: kIo; kInterrupted; those of reading Policy::group_backup;
+// kInvalidArgument when there is nothing that it could be of.
 Result<DiskFacts> disk_facts(const Context& context,
-                             const std::vector<std::shared_ptr<File>>& files);
+                             const std::vector<std::shared_ptr<File>>& files,
+                             LookFor what = LookFor::kVolumes);
 
 }  // namespace snaptool::access

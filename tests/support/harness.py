@@ -27,7 +27,7 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 KERNEL_STORES = DATA / "kernel"
 # What random tests do is fixed by the seed. 100 is full effort, as in the deep suite.
 SEED = int(os.environ.get("SNAPTOOL_SEED", "1"))
-EFFORT = int(os.environ.get("SNAPTOOL_EFFORT", "4"))
+EFFORT = int(os.environ.get("SNAPTOOL_EFFORT", "3"))
 # How many of its slowest tests a program lists at the end.
 SLOWEST = int(os.environ.get("SNAPTOOL_SLOWEST", "0"))
 REQUIRE_PEERS = os.environ.get("SNAPTOOL_REQUIRE_PEERS") == "1"

@@ -8,7 +8,7 @@
 namespace snaptool::test {
 namespace {
 
-constexpr size_t kDefaultEffort = 4;  // percent
+constexpr size_t kDefaultEffort = 3;  // percent
 
 uint64_t number_from_environment(const char* name, uint64_t otherwise) {
   const char* given = std::getenv(name);  // NOLINT: read before any thread is started
