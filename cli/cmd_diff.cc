@@ -48,15 +48,10 @@ Result<int> compare(Invocation& invocation) {
     const bool ranges = !invocation.has("files") || invocation.has("hash") || invocation.has("hex");
     writers.push_back(make_text_report(out, {ranges, invocation.has("hash")}));
   }
-  std::optional<TextOutput> report;
-  if (const auto path = invocation.value("report")) {
-    SNAP_TRY(report_writer(*path, out));  // its name, before anything is made
-    SNAP_ASSIGN(auto file, TextOutput::open(door, *path));
-    report.emplace(std::move(file));
-    SNAP_ASSIGN(auto writer, report_writer(*path, *report));
-    writers.push_back(std::move(writer));
-  }
-  SNAP_ASSIGN(const ReportHead head, comparison_head(invocation, before, after, options));
+  ReportFiles reports;
+  SNAP_TRY(reports.open(invocation, door, writers));
+  SNAP_ASSIGN(const ReportHead head,
+              comparison_head(invocation, {first, before}, {second, after}, options));
   for (const auto& writer : writers) SNAP_TRY(writer->begin(head));
 
   ReportTail tail;
@@ -88,7 +83,7 @@ Result<int> compare(Invocation& invocation) {
   invocation.log_result(tail.files   ? tail.equal ? "no file differs" : "files differ"
                         : tail.equal ? "the images are equal"
                                      : "the images differ");
-  if (report) SNAP_TRY(report->commit());
+  SNAP_TRY(reports.commit());
   SNAP_TRY(out.commit());
   if (tail.files && tail.files->problems > 0) return files_not_read(*tail.files);
   return tail.equal ? kExitDone : kExitFailed;
@@ -126,7 +121,11 @@ CommandSpec diff_command() {
     flag("hash", "give SHA-256 and entropy of each range, before and after"),
     {0, "files", OptionKind::kOptionalValue, "full", "tell which files differ; =full: read all files, whatever the ranges say", ValueHint::kChoices, {"full"}},
     {0, "hex", OptionKind::kOptionalValue, "SIZE", "show so many bytes of each range, before and after, from the first that differs (default: 64)", ValueHint::kNone, {}},
-    written(file("report", "FILE", "write a report to FILE: .json, .xml (DFXML) or .html")),
+    repeated(written(file("report", "FILE", "write a report to FILE: .json, .xml (DFXML) or .html (repeatable)"))),
+    value("algorithm", "NAME[,...]", "the sums of the whole images in the report: sha256 (the default), sha512, sha1, md5, or several of them"),
+    value("case", "TEXT", "the case number in the report"),
+    value("examiner", "TEXT", "who examined the images, for the report"),
+    repeated(value("note", "TEXT", "a note for the report (repeatable)")),
     flag("ignore-invalid", "compare what an invalid store still holds"),
     flag("force", "replace FILE if it exists"),
   };

@@ -14,9 +14,26 @@ namespace snaptool::cli {
 
 // One of the two images of a comparison.
 struct ReportImage {
-  std::string name;    // as it was named
-  uint64_t size = 0;   // bytes
-  std::string sha256;  // of all of it; empty: not computed
+  std::string name;   // as it was named
+  uint64_t size = 0;  // bytes
+  // Of all of it, by the names of their algorithms; empty: not computed.
+  std::vector<std::pair<std::string_view, std::string>> sums;
+  // What it was named by: an origin, and the stores over it.
+  struct NamedFile {
+    std::string path;  // absolute
+    uint64_t size = 0;
+    std::string modified;  // ISO 8601, UTC
+  };
+  std::vector<NamedFile> files;
+};
+
+// Who made a report, and with what. Empty: not known.
+struct ReportOrigin {
+  std::string case_number;
+  std::string examiner;
+  std::vector<std::string> notes;
+  std::string host;
+  std::string program_sum;  // SHA-256 of the program's file
 };
 
 // A partition or volume of the first image, for the picture.
@@ -30,6 +47,7 @@ struct ReportRegion {
 struct ReportHead {
   ReportImage before;
   ReportImage after;
+  ReportOrigin origin;
   std::string command_line;
   std::string created;  // ISO 8601, UTC
   uint64_t granularity = 0;
@@ -55,7 +73,7 @@ struct ReportRange {
   uint64_t hex_offset = 0;  // where `hex` begins
 };
 
-// What is known behind it.
+// What is known after it.
 struct ReportTail {
   CompareSummary summary;
   bool equal = false;
@@ -91,6 +109,9 @@ std::unique_ptr<ReportWriter> make_dfxml_report(TextOutput& out);
 // One self-contained page: pictures in SVG, no script, nothing from elsewhere.
 std::unique_ptr<ReportWriter> make_html_report(TextOutput& out);
 
+// The rows of a hex dump of what is in hex already; `mark`: '-' for before, '+' for after.
+// `offset`: of the first byte.
+std::string hex_rows(char mark, uint64_t offset, const std::string& hex);
 std::string escape_markup(std::string_view text);
 // The time that a report shows: `date` ("2026-11-26T09:30:00Z", or seconds since 1970 as
 // "@1795685400"), else SOURCE_DATE_EPOCH, else now. Errors: kInvalidArgument.

@@ -17,34 +17,37 @@ class DfxmlReport : public ReportWriter {
 
   Result<void> begin(const ReportHead& head) override {
     head_ = head;
-    return out_.write(
-        fmt::format("<?xml version='1.0' encoding='UTF-8'?>\n"
-                    "<dfxml version='1.2.0' "
-                    "xmlns='http://www.forensicswiki.org/wiki/Category:Digital_Forensics_"
-                    "XML' xmlns:dc='http://purl.org/dc/elements/1.1/' "
-                    "xmlns:delta='http://www.forensicswiki.org/wiki/Forensic_Disk_Differencing' "
-                    "xmlns:snaptool='urn:snaptool:diff:1'>\n"
-                    "  <metadata><dc:type>Disk image comparison</dc:type></metadata>\n"
-                    "  <creator>\n"
-                    "    <program>snaptool</program>\n"
-                    "    <version>{}</version>\n"
-                    "    <execution_environment>\n"
-                    "      <command_line>{}</command_line>\n"
-                    "      <start_time>{}</start_time>\n"
-                    "    </execution_environment>\n"
-                    "  </creator>\n"
-                    "  <source>\n{}{}  </source>\n"
-                    "  <snaptool:ranges granularity='{}' strict='{}'>\n",
-                    kVersion, escape_markup(head.command_line), escape_markup(head.created),
-                    source(head.before), source(head.after), head.granularity, head.strict));
+    return out_.write(fmt::format(
+        "<?xml version='1.0' encoding='UTF-8'?>\n"
+        "<dfxml version='1.2.0' "
+        "xmlns='http://www.forensicswiki.org/wiki/Category:Digital_Forensics_"
+        "XML' xmlns:dc='http://purl.org/dc/elements/1.1/' "
+        "xmlns:delta='http://www.forensicswiki.org/wiki/Forensic_Disk_Differencing' "
+        "xmlns:snaptool='urn:snaptool:diff:1'>\n"
+        "  <metadata>\n    <dc:type>Disk image comparison</dc:type>\n{}  </metadata>\n"
+        "  <creator>\n"
+        "    <program>snaptool</program>\n"
+        "    <version>{}</version>\n"
+        "    <execution_environment>\n"
+        "      <host>{}</host>\n"
+        "      <command_line>{}</command_line>\n"
+        "      <start_time>{}</start_time>\n"
+        "      <snaptool:program_sha256>{}</snaptool:program_sha256>\n"
+        "    </execution_environment>\n"
+        "  </creator>\n"
+        "  <source>\n{}{}  </source>\n"
+        "  <snaptool:ranges granularity='{}' strict='{}'>\n",
+        about_case(head.origin), kVersion, escape_markup(head.origin.host),
+        escape_markup(head.command_line), escape_markup(head.created), head.origin.program_sum,
+        source(head.before), source(head.after), head.granularity, head.strict));
   }
 
   Result<void> add(const ReportRange& range) override {
     return out_.write(
         fmt::format("    <snaptool:range changed_bytes='{}'>\n{}{}    </snaptool:range>\n",
                     range.difference.changed_bytes,
-                    side("before", head_.before, range.difference, range.before),
-                    side("after", head_.after, range.difference, range.after)));
+                    side("before", head_.before, range.difference, range.before, range.hex_offset),
+                    side("after", head_.after, range.difference, range.after, range.hex_offset)));
   }
 
   Result<void> begin_volume(const ops::VolumePair& volume) override {
@@ -116,16 +119,38 @@ class DfxmlReport : public ReportWriter {
   }
 
  private:
+  // In Dublin Core's terms, for which DFXML has the place.
+  static std::string about_case(const ReportOrigin& origin) {
+    std::string text;
+    const auto add = [&](std::string_view name, const std::string& value) {
+      if (!value.empty()) {
+        text += fmt::format("    <dc:{}>{}</dc:{}>\n", name, escape_markup(value), name);
+      }
+    };
+    add("identifier", origin.case_number);
+    add("creator", origin.examiner);
+    for (const std::string& note : origin.notes) add("description", note);
+    return text;
+  }
+
   static std::string source(const ReportImage& image) {
-    return fmt::format(
-        "    <image_filename>{}</image_filename>\n    <image_size>{}</image_size>\n"
-        "    <hashdigest type='sha256'>{}</hashdigest>\n",
-        escape_markup(image.name), image.size, image.sha256);
+    std::string text =
+        fmt::format("    <image_filename>{}</image_filename>\n    <image_size>{}</image_size>\n",
+                    escape_markup(image.name), image.size);
+    for (const auto& [algorithm, sum] : image.sums) {
+      text += fmt::format("    <hashdigest type='{}'>{}</hashdigest>\n", algorithm, sum);
+    }
+    for (const ReportImage::NamedFile& file : image.files) {
+      text += fmt::format("    <snaptool:file path='{}' size='{}' mtime='{}'/>\n",
+                          escape_markup(file.path), file.size, file.modified);
+    }
+    return text;
   }
 
   static std::string side(std::string_view when, const ReportImage& image,
-                          const Difference& difference, const ReportRange::Side& side) {
-    // Behind the end of the smaller image there is nothing.
+                          const Difference& difference, const ReportRange::Side& side,
+                          uint64_t hex_offset) {
+    // After the end of the smaller image there is nothing.
     if (difference.offset >= image.size) return {};
     const std::string place =
         side.file_offset ? fmt::format(" img_offset='{}'", *side.file_offset) : std::string();
@@ -134,9 +159,12 @@ class DfxmlReport : public ReportWriter {
         "        <filename>{}</filename>\n"
         "        <byte_runs><byte_run file_offset='{}'{} len='{}' snaptool:entropy='{:.3f}'>"
         "<hashdigest type='sha256'>{}</hashdigest></byte_run></byte_runs>\n"
-        "      </fileobject>\n",
+        "{}      </fileobject>\n",
         when, escape_markup(image.name), difference.offset, place,
-        std::min(difference.length, image.size - difference.offset), side.entropy, side.sha256);
+        std::min(difference.length, image.size - difference.offset), side.entropy, side.sha256,
+        side.hex.empty() ? ""
+                         : fmt::format("        <snaptool:hex file_offset='{}'>{}</snaptool:hex>\n",
+                                       hex_offset, side.hex));
   }
 
   // Once, after the last of them.

@@ -3,10 +3,15 @@
 
 #include <fmt/format.h>
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <filesystem>
+#include <set>
 
 #include "cli/report/disk_tree.h"
-#include "cli/support/json.h"
+#include "cli/report/file_facts.h"
+#include "cli/support/algorithms.h"
 #include "cli/support/stdio.h"
 #include "libsnap/diff/content_hash.h"
 #include "libsnap/snap/store/persistent_store.h"
@@ -43,32 +48,65 @@ Result<std::vector<ReportRegion>> report_regions(const Invocation& invocation,
   return regions;
 }
 
-std::string command_line_of(const Invocation& invocation) {
-  std::string line = "snaptool diff";
-  for (const char* option : {"granularity", "hex", "format", "second-format", "vgcfg", "report"}) {
-    if (!invocation.has(option)) continue;
-    const std::string value = invocation.value(option).value_or("");
-    line += fmt::format(" --{}", option) + (value.empty() ? "" : "=" + shell_quoted(value));
-  }
-  for (const char* option : {"strict", "hash", "ignore-invalid", "force-share"}) {
-    if (invocation.has(option)) line += fmt::format(" --{}", option);
-  }
-  for (const std::string& operand : invocation.operands()) line += " " + shell_quoted(operand);
-  return line;
+std::vector<ReportImage::NamedFile> files_named(const access::ImageSpec& spec) {
+  std::vector<ReportImage::NamedFile> files;
+  const auto add = [&](const access::FileSpec& file) {
+    for (const access::FileSpec::Source& source : file.sources) {
+      std::error_code failed;
+      struct stat facts {};
+      if (::stat(source.path.c_str(), &facts) != 0) continue;
+      const access::FileTime modified{facts.st_mtim.tv_sec,
+                                      static_cast<uint32_t>(facts.st_mtim.tv_nsec)};
+      files.push_back({std::filesystem::absolute(source.path, failed).lexically_normal(),
+                       static_cast<uint64_t>(facts.st_size), time_text(modified, false)});
+    }
+  };
+  add(spec.base);
+  for (const access::FileSpec& store : spec.stores) add(store);
+  return files;
+}
+
+ReportOrigin origin_of(const Invocation& invocation) {
+  return {invocation.value("case").value_or(""), invocation.value("examiner").value_or(""),
+          invocation.values("note"), invocation.program().host, invocation.program().sum};
+}
+
+using MakeReport = std::unique_ptr<ReportWriter> (*)(TextOutput&);
+
+Result<MakeReport> report_format(const std::string& path) {
+  const std::string ending = std::filesystem::path(path).extension();
+  if (ending == ".json") return MakeReport(make_json_report);
+  if (ending == ".xml" || ending == ".dfxml") return MakeReport(make_dfxml_report);
+  if (ending == ".html" || ending == ".htm") return MakeReport(make_html_report);
+  return Error(ErrorCode::kInvalidArgument,
+               fmt::format("--report {}: the name must end in .json, .xml (DFXML) or .html", path));
 }
 
 }  // namespace
 
-Result<std::unique_ptr<ReportWriter>> report_writer(const std::string& path, TextOutput& out) {
-  const auto ends_with = [&](std::string_view ending) {
-    return path.size() >= ending.size() &&
-           path.compare(path.size() - ending.size(), ending.size(), ending) == 0;
-  };
-  if (ends_with(".json")) return make_json_report(out);
-  if (ends_with(".xml") || ends_with(".dfxml")) return make_dfxml_report(out);
-  if (ends_with(".html") || ends_with(".htm")) return make_html_report(out);
-  return Error(ErrorCode::kInvalidArgument,
-               fmt::format("--report {}: the name must end in .json, .xml (DFXML) or .html", path));
+Result<void> ReportFiles::open(const Invocation& invocation, access::Door& door,
+                               std::vector<std::unique_ptr<ReportWriter>>& writers) {
+  const auto paths = invocation.values("report");
+  std::set<std::filesystem::path> names;
+  for (const std::string& path : paths) {
+    SNAP_TRY(report_format(path));
+    std::error_code failed;
+    if (!names.insert(std::filesystem::absolute(path, failed).lexically_normal()).second) {
+      return Error(ErrorCode::kInvalidArgument, fmt::format("--report {}: given twice", path));
+    }
+  }
+  for (const std::string& path : paths) {
+    SNAP_ASSIGN(const MakeReport make, report_format(path));
+    SNAP_ASSIGN(auto out, TextOutput::open(door, path));
+    outputs_.push_back(std::make_unique<TextOutput>(std::move(out)));
+    writers.push_back(make(*outputs_.back()));
+  }
+  return {};
+}
+
+Result<void> ReportFiles::commit() {
+  for (const auto& output : outputs_) SNAP_TRY(output->commit());
+  return {};
 }
 
 Result<std::optional<uint64_t>> chunk_size_of(const access::OpenImage& before,
@@ -81,24 +119,29 @@ Result<std::optional<uint64_t>> chunk_size_of(const access::OpenImage& before,
   return std::optional<uint64_t>();
 }
 
-Result<ReportHead> comparison_head(const Invocation& invocation, access::OpenImage& before,
-                                   access::OpenImage& after, const CompareOptions& options) {
+Result<ReportHead> comparison_head(const Invocation& invocation, const ComparedImage& before,
+                                   const ComparedImage& after, const CompareOptions& options) {
   ReportHead head;
-  head.before = {invocation.operands()[0], before.image().size(), {}};
-  head.after = {invocation.operands()[1], after.image().size(), {}};
-  head.command_line = command_line_of(invocation);
+  head.before = {invocation.operands()[0], before.open.image().size(), {}, {}};
+  head.after = {invocation.operands()[1], after.open.image().size(), {}, {}};
   SNAP_ASSIGN(head.created, report_time(invocation.value("date")));
   head.granularity = options.granularity;
   head.strict = options.strict;
+  head.command_line = invocation.command_line();
   if (!invocation.has("report")) return head;
-  SNAP_ASSIGN(head.regions, report_regions(invocation, before));
+  head.origin = origin_of(invocation);
+  SNAP_ASSIGN(const auto algorithms, algorithms_of(invocation));
+  SNAP_ASSIGN(head.regions, report_regions(invocation, before.open));
   const access::Phase phase(invocation.access(), "hashing", head.before.size + head.after.size);
-  const std::vector<HashAlgorithm> sha256{HashAlgorithm::kSha256};
-  for (auto& [image, described] :
-       {std::pair{&before.image(), &head.before}, std::pair{&after.image(), &head.after}}) {
-    SNAP_ASSIGN(const auto sums, hash_range(*image, 0, image->size(), sha256, phase.job()));
-    described->sha256 = sums.front();
-    invocation.log_sum(described->name, "sha256", sums.front());
+  for (const auto& [image, described] :
+       {std::pair{&before, &head.before}, std::pair{&after, &head.after}}) {
+    described->files = files_named(image->spec);
+    SNAP_ASSIGN(const auto sums,
+                hash_range(image->open.image(), 0, described->size, algorithms, phase.job()));
+    for (size_t i = 0; i < sums.size(); ++i) {
+      described->sums.emplace_back(hash_name(algorithms[i]), sums[i]);
+      invocation.log_sum(described->name, hash_name(algorithms[i]), sums[i]);
+    }
   }
   return head;
 }

@@ -177,10 +177,19 @@ class HtmlReport : public ReportWriter {
          {std::pair{"Before", &head_.before}, {"After", &head_.after}}) {
       row(when, image->name, true);
       row("size", fmt::format("{} bytes ({})", image->size, format_size(image->size)));
-      row("SHA-256", image->sha256, true);
+      for (const ReportImage::NamedFile& file : image->files) {
+        row("file", fmt::format("{} ({} bytes, modified {})", file.path, file.size, file.modified),
+            true);
+      }
+      for (const auto& [algorithm, sum] : image->sums) row(label_of(algorithm), sum, true);
     }
+    const ReportOrigin& origin = head_.origin;
+    if (!origin.case_number.empty()) row("Case", origin.case_number);
+    if (!origin.examiner.empty()) row("Examiner", origin.examiner);
+    for (const std::string& note : origin.notes) row("Note", note);
     row("Command", head_.command_line, true);
-    row("Program", fmt::format("{}, {}", kProgram, head_.created));
+    row("Program", fmt::format("{}, on {}, {}", kProgram, origin.host, head_.created));
+    row("its SHA-256", origin.program_sum, true);
     row("Ranges", fmt::format("aligned to {} bytes{}", head_.granularity,
                               head_.strict ? "; holes and stored zeros are told apart" : ""));
     row("Read",
@@ -194,6 +203,13 @@ class HtmlReport : public ReportWriter {
                       *tail.chunk_size, summary.compared_bytes, summary.changed_bytes));
     }
     return out_.write("<table>\n" + rows + "</table>\n");
+  }
+
+  static std::string label_of(std::string_view algorithm) {
+    return algorithm == "sha256"   ? "SHA-256"
+           : algorithm == "sha512" ? "SHA-512"
+           : algorithm == "sha1"   ? "SHA-1"
+                                   : "MD5";
   }
 
   // The bins [from, to), `merge` of them in a column.
@@ -306,6 +322,11 @@ class HtmlReport : public ReportWriter {
           range.difference.changed_bytes > 0 ? kKindNames[static_cast<size_t>(kind_of(range))]
                                              : std::string_view("hole"),
           range.before.sha256, range.after.sha256, entropy(range.before), entropy(range.after))));
+      const std::string dump = hex_rows('-', range.hex_offset, range.before.hex) +
+                               hex_rows('+', range.hex_offset, range.after.hex);
+      if (dump.empty()) continue;
+      SNAP_TRY(out_.write(
+          fmt::format("<tr><td colspan=\"7\"><pre>{}</pre></td></tr>\n", escape_lines(dump))));
     }
     SNAP_TRY(out_.write("</table></div>\n"));
     if (tail.summary.ranges <= ranges_.size()) return {};
@@ -407,6 +428,16 @@ class HtmlReport : public ReportWriter {
     if (!rows.empty()) SNAP_TRY(out_.write("<h2>Outside of all volumes</h2>\n"));
     return write_rows("<th class=\"n\">Offset</th><th class=\"n\">Length</th>", rows, rows.size(),
                       "ranges");
+  }
+
+  static std::string escape_lines(std::string_view text) {
+    std::string escaped;
+    for (size_t at = 0; at < text.size();) {
+      const size_t end = std::min(text.find('\n', at), text.size());
+      escaped += escape_markup(text.substr(at, end - at)) + "\n";
+      at = end + 1;
+    }
+    return escaped;
   }
 
   static std::string entropy(const ReportRange::Side& side) {

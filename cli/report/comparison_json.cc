@@ -19,8 +19,25 @@ namespace {
 
 Json image_json(const ReportImage& image) {
   Json json = {{"filename", image.name}, {"size", image.size}};
-  if (!image.sha256.empty()) json["sha256"] = image.sha256;
+  for (const auto& [algorithm, sum] : image.sums) json[algorithm] = sum;
+  if (image.files.empty()) return json;
+  json["files"] = Json::array();
+  for (const ReportImage::NamedFile& file : image.files) {
+    json["files"].push_back(
+        {{"path", file.path}, {"size", file.size}, {"modified", file.modified}});
+  }
   return json;
+}
+
+void add_origin(Json& json, const ReportOrigin& origin) {
+  const auto add = [&](std::string_view key, const std::string& text) {
+    if (!text.empty()) json[key] = text;
+  };
+  add("host", origin.host);
+  add("program_sha256", origin.program_sum);
+  add("case_number", origin.case_number);
+  add("examiner", origin.examiner);
+  if (!origin.notes.empty()) json["notes"] = origin.notes;
 }
 
 Json side_json(const ReportRange::Side& side) {
@@ -45,11 +62,12 @@ class JsonReport : public ReportWriter {
     Json json = {{"format_version", 1},
                  {"command_line", head.command_line},
                  {"created", head.created},
-                 {"version", std::string(kVersion)},
-                 {"image1", image_json(head.before)},
-                 {"image2", image_json(head.after)},
-                 {"granularity", head.granularity},
-                 {"strict", head.strict}};
+                 {"version", kVersion}};
+    add_origin(json, head.origin);
+    json["image1"] = image_json(head.before);
+    json["image2"] = image_json(head.after);
+    json["granularity"] = head.granularity;
+    json["strict"] = head.strict;
     std::string text = json.line();
     text.pop_back();  // the object goes on
     return out_.write(text + ",\n\"ranges\": [");

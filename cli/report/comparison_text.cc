@@ -8,9 +8,8 @@
 #include <algorithm>
 
 namespace snaptool::cli {
-namespace {
+namespace {}  // namespace
 
-// The rows of a hex dump of what is in hex already; '-' for before, '+' for after.
 std::string hex_rows(char mark, uint64_t offset, const std::string& hex) {
   constexpr size_t kRow = 16;
   std::string text;
@@ -26,6 +25,8 @@ std::string hex_rows(char mark, uint64_t offset, const std::string& hex) {
   }
   return text;
 }
+
+namespace {
 
 // The table for a person.
 class TextReport : public ReportWriter {

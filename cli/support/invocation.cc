@@ -112,6 +112,7 @@ Result<int> run_command(const CommandSpec& command, const std::vector<std::strin
   std::vector<std::string> words{std::string(command.name)};
   words.insert(words.end(), arguments.begin(), arguments.end());
   SNAP_TRY(invocation.start_log(words));
+  SNAP_TRY(invocation.note_program(words));
   if (!command.enters_sandbox) invocation.enter_sandbox(invocation.named_files());
   auto status = command.run(invocation);
   auto logged = status ? invocation.end_log(*status, "")
@@ -235,6 +236,14 @@ Result<void> Invocation::start_log(const std::vector<std::string>& arguments) {
   SNAP_ASSIGN(log_, CustodyLog::open(*path, arguments));
   policy_.printed_to.push_back(log_->id());
   policy_.read_beside.push_back(log_->id());  // nor is it replaced
+  return {};
+}
+
+Result<void> Invocation::note_program(const std::vector<std::string>& arguments) {
+  command_line_ = "snaptool";
+  for (const std::string& word : arguments) command_line_ += " " + shell_quoted(word);
+  if (!has("report")) return {};
+  SNAP_ASSIGN(program_, program_facts());
   return {};
 }
 

@@ -12,6 +12,7 @@
 #include "cli/support/command.h"
 #include "cli/support/custody_log.h"
 #include "cli/support/named_files.h"
+#include "cli/support/program_facts.h"
 #include "cli/support/progress_reporter.h"
 #include "libsnap/access/context.h"
 #include "libsnap/base/progress.h"
@@ -51,6 +52,12 @@ class Invocation : public access::Notices {
   // For the log; an error where it could not be written.
   Result<void> end_log(int status, const std::string& problem) const;
 
+  // What a report says of this run; before the sandbox. Errors: those of program_facts.
+  Result<void> note_program(const std::vector<std::string>& arguments);
+  const std::string& command_line() const { return command_line_; }  // quoted for a shell
+  // Empty without --report.
+  const ProgramFacts& program() const { return program_; }
+
   // Before anything is read: from here on this run can open no files but those that its command
   // line names, and `named`. Unless --no-sandbox.
   void enter_sandbox(const NamedFiles& named) const;
@@ -72,6 +79,8 @@ class Invocation : public access::Notices {
   const CommandSpec* command_;
   ParsedOptions options_;
   access::Policy policy_;
+  std::string command_line_;
+  ProgramFacts program_;
   unsigned jobs_ = 1;
   ProgressStyle progress_style_;
   // Images warn from any thread.

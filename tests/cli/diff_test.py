@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """diff, its reports, hash and verify --against: compared with naive ones, and with the tools that read them."""
 
+import datetime
 import hashlib
+import html
 import json
 import math
+import os
 import random
 import re
+import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -13,8 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-from harness import SEED, SNAPTOOL, ScratchTest, main, need, run, run_under_strace, sha256_of_file  # noqa: E402
-
+from harness import SEED, SNAPTOOL, ZYGOTE, ScratchTest, main, need, run, run_under_strace, sha256_of_file  # noqa: E402
 
 
 def naive_ranges(a, b, unit=512):
@@ -215,7 +218,7 @@ class Reports(DiffTest):
                 content = path.read_bytes()[row["offset"]:row["offset"] + row["length"]]
                 self.assertEqual(row[side]["sha256"], hashlib.sha256(content).hexdigest())
                 self.assertAlmostEqual(row[side]["entropy"], entropy(content), 6)
-        self.assertIn("--report=", report["command_line"])
+        self.assertEqual(shlex.split(report["command_line"]), ["snaptool", "diff", str(self.a), str(self.b), "--report", str(self.scratch / "r.json")])
 
     def test_dfxml(self):
         root = ET.fromstring(self.report("r.xml").read_bytes())
@@ -231,6 +234,43 @@ class Reports(DiffTest):
             self.assertEqual(int(run_element.get("img_offset")), offset)
             content = path.read_bytes()[offset:offset + length]
             self.assertEqual(run_element.find("d:hashdigest", ns).text, hashlib.sha256(content).hexdigest())
+
+    def test_several_that_say_who_made_them(self):
+        names = [self.scratch / f"r.{ending}" for ending in ("json", "xml", "html")]
+        done = run("diff", self.a, self.b, *(word for name in names for word in ("--report", name)), "--case", "2026/<7>", "--examiner", "A. B & C",
+                   "--note", "first", "--note", "second", "--algorithm", "md5,sha1,sha256", "--hex=8")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        report = json.loads(names[0].read_text())
+        self.assertEqual([report[key] for key in ("case_number", "examiner", "notes", "host")],
+                         ["2026/<7>", "A. B & C", ["first", "second"], os.uname().nodename])
+        self.assertIn(report["program_sha256"], [sha256_of_file(path) for path in (SNAPTOOL, ZYGOTE) if path])
+        texts = [html.unescape(name.read_text()) for name in names[1:]]
+        for text in texts:
+            for part in ("2026/<7>", "A. B & C", "first", "second", report["host"], report["program_sha256"]):
+                self.assertIn(part, text)
+        for key, path in (("image1", self.a), ("image2", self.b)):
+            facts = path.stat()
+            seconds = datetime.datetime.fromtimestamp(int(facts.st_mtime), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+            self.assertEqual(report[key]["files"][0]["path"], str(path))
+            self.assertEqual(report[key]["files"][0]["size"], facts.st_size)
+            self.assertTrue(report[key]["files"][0]["modified"].startswith(seconds))
+            for algorithm in ("md5", "sha1", "sha256"):
+                sum_ = hashlib.new(algorithm, path.read_bytes()).hexdigest()
+                self.assertEqual(report[key][algorithm], sum_)
+                for text in texts:
+                    self.assertIn(sum_, text)
+            for text in texts:
+                self.assertIn(str(path), text)
+                self.assertIn(seconds, text)
+        row = report["ranges"][0]
+        self.assertIn(f">{row['before']['hex']}</snaptool:hex>", texts[0])
+        self.assertIn(f"  - {row['hex_offset']:08x}  " + bytes.fromhex(row["before"]["hex"]).hex(" "), texts[1])
+
+    def test_names_of_reports(self):
+        for names in (("r.json", "r.txt"), ("r.json", "./r.json")):
+            done = run("diff", self.a, self.b, *(word for name in names for word in ("--report", name)), cwd=self.scratch)
+            self.assertEqual(done.returncode, 64, done.stderr)
+            self.assertFalse((self.scratch / "r.json").exists())
 
     def test_html(self):
         page = self.report("r.html").read_text()
