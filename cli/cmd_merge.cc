@@ -125,6 +125,9 @@ CommandSpec merge_command() {
                     Shared::kForceShare, Shared::kJobs,          Shared::kProgress,
                     Shared::kJson,       Shared::kGroupBackup,   Shared::kCache};
   command.writes = Writes::kAll;
+  command.prints_data = [](const ParsedOptions& options) {
+    return options.has("out") && is_stdout(*options.value("out"));
+  };
   command.run = run_merge;
   return command;
 }
