@@ -70,6 +70,7 @@ CommandSpec compose_command() {
   };
   // clang-format on
   command.shared = {Shared::kOut, Shared::kJobs, Shared::kProgress, Shared::kJson};
+  command.prints_data = out_is_stdout;
   command.run = run_compose;
   return command;
 }

@@ -68,6 +68,9 @@ CommandSpec convert_command() {
                     Shared::kGroupBackup};
   command.writes = Writes::kLast;
   command.tell = settings_help;
+  command.prints_data = [](const ParsedOptions& options) {
+    return !options.operands().empty() && is_stdout(options.operands().back());
+  };
   command.run = run_convert;
   return command;
 }

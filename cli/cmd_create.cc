@@ -36,10 +36,11 @@ Result<std::optional<ops::StoreSize>> wanted_size(const Invocation& invocation) 
 Result<int> print_measure(const Invocation& invocation, const access::ImageSpec& origin,
                           uint64_t chunk) {
   SNAP_ASSIGN(const uint64_t enough, ops::measure(invocation.access(), origin, chunk));
-  SNAP_TRY(invocation.report(
-      invocation.json()
-          ? Json{{"format_version", 1}, {"chunk_size", chunk}, {"size", enough}}.text()
-          : text_line("{}", enough)));
+  SNAP_TRY(invocation.report(invocation.json() ? Json{{"format_version", 1},
+                                                      {"chunk_size_sectors", chunk / kSectorSize},
+                                                      {"cow_size", enough}}
+                                                     .text()
+                                               : text_line("{}", enough)));
   return kExitDone;
 }
 
@@ -60,8 +61,8 @@ Result<int> run_create(Invocation& invocation) {
   if (invocation.json()) {
     const Json json = {{"format_version", 1},
                        {"cow", path},
-                       {"chunk_size", chunk},
-                       {"size", created.size},
+                       {"chunk_size_sectors", chunk / kSectorSize},
+                       {"cow_size", created.size},
                        {"room_chunks", created.room_chunks},
                        {"origin_chunks", created.origin_chunks}};
     SNAP_TRY(invocation.report(json.text()));

@@ -9,8 +9,6 @@
 #include "cli/support/command_table.h"
 #include "cli/support/exit_status.h"
 #include "cli/support/operands.h"
-#include "cli/support/remedy.h"
-#include "cli/support/stdio.h"
 #include "libsnap/snap/store/layout.h"
 
 namespace snaptool::cli {
@@ -30,7 +28,7 @@ Result<uint64_t> granularity_of(const Invocation& invocation) {
   return granularity;
 }
 
-Result<int> compare(Invocation& invocation) {
+Result<int> run_diff(Invocation& invocation) {
   SNAP_ASSIGN(const ExaminerOptions wanted, examiner_options(invocation));
   CompareOptions options;
   SNAP_ASSIGN(options.granularity, granularity_of(invocation));
@@ -89,18 +87,6 @@ Result<int> compare(Invocation& invocation) {
   return tail.equal ? kExitDone : kExitFailed;
 }
 
-// What would otherwise end with 1, which says that the images differ, ends with 2.
-Result<int> run_diff(Invocation& invocation) {
-  auto status = compare(invocation);
-  if (status || exit_status_of(status.error().code()) != kExitFailed ||
-      status.error().sys_errno() == EPIPE) {
-    return status;
-  }
-  print_error(text_line("snaptool diff: {}{}", status.error().describe(),
-                        remedy_text(status.error().remedy(), "diff")));
-  return kExitCorrupt;
-}
-
 }  // namespace
 
 CommandSpec diff_command() {
@@ -133,6 +119,7 @@ CommandSpec diff_command() {
   command.shared = {Shared::kFormat,     Shared::kSecondFormat, Shared::kFollowParents,
                     Shared::kForceShare, Shared::kJobs,         Shared::kProgress,
                     Shared::kJson,       Shared::kGroupBackup};
+  command.failed = kExitCorrupt;
   command.run = run_diff;
   return command;
 }

@@ -75,6 +75,9 @@ CommandSpec dump_command() {
   };
   // clang-format on
   command.shared = {Shared::kOut, Shared::kForceShare, Shared::kJson, Shared::kGroupBackup};
+  command.prints_data = [](const ParsedOptions& options) {
+    return options.has("pack") && out_is_stdout(options);
+  };
   command.run = run_dump;
   return command;
 }

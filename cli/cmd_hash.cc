@@ -27,7 +27,7 @@ Result<void> write_whole(const Invocation& invocation, Image& image, const std::
     invocation.log_sum(name, hash_name(algorithms[i]), sums[i]);
   }
   if (invocation.json()) {
-    Json json = {{"format_version", 1}, {"filename", name}, {"size", image.size()}};
+    Json json = {{"format_version", 1}, {"filename", name}, {"virtual_size", image.size()}};
     json.update(sums_json(algorithms, sums));
     return out.write(json.text());
   }
@@ -44,7 +44,7 @@ Result<void> write_blocks(const Invocation& invocation, Image& image, const std:
   if (json) {
     const Json head = {{"format_version", 1},
                        {"filename", name},
-                       {"size", image.size()},
+                       {"virtual_size", image.size()},
                        {"block_size", block_size}};
     std::string text = head.line();
     text.pop_back();

@@ -110,7 +110,7 @@ Result<std::string> describe_view(const Invocation& invocation, const access::Im
     SNAP_ASSIGN(const auto store, access::store_facts(*open.files[i], invocation.cancel()));
     text += text_line("{:<16}{}", "store:", name) + store_text(store, name);
     Json layer = store_json(store);
-    layer["filename"] = name;
+    layer["cow"] = name;
     json["layers"].push_back(std::move(layer));
   }
   const auto view = std::make_shared<ContentFile>(open.image(), Access::kRead);

@@ -69,6 +69,7 @@ CommandSpec invert_command() {
   // clang-format on
   command.shared = {Shared::kOut,  Shared::kFormat,   Shared::kIgnoreInvalid, Shared::kForceShare,
                     Shared::kJobs, Shared::kProgress, Shared::kJson,          Shared::kGroupBackup};
+  command.prints_data = out_is_stdout;
   command.run = run_invert;
   return command;
 }

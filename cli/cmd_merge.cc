@@ -42,9 +42,7 @@ Result<int> merge_into_new_file(const Invocation& invocation, const ops::MergeRe
     return kExitDone;
   }
   SNAP_TRY(ops::write_view(door, view, request, path));
-  SNAP_TRY(invocation.report(invocation.json()
-                                 ? std::string("{\"format_version\": 1, \"dry_run\": false}\n")
-                                 : text_line("wrote the view to '{}'", path)));
+  SNAP_TRY(report_view(invocation, request, path));
   return kExitDone;
 }
 
@@ -127,6 +125,9 @@ CommandSpec merge_command() {
                     Shared::kForceShare, Shared::kJobs,          Shared::kProgress,
                     Shared::kJson,       Shared::kGroupBackup,   Shared::kCache};
   command.writes = Writes::kAll;
+  command.prints_data = [](const ParsedOptions& options) {
+    return options.has("out") && is_stdout(*options.value("out"));
+  };
   command.run = run_merge;
   return command;
 }

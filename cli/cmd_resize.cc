@@ -13,9 +13,10 @@ namespace {
 
 Result<int> print_minimum(const Invocation& invocation, const access::FileSpec& spec) {
   SNAP_ASSIGN(const uint64_t minimum, ops::minimum_size(invocation.access(), spec));
-  SNAP_TRY(invocation.report(invocation.json()
-                                 ? Json{{"format_version", 1}, {"minimum", minimum}}.text()
-                                 : text_line("{}", minimum)));
+  SNAP_TRY(invocation.report(
+      invocation.json()
+          ? Json{{"format_version", 1}, {"cow", spec.name()}, {"minimum_size", minimum}}.text()
+          : text_line("{}", minimum)));
   return kExitDone;
 }
 
@@ -33,8 +34,10 @@ Result<int> run_resize(Invocation& invocation) {
   SNAP_ASSIGN(const uint64_t wanted, parse_size(invocation.operands()[1]));
   SNAP_ASSIGN(const ops::Resized resized, ops::resize(invocation.access(), spec, wanted));
   if (invocation.json()) {
-    const Json json = {
-        {"format_version", 1}, {"size_before", resized.before}, {"size", resized.size}};
+    const Json json = {{"format_version", 1},
+                       {"cow", spec.name()},
+                       {"cow_size_before", resized.before},
+                       {"cow_size", resized.size}};
     SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
   }

@@ -28,8 +28,8 @@ Result<int> run_write(Invocation& invocation) {
   if (invocation.json()) {
     const Json json = {{"format_version", 1},
                        {"offset", request.data.offset},
-                       {"bytes", job->written()},
-                       {"bytes_skipped", job->skipped()},
+                       {"bytes", job->written() - job->skipped()},
+                       {"skipped_bytes", job->skipped()},
                        {"exceptions_added", job->exceptions_added()}};
     SNAP_TRY(invocation.report(json.text()));
     return kExitDone;

@@ -5,6 +5,8 @@
 //   @COMMANDS         every command with its summary
 //   @SHARED-OPTIONS   the options that commands share
 //   @EXIT N...        exit statuses with their common meaning; without numbers, all of them
+//   @JSON-KEYS        the keys of json, by command, of PROSE_DIR/snaptool-json.keys
+//   @JSON-KEYS NAME   those of NAME, which is no command
 //
 //   snaptool_manpages PROSE_DIR OUT_DIR
 //
@@ -20,6 +22,8 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <map>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -203,6 +207,88 @@ std::optional<std::string> replacement(const std::string& line) {
   return out;
 }
 
+struct JsonType {
+  std::string_view name;
+  std::string_view one;   // roff
+  std::string_view many;  // of an array
+};
+constexpr std::array<JsonType, 12> kTypes = {{
+    {"bytes", "number of bytes", "numbers of bytes"},
+    {"sectors", "number of sectors", "numbers of sectors"},
+    {"chunks", "number of chunks", "numbers of chunks"},
+    {"chunk", "number of a chunk", "numbers of chunks"},
+    {"chunk|hex", "number of a chunk, or hex string", "numbers of chunks, or hex strings"},
+    {"number", "number", "numbers"},
+    {"real", "number with a fraction", "numbers with a fraction"},
+    {"bool", "true or false", "truth values"},
+    {"hex", "hex string", "hex strings"},
+    {"time", "time", "times"},
+    {"string", "string", "strings"},
+    {"object", "object", "objects"},
+}};
+
+// The rows of the table of json keys, each as one entry of a page, by the name that they are of.
+class JsonKeys {
+ public:
+  // False: a line is not as the table says; `problem` is which.
+  bool read(std::istream& in, std::string& problem) {
+    std::vector<std::string> names;
+    for (std::string line; std::getline(in, line);) {
+      problem = line;
+      if (line.empty() || line[0] == '#') continue;
+      if (line[0] == '=') {
+        std::istringstream words(line.substr(1));
+        names.assign(std::istream_iterator<std::string>(words), {});
+        continue;
+      }
+      const auto row = entry(line);
+      if (!row || names.empty()) return false;
+      for (const std::string& name : names) rows_[name] += *row;
+    }
+    return true;
+  }
+
+  std::optional<std::string> of(const std::string& name) const {
+    const auto found = rows_.find(name);
+    return found == rows_.end() ? std::nullopt : std::optional(found->second);
+  }
+
+ private:
+  // "PATH TYPE[?][~][=LIKE] MEANING"
+  static std::optional<std::string> entry(const std::string& line) {
+    std::istringstream words(line);
+    std::string path;
+    std::string kind;
+    std::string meaning;
+    words >> path >> kind >> std::ws;
+    std::getline(words, meaning);
+    const size_t end = kind.find_first_of("?~=");
+    const std::string_view marks = std::string_view(kind).substr(std::min(end, kind.size()));
+    const std::string_view like = marks.substr(std::min(marks.find('='), marks.size()));
+    const std::string_view flags = marks.substr(0, marks.size() - like.size());
+    const auto* type = std::find_if(kTypes.begin(), kTypes.end(), [&](const JsonType& known) {
+      return known.name == kind.substr(0, end);
+    });
+    if (type == kTypes.end() || meaning.empty() ||
+        (flags != "" && flags != "?" && flags != "~" && flags != "?~")) {
+      return std::nullopt;
+    }
+    const bool many = path.size() > 1 && path.substr(path.size() - 2) == "[]";
+    std::string text = many ? fmt::format("array of {}", type->many) : std::string(type->one);
+    if (like.size() > 1) {
+      const size_t colon = like.find(':');
+      const std::string_view other = like.substr(colon == std::string_view::npos ? 1 : colon + 1);
+      text += fmt::format("; has also the keys of \\fB{}\\fR", roff(other));
+      if (colon != std::string_view::npos) text += fmt::format(" of {}", like.substr(1, colon - 1));
+    }
+    if (flags.find('~') != std::string_view::npos) text += "; or null";
+    if (flags.find('?') != std::string_view::npos) text += "; may be missing";
+    return fmt::format(".TP\n\\fB{}\\fR ({})\n{}\n", roff(path), text, sentence(meaning));
+  }
+
+  std::map<std::string, std::string> rows_;
+};
+
 class Generator {
  public:
   Generator(std::filesystem::path from, std::filesystem::path to, std::string date)
@@ -210,6 +296,7 @@ class Generator {
 
   // All of them. False: something is missing or could not be written; it was told.
   bool run() {
+    read_json_keys();
     for (const CommandSpec& command : command_table()) {
       page(fmt::format("snaptool-{}", command.name), 1, command.summary,
            synopsis(command) + ".SH DESCRIPTION\n" + paragraphs(command.description),
@@ -221,6 +308,7 @@ class Generator {
          ".SH DESCRIPTION\n",
          "");
     page("snaptool-image", 7, "how snaptool's commands name an image", ".SH DESCRIPTION\n", "");
+    page("snaptool-json", 7, "the json that snaptool prints", ".SH DESCRIPTION\n", "");
     find_leftovers();
     return good_;
   }
@@ -257,7 +345,7 @@ class Generator {
       }
       if (line.rfind(".\\\"", 0) == 0) continue;
       if (line.rfind('@', 0) == 0) {
-        const auto rows = replacement(line);
+        const auto rows = line.rfind("@JSON-KEYS", 0) == 0 ? json_rows(line) : replacement(line);
         if (!rows) complain(path, fmt::format("what is '{}'?", line));
         text += rows.value_or("");
       } else {
@@ -270,6 +358,26 @@ class Generator {
     out << text;
     out.close();
     if (!out) complain(target, "cannot write");
+  }
+
+  void read_json_keys() {
+    const std::filesystem::path path = from_ / "snaptool-json.keys";
+    std::ifstream in(path);
+    std::string line = "missing";
+    if (!in || !json_keys_.read(in, line)) complain(path, line);
+  }
+
+  // What stands for "@JSON-KEYS [NAME]".
+  std::optional<std::string> json_rows(const std::string& line) const {
+    const size_t space = line.find(' ');
+    if (space != std::string::npos) return json_keys_.of(line.substr(space + 1));
+    std::string out;
+    for (const CommandSpec& command : command_table()) {
+      const auto rows = json_keys_.of(std::string(command.name));
+      if (rows.has_value() != command.shares(Shared::kJson)) return std::nullopt;
+      if (rows) out += fmt::format(".SS snaptool {}\n{}", roff(command.name), *rows);
+    }
+    return out;
   }
 
   // Prose of a command that is gone.
@@ -287,6 +395,7 @@ class Generator {
   std::filesystem::path from_;
   std::filesystem::path to_;
   std::string date_;
+  JsonKeys json_keys_;
   std::vector<std::filesystem::path> pages_;
   bool good_ = true;
 };

@@ -18,13 +18,13 @@ namespace snaptool::cli {
 namespace {
 
 Json image_json(const ReportImage& image) {
-  Json json = {{"filename", image.name}, {"size", image.size}};
+  Json json = {{"filename", image.name}, {"virtual_size", image.size}};
   for (const auto& [algorithm, sum] : image.sums) json[algorithm] = sum;
   if (image.files.empty()) return json;
   json["files"] = Json::array();
   for (const ReportImage::NamedFile& file : image.files) {
     json["files"].push_back(
-        {{"path", file.path}, {"size", file.size}, {"modified", file.modified}});
+        {{"filename", file.path}, {"file_size", file.size}, {"modified", file.modified}});
   }
   return json;
 }
@@ -62,7 +62,7 @@ class JsonReport : public ReportWriter {
     Json json = {{"format_version", 1},
                  {"command_line", head.command_line},
                  {"created", head.created},
-                 {"version", kVersion}};
+                 {"program", std::string(kProgram)}};
     add_origin(json, head.origin);
     json["image1"] = image_json(head.before);
     json["image2"] = image_json(head.after);
@@ -122,20 +122,20 @@ class JsonReport : public ReportWriter {
   Result<void> finish(const ReportTail& tail) override {
     const CompareSummary& summary = tail.summary;
     Json json = {{"equal", tail.equal},
-                 {"ranges", summary.ranges},
+                 {"range_count", summary.ranges},
                  {"range_bytes", summary.range_bytes},
                  {"changed_bytes", summary.changed_bytes},
                  {"compared_bytes", summary.compared_bytes},
                  {"same_storage_bytes", summary.same_storage_bytes},
                  {"hole_bytes", summary.hole_bytes},
                  {"sizes_differ", summary.sizes_differ}};
-    if (tail.chunk_size) json["chunk_size"] = *tail.chunk_size;
+    if (tail.chunk_size) json["chunk_size_sectors"] = *tail.chunk_size / kSectorSize;
     if (tail.files) {
       if (list_.name == "ranges") SNAP_TRY(open("file_systems"));
       if (list_.name == "file_systems") SNAP_TRY(open("outside"));
       json["changed_files"] = tail.files->files;
       json["files_equal"] = tail.equal;
-      json["problems"] = tail.files->problems;
+      json["problem_count"] = tail.files->problems;
     }
     return out_.write(std::string(list_.any ? "\n" : "") + "],\n\"summary\": " + json.line() +
                       "}\n");

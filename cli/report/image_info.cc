@@ -170,6 +170,7 @@ std::string describe_image(const access::ImageDriver& driver, const access::Imag
     text += text_line("{:<15} '{}': {}", "metadata:", key, value);
   }
   describe_snapshots(facts, json, text);
+  json["warnings"] = facts.warnings;
   for (const std::string& warning : facts.warnings) {
     text += text_line("{:<16}{}", "problem:", warning);
   }

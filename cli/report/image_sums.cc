@@ -16,7 +16,6 @@ Json sums_json(const ops::VerifiedImage& image, const std::string& name) {
                {"format", image.format},
                {"result", found.problems.empty() ? "sound" : "corrupt"}};
   json["has_sums"] = found.has_sums;
-  if (!found.problems.empty()) json["problem"] = found.problems.front();
   json["problems"] = found.problems;
   json["notes"] = found.notes;
   json["damaged_bytes"] = found.damaged_bytes;

@@ -68,7 +68,7 @@ Json merge_json(const ops::MergeRequest& request, const ops::MergeJob& job) {
   json["unreadable"] = Json::array();
   for (const auto& [entry, cause] : merge.unreadable()) {
     json["unreadable"].push_back(
-        {{"old_chunk", entry.old_chunk}, {"new_chunk", entry.new_chunk}, {"cause", cause}});
+        {{"old_chunk", entry.old_chunk}, {"new_chunk", entry.new_chunk}, {"problem", cause}});
   }
   return json;
 }
@@ -110,6 +110,17 @@ Result<void> report_merge(const Invocation& invocation, const ops::MergeRequest&
                 "written.\n"
               : undo_text(invocation, request, job) + lvm_note(request.image);
   return invocation.report(text);
+}
+
+Result<void> report_view(const Invocation& invocation, const ops::MergeRequest& request,
+                         const std::string& path) {
+  const Json json = {{"format_version", 1},
+                     {"origin", access::name_of(origin_of(request.image))},
+                     {"cow", request.image.stores.back().name()},
+                     {"dry_run", false},
+                     {"out", path}};
+  return invocation.report(invocation.json() ? json.text()
+                                             : text_line("wrote the view to '{}'", path));
 }
 
 std::string resume_merge(const Invocation& invocation, const ops::MergeRequest& request) {

@@ -13,6 +13,9 @@ namespace snaptool::cli {
 // What it did, or with `dry_run` would do.
 Result<void> report_merge(const Invocation& invocation, const ops::MergeRequest& request,
                           const ops::MergeJob& job);
+// That -o made a file of the view.
+Result<void> report_view(const Invocation& invocation, const ops::MergeRequest& request,
+                         const std::string& path);
 // The command that goes on where this one stopped.
 std::string resume_merge(const Invocation& invocation, const ops::MergeRequest& request);
 

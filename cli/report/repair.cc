@@ -74,11 +74,11 @@ Result<void> report_repair(const Invocation& invocation, const ops::RepairJob& j
     Json json = {{"format_version", 1},
                  {"cow", salvage.cow().name()},
                  {"out", out ? Json(*out) : Json()},
-                 {"chunk_size", chunk_bytes},
+                 {"chunk_size_sectors", salvage.layout().chunk_sectors()},
                  {"kept", report.kept},
                  {"separated", report.separated},
                  {"beyond_end", salvage.taken_beyond()},
-                 {"least_size", report.size}};
+                 {"minimum_size", report.size}};
     add_findings(json, report.dropped);
     return invocation.report(json.text());
   }

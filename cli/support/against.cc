@@ -95,9 +95,9 @@ Result<int> verify_against(Invocation& invocation) {
                        {"filename", access::name_of(spec)},
                        {"manifest", path},
                        {"result", matches ? "sound" : "corrupt"},
-                       {"size_differs", size_differs},
-                       {"bytes", mismatches.bytes()},
-                       {"ranges", std::move(ranges)}};
+                       {"sizes_differ", size_differs},
+                       {"damaged_bytes", mismatches.bytes()},
+                       {"damaged", std::move(ranges)}};
     SNAP_TRY(invocation.report(json.text()));
   } else {
     std::string text;

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/support/exit_status.h"
 #include "cli/support/option.h"
 
 namespace snaptool::cli {
@@ -50,6 +51,9 @@ struct CommandSpec {
   bool enters_sandbox = false;  // by itself, after what it must open first
   // What its options ask to be told, as help does, instead of a run; nullptr: nothing.
   std::optional<std::string> (*tell)(const ParsedOptions&) = nullptr;
+  // Whether standard output gets data that are no text; nullptr: never.
+  bool (*prints_data)(const ParsedOptions&) = nullptr;
+  int failed = kExitFailed;                   // the exit status where that one has another meaning
   Result<int> (*run)(Invocation&) = nullptr;  // the exit status, or what went wrong
 };
 

@@ -73,7 +73,7 @@ std::vector<OptionSpec> all_options(const CommandSpec& command) {
   add(Shared::kGroupBackup, file("vgcfg", "FILE", "take LVM's metadata from FILE, a backup of vgcfgbackup, instead of the PVs"));
   add(Shared::kJobs, value('j', "jobs", "N", "use at most N threads, 1 to 32 (default: one a processor, at most 8)"));
   add(Shared::kProgress, {'p', "progress", OptionKind::kOptionalValue, "jsonl[:FD]", "show progress: a bar on a terminal, or lines of json on standard error or FD", ValueHint::kChoices, {"jsonl"}});
-  add(Shared::kJson, choice(0, "output", "human|json", "how to print the result (default: human)", {"human", "json"}));
+  add(Shared::kJson, choice(0, "output", "human|json", "how to print the result (default: human); snaptool-json(7) documents json", {"human", "json"}));
   options.push_back(flag('q', "quiet", "print no result, warning or progress"));
   options.push_back(flag('v', "verbose", "say more of what is done and why"));
   options.push_back(written(file("log", "FILE", "add to FILE, durably, what is run, every file that is opened, sums, and how it ended: lines of json")));

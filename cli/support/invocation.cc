@@ -3,22 +3,26 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <filesystem>
+#include <span>
 #include <thread>
 
 #include "cli/support/command_table.h"
 #include "cli/support/exit_status.h"
 #include "cli/support/help.h"
+#include "cli/support/json.h"
 #include "cli/support/remedy.h"
 #include "cli/support/signals.h"
 #include "cli/support/stdio.h"
 #include "formats/format.h"
 #include "libsnap/access/opener.h"
+#include "libsnap/access/stream.h"
 #include "libsnap/base/printable.h"
 #include "libsnap/base/units.h"
 
@@ -74,24 +78,67 @@ void print_message(std::string_view command, std::string_view text) {
   print_error(fmt::format("snaptool{}{}: {}\n", command.empty() ? "" : " ", command, line));
 }
 
-int status_of(const Error& error) {
+// `command`: nullptr where there is none.
+int status_of(const CommandSpec* command, const Error& error) {
   if (error.sys_errno() == EPIPE) return kExitBrokenPipe;
   // What a shell would say of SIGTERM and SIGHUP.
   if (error.code() == ErrorCode::kInterrupted && stop_signal() > 0) return 128 + stop_signal();
-  return exit_status_of(error.code());
+  const int status = exit_status_of(error.code());
+  return status == kExitFailed && command != nullptr ? command->failed : status;
 }
 
-// The exit status of an error, which is told on standard error unless it is only a reader that went
-// away.
-int report_error(std::string_view command, const Error& error) {
-  if (error.sys_errno() == EPIPE) return kExitBrokenPipe;
-  std::string text = error.describe() + remedy_text(error.remedy(), command);
-  if (error.code() == ErrorCode::kInvalidArgument) {
-    text += fmt::format(" (see 'snaptool {}--help')",
-                        command.empty() ? "" : fmt::format("{} ", command));
+// Whether standard output is to have json. `arguments`: after the command's name.
+bool wants_json(const CommandSpec* command, const std::vector<std::string>& arguments) {
+  if (command != nullptr) {
+    if (const auto options = parse_options(all_options(*command), arguments)) {
+      const bool has_data = command->prints_data != nullptr && command->prints_data(*options);
+      return options->value("output") == "json" && !has_data;
+    }
   }
-  print_message(command, text);
-  return status_of(error);
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == "--output=json") return true;
+    if (arguments[i] == "--output" && i + 1 < arguments.size() && arguments[i + 1] == "json") {
+      return true;
+    }
+  }
+  return false;
+}
+
+// The error on standard output: as a document, or as the end of one that is open.
+void print_json_error(std::string_view command, int status, const Error& error,
+                      const std::string& text) {
+  Json facts = {{"command", command.empty() ? Json() : Json(command)},
+                {"exit_status", status},
+                {"code", error_code_name(error.code())},
+                {"error", text}};
+  std::string json;
+  if (printed_json().is_empty()) {
+    Json whole = {{"format_version", 1}};
+    whole.update(facts);
+    json = whole.text();
+  } else {
+    std::string members = facts.line().substr(1);
+    members.pop_back();
+    json = printed_json().ending(members);
+  }
+  // Not `print`, which gives up once a signal has come.
+  auto ignored = access::write_all(STDOUT_FILENO, std::as_bytes(std::span(json)), Cancel());
+  static_cast<void>(ignored);
+}
+
+// The exit status of an error, which is told unless it is only a reader that went away.
+int report_error(const CommandSpec* command, const std::vector<std::string>& arguments,
+                 const Error& error) {
+  if (error.sys_errno() == EPIPE) return kExitBrokenPipe;
+  const std::string_view name = command == nullptr ? std::string_view() : command->name;
+  std::string text = error.describe() + remedy_text(error.remedy(), name);
+  if (error.code() == ErrorCode::kInvalidArgument) {
+    text += fmt::format(" (see 'snaptool {}--help')", name.empty() ? "" : fmt::format("{} ", name));
+  }
+  print_message(name, text);
+  const int status = status_of(command, error);
+  if (wants_json(command, arguments)) print_json_error(name, status, error, text);
+  return status;
 }
 
 Result<int> run_command(const CommandSpec& command, const std::vector<std::string>& arguments) {
@@ -115,8 +162,9 @@ Result<int> run_command(const CommandSpec& command, const std::vector<std::strin
   SNAP_TRY(invocation.note_program(words));
   if (!command.enters_sandbox) invocation.enter_sandbox(invocation.named_files());
   auto status = command.run(invocation);
-  auto logged = status ? invocation.end_log(*status, "")
-                       : invocation.end_log(status_of(status.error()), status.error().describe());
+  auto logged =
+      status ? invocation.end_log(*status, "")
+             : invocation.end_log(status_of(&command, status.error()), status.error().describe());
   if (logged) return status;
   if (!status || *status != kExitDone) {
     print_message(command.name, logged.error().describe());
@@ -319,11 +367,11 @@ Result<void> Invocation::report(std::string_view text) const {
 int run_program(const std::vector<std::string>& arguments) {
   install_signal_handlers();
   const CommandSpec* command = arguments.empty() ? nullptr : find_command(arguments.front());
-  const std::string name(command == nullptr ? std::string_view() : command->name);
-  const Result<int> status = command == nullptr
-                                 ? run_without_command(arguments)
-                                 : run_command(*command, {arguments.begin() + 1, arguments.end()});
-  return status ? *status : report_error(name, status.error());
+  const std::vector<std::string> after(arguments.begin() + (arguments.empty() ? 0 : 1),
+                                       arguments.end());
+  const Result<int> status =
+      command == nullptr ? run_without_command(arguments) : run_command(*command, after);
+  return status ? *status : report_error(command, after, status.error());
 }
 
 }  // namespace snaptool::cli

@@ -48,8 +48,13 @@ Result<int> convert_child(const Invocation& invocation, const ops::ChildMergeReq
   convert.driver = &context.drivers.raw();
   SNAP_ASSIGN(const ops::Converted converted, ops::convert(context, convert));
   if (converted.streamed) return kExitDone;
+  const Json json = {{"format_version", 1},
+                     {"parent", request.parent.name()},
+                     {"child", request.child},
+                     {"dry_run", false},
+                     {"out", convert.path}};
   SNAP_TRY(invocation.report(
-      invocation.json() ? std::string("{\"format_version\": 1, \"dry_run\": false}\n")
+      invocation.json() ? json.text()
                         : text_line("wrote what '{}' shows to '{}'", request.child, convert.path)));
   return kExitDone;
 }
@@ -70,12 +75,12 @@ Result<int> merge_in_place(const Invocation& invocation, const ops::ChildMergeRe
   }
   if (invocation.json()) {
     const Json json = {{"format_version", 1},
-                       {"dry_run", request.dry_run},
                        {"parent", parent},
                        {"child", request.child},
+                       {"dry_run", request.dry_run},
                        {"bytes", merged->bytes},
-                       {"size", merged->size},
-                       {"grown_from", merged->grown_from}};
+                       {"virtual_size", merged->size},
+                       {"virtual_size_before", merged->grown_from}};
     SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
   }

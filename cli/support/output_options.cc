@@ -7,6 +7,7 @@
 
 #include "cli/support/data_source.h"
 #include "cli/support/json.h"
+#include "cli/support/stdio.h"
 #include "libsnap/base/zstd.h"
 
 namespace snaptool::cli {
@@ -57,17 +58,21 @@ Linking linking_of(const Invocation& invocation) {
   return invocation.has("unlinked") ? Linking::kOptional : Linking::kRequired;
 }
 
+bool out_is_stdout(const ParsedOptions& options) {
+  return is_stdout(options.value("out").value_or("-"));
+}
+
 Result<void> report_changes(const Invocation& invocation, uint64_t target_size,
                             const ChangeEnd& end) {
   const ChangeTotals& totals = end.totals;
   if (invocation.json()) {
     Json json = {{"format_version", 1},
-                 {"size", target_size},
+                 {"target_size", target_size},
                  {"records", totals.records},
                  {"data_bytes", totals.data_bytes},
                  {"zero_bytes", totals.zero_bytes},
                  {"discard_bytes", totals.discard_bytes},
-                 {"length", end.length}};
+                 {"file_size", end.length}};
     if (end.child_id) json["child_id"] = id_text(*end.child_id);
     if (end.base_content) json["base_content_id"] = id_text(*end.base_content);
     if (end.target_content) json["target_content_id"] = id_text(*end.target_content);

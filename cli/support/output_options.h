@@ -22,6 +22,8 @@ OptionSpec level_option();
 // --unlinked.
 OptionSpec unlinked_option();
 Linking linking_of(const Invocation& invocation);
+// Whether the diff, or whatever --out would name a file for, goes to standard output.
+bool out_is_stdout(const ParsedOptions& options);
 // What was written, on standard output.
 Result<void> report_changes(const Invocation& invocation, uint64_t target_size,
                             const ChangeEnd& end);

@@ -9,7 +9,6 @@
 #include "cli/support/remedy.h"
 #include "cli/support/stdio.h"
 #include "libsnap/base/io_bytes.h"
-#include "libsnap/base/printable.h"
 #include "libsnap/ops/write.h"
 
 namespace snaptool::cli {
@@ -45,11 +44,12 @@ Result<void> ScriptRunner::run_one(const ScriptCommand& command) {
        error.code() == ErrorCode::kUnsupported) &&
       error.sys_errno() == 0;
   if (!refused) return error;
+  const std::string text = error.describe() + remedy_text(error.remedy(), "batch");
   if (invocation_.json()) {
-    results_.push_back({{"line", command.line}, {"error", error_code_name(error.code())}});
+    results_.push_back(
+        {{"line", command.line}, {"code", error_code_name(error.code())}, {"error", text}});
   }
-  print_error(fmt::format("snaptool batch: {}{}\n", printable(error.describe()),
-                          remedy_text(error.remedy(), "batch")));
+  print_error(text_line("snaptool batch: {}", text));
   if (status_ == kExitDone) status_ = exit_status_of(error.code());
   return {};
 }

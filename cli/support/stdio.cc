@@ -45,8 +45,24 @@ std::vector<FileId> printed_to() {
   return ids;
 }
 
+bool is_stdout(const std::string& path) {
+  struct stat named {};
+  struct stat own {};
+  return path == "-" || (::stat(path.c_str(), &named) == 0 && ::fstat(STDOUT_FILENO, &own) == 0 &&
+                         named.st_dev == own.st_dev && named.st_ino == own.st_ino);
+}
+
+static JsonFollower& printed() {
+  static JsonFollower follower;
+  return follower;
+}
+
+const JsonFollower& printed_json() { return printed(); }
+
 Result<void> print(std::string_view text) {
-  return access::write_all(STDOUT_FILENO, std::as_bytes(std::span(text)), stop_requested());
+  auto done = access::write_all(STDOUT_FILENO, std::as_bytes(std::span(text)), stop_requested());
+  done ? printed().add(text) : printed().lose();
+  return done;
 }
 
 void print_error(std::string_view text) {

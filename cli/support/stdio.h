@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/support/json_follower.h"
 #include "libsnap/base/printable.h"
 #include "libsnap/base/result.h"
 #include "libsnap/io/file.h"
@@ -23,8 +24,12 @@ void allow_many_files();
 
 // The files and block devices that standard output and standard error go into.
 std::vector<FileId> printed_to();
+// Whether a path means standard output: "-", "/dev/stdout" and what else there is.
+bool is_stdout(const std::string& path);
 
 Result<void> print(std::string_view text);  // to standard output
+// What was printed so far, where that is json.
+const JsonFollower& printed_json();
 // To standard error; there is nobody to tell when that fails.
 void print_error(std::string_view text);
 

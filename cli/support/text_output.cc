@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/support/text_output.h"
 
+#include "cli/support/stdio.h"
 #include "libsnap/base/printable.h"
 #include "libsnap/base/units.h"
 
@@ -9,7 +10,7 @@ namespace snaptool::cli {
 Result<TextOutput> TextOutput::open(access::Door& door, const std::string& path) {
   SNAP_ASSIGN(auto output,
               access::ByteOutput::open(door, path, access::StreamTarget::Content::kText));
-  return TextOutput(std::move(output));
+  return TextOutput(std::move(output), is_stdout(path));
 }
 
 Result<void> TextOutput::write(std::string_view text) {
@@ -18,7 +19,7 @@ Result<void> TextOutput::write(std::string_view text) {
 }
 
 Result<void> TextOutput::write_out() {
-  SNAP_TRY(output_.write(std::as_bytes(std::span(waiting_))));
+  SNAP_TRY(prints_ ? print(waiting_) : output_.write(std::as_bytes(std::span(waiting_))));
   waiting_.clear();
   return {};
 }

@@ -20,10 +20,12 @@ class TextOutput {
   Result<void> commit();
 
  private:
-  explicit TextOutput(access::ByteOutput output) : output_(std::move(output)) {}
+  TextOutput(access::ByteOutput output, bool prints)
+      : output_(std::move(output)), prints_(prints) {}
   Result<void> write_out();
 
   access::ByteOutput output_;
+  bool prints_;  // to standard output, for which print keeps account of json
   std::string waiting_;
 };
 

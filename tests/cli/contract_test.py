@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+import json_keys  # noqa: E402
 from fs_maker import TOOLS, Ext, File  # noqa: E402
 from harness import (SEED, SNAPTOOL, ScratchTest, interrupted, main, need, need_loop_devices, need_terminals, run,  # noqa: E402
                      scaled, sha256_of_file)
@@ -484,6 +485,7 @@ class Merging(ContractTest):
         self.assertEqual(process.returncode, 0)
         with os.fdopen(reader) as lines:
             rows = [json.loads(line) for line in lines]
+            self.assertEqual([json_keys.check_document("progress", row) for row in rows], [[]] * len(rows))
         self.assertEqual(set(rows[-1]), {"description", "transferred", "size", "elapsed"})
         self.assertEqual(rows[-1]["transferred"], rows[-1]["size"])
         self.assertGreater(rows[-1]["size"], 0)
@@ -653,6 +655,8 @@ class Merging(ContractTest):
         self.assertEqual(process.returncode, 1, process.stderr)
         self.assertIn(f"COW chunk 300, for origin chunk {old}", process.stdout)
         self.assertIn("could not be read", process.stderr)
+        told = run("merge", "--salvage", "--output=json", origin, cow, env=environment)
+        self.assertEqual([row["new_chunk"] for row in json.loads(told.stdout)["unreadable"]], [300])
         expected = bytearray(view)
         expected[old * 4096:(old + 1) * 4096] = before[old * 4096:(old + 1) * 4096]
         self.assertEqual(Path(origin).read_bytes(), bytes(expected))

@@ -99,7 +99,7 @@ class Ranges(DiffTest):
                 found = [(r["offset"], r["length"], r["changed_bytes"]) for r in result["ranges"]]
                 self.assertEqual(found, expected, (n, unit))
             summary = result["summary"]
-            self.assertEqual((summary["ranges"], summary["range_bytes"], summary["changed_bytes"]),
+            self.assertEqual((summary["range_count"], summary["range_bytes"], summary["changed_bytes"]),
                              (len(expected), sum(r[1] for r in expected), sum(r[2] for r in expected)))
             self.assertEqual(summary["compared_bytes"] + summary["hole_bytes"] + summary["same_storage_bytes"],
                              max(a.stat().st_size, b.stat().st_size))
@@ -166,7 +166,7 @@ class Ranges(DiffTest):
         self.assertLess(bytes_read(f"{origin}#+1M", f"{origin}#+1M"), 65536)
         self.assertGreater(bytes_read(origin, self.file("copy", content)), 8 << 20)
         summary = self.diff(origin, f"{origin}@{cow}")["summary"]
-        self.assertEqual((summary["compared_bytes"], summary["chunk_size"]), (chunks, 4096))
+        self.assertEqual((summary["compared_bytes"], summary["chunk_size_sectors"]), (chunks, 8))
         self.assertEqual(summary["same_storage_bytes"], (8 << 20) - chunks)
         self.assertLessEqual(summary["changed_bytes"], 300 * 512)
 
@@ -251,8 +251,8 @@ class Reports(DiffTest):
         for key, path in (("image1", self.a), ("image2", self.b)):
             facts = path.stat()
             seconds = datetime.datetime.fromtimestamp(int(facts.st_mtime), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
-            self.assertEqual(report[key]["files"][0]["path"], str(path))
-            self.assertEqual(report[key]["files"][0]["size"], facts.st_size)
+            self.assertEqual(report[key]["files"][0]["filename"], str(path))
+            self.assertEqual(report[key]["files"][0]["file_size"], facts.st_size)
             self.assertTrue(report[key]["files"][0]["modified"].startswith(seconds))
             for algorithm in ("md5", "sha1", "sha256"):
                 sum_ = hashlib.new(algorithm, path.read_bytes()).hexdigest()
@@ -363,7 +363,7 @@ class Hashes(DiffTest):
         changed = self.file("changed", content)
         done = run("verify", "--output=json", "--against", manifest, changed)
         self.assertEqual(done.returncode, 2)
-        self.assertEqual(json.loads(done.stdout)["ranges"], [{"offset": 4096, "length": 8192},
+        self.assertEqual(json.loads(done.stdout)["damaged"], [{"offset": 4096, "length": 8192},
                                                              {"offset": 48 * 4096, "length": 4096}])
         for size in (299_999, 300_001, 4096, 310_000):
             other = self.file("other", path.read_bytes().ljust(size, b"\0")[:size])

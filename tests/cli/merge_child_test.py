@@ -46,7 +46,7 @@ class MergeChild(VmImageTest):
             dry = json.loads(self.good("merge", "--dry-run", "--output=json", self.parent, self.child).stdout)
             self.assertEqual(sha256_of_file(self.parent), before)
             done = json.loads(self.good("merge", "--output=json", self.parent, self.child).stdout)
-            self.assertEqual((done["bytes"], done["size"]), (dry["bytes"], len(content)))
+            self.assertEqual((done["bytes"], done["virtual_size"]), (dry["bytes"], len(content)))
             self.assertEqual(self.parent.read_bytes(), content + tail)
             self.assertEqual(self.child.read_bytes(), child)
             self.assertEqual(self.qemu_reads("qcow2", self.child), content)

@@ -146,10 +146,11 @@ class Script:
             arguments += ["--snapshot", f"{s['name']}={self.path(s['cow'])},store={s['kind']},chunk-size={s['chunk']}s"]
         done = run(*arguments, self.path(f"origin-{self.number}"), "-", stdin=None, input="\n".join(lines) + "\n")
         results = [{"gave": None} for _ in self.ops]
-        if not done.stdout:
+        answer = json.loads(done.stdout or "{}")
+        if "results" not in answer:
             raise AssertionError(f"script {self.number}: {done.stderr}\n" + "\n".join(lines))
-        for result in json.loads(done.stdout)["results"]:
-            gave = {"refused": result["error"]} if "error" in result else {
+        for result in answer["results"]:
+            gave = {"refused": result["code"]} if "code" in result else {
                 "gave": result.get("status", result.get("sha256"))}
             results[result["line"] - 1] = gave
         return results, lines

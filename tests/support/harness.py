@@ -20,6 +20,8 @@ import time
 import unittest
 from pathlib import Path
 
+import json_keys
+
 SNAPTOOL = os.environ.get("SNAPTOOL", "")
 # What runs of snaptool are forked from, if anything.
 ZYGOTE = os.environ.get("SNAPTOOL_ZYGOTE", "")
@@ -111,8 +113,15 @@ def zygote(env):
 
 
 def run(*arguments, **options):
-    """Runs snaptool and returns the finished process with text (or with binary=True, bytes) output. fail_allocation: which
-    one fails, "12", or "12+" with all that follow (see zygote.cc)."""
+    """Runs snaptool and returns the finished process with text (or with binary=True, bytes) output. What it prints with
+    --output=json must be as snaptool-json(7) has it. fail_allocation: which one fails, "12", or "12+" with all that follow
+    (see zygote.cc)."""
+    done = run_unchecked(*arguments, **options)
+    json_keys.check_run([*map(str, arguments)], done.returncode, done.stdout)
+    return done
+
+
+def run_unchecked(*arguments, **options):
     binary = options.pop("binary", False)
     stdin = options.pop("stdin", subprocess.DEVNULL)
     timeout = options.pop("timeout", 120)
