@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/support/text_output.h"
 
+#include "cli/support/stdio.h"
 #include "libsnap/base/printable.h"
 #include "libsnap/base/units.h"
 
@@ -18,6 +19,7 @@ Result<void> TextOutput::write(std::string_view text) {
 }
 
 Result<void> TextOutput::write_out() {
+  erase_bar();
   SNAP_TRY(output_.write(std::as_bytes(std::span(waiting_))));
   waiting_.clear();
   return {};
