@@ -61,7 +61,7 @@ CommandSpec discard_command() {
     flag("force", "drop what a torn write left behind the end of the list"),
   };
   // clang-format on
-  command.shared = {Shared::kFormat, Shared::kJson, Shared::kGroupBackup};
+  command.shared = {Shared::kFormat, Shared::kProgress, Shared::kJson, Shared::kGroupBackup};
   command.writes = Writes::kAll;
   command.run = run_discard;
   return command;

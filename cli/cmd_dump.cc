@@ -50,9 +50,14 @@ Result<int> run_dump(Invocation& invocation) {
   if (invocation.has("pack")) return pack(invocation, door, store);
   const DumpFormat format = invocation.json() ? DumpFormat::kJson : DumpFormat::kXml;
   SNAP_ASSIGN(auto output, TextOutput::open(door, invocation.value("out").value_or("-")));
-  SNAP_TRY(dump_store(
-      store, format, [&](std::string_view text) { return output.write(text); },
-      invocation.cancel()));
+  {
+    const access::Phase phase(invocation.access(), "dumping");
+    const auto write = [&](std::string_view text) {
+      phase.job().progress.add(text.size());
+      return output.write(text);
+    };
+    SNAP_TRY(dump_store(store, format, write, invocation.cancel()));
+  }
   SNAP_TRY(output.commit());
   return kExitDone;
 }
@@ -74,7 +79,8 @@ CommandSpec dump_command() {
     flag("force", "replace FILE if it exists"),
   };
   // clang-format on
-  command.shared = {Shared::kOut, Shared::kForceShare, Shared::kJson, Shared::kGroupBackup};
+  command.shared = {Shared::kOut, Shared::kForceShare, Shared::kProgress, Shared::kJson,
+                    Shared::kGroupBackup};
   command.prints_data = [](const ParsedOptions& options) {
     return options.has("pack") && out_is_stdout(options);
   };

@@ -45,7 +45,7 @@ CommandSpec restore_command() {
     flag("force", "replace the metadata of a COW that has content"),
   };
   // clang-format on
-  command.shared = {Shared::kJson};
+  command.shared = {Shared::kProgress, Shared::kJson};
   command.writes = Writes::kLast;
   command.run = run_restore;
   return command;

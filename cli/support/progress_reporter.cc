@@ -1,25 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/support/progress_reporter.h"
 
-#include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <new>
+#include <span>
+#include <string_view>
 #include <system_error>
 
 #include "cli/support/json.h"
 #include "cli/support/signals.h"
 #include "cli/support/stdio.h"
 #include "libsnap/access/stream.h"
-#include "libsnap/base/units.h"
 
 namespace snaptool::cli {
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(100);
+constexpr int kTicksPerBar = 2;
 constexpr int kTicksPerJsonLine = 10;
-constexpr int kBarWidth = 24;
+constexpr int kTicksPerPlainLine = 100;
+constexpr size_t kUsualWidth = 80;
+// Columns that stay free: the ^C of somebody who interrupts it must not start another line.
+constexpr size_t kMargin = 3;
+
+bool is_set(const char* variable) {
+  const char* const text = std::getenv(variable);
+  return text != nullptr && *text != 0;
+}
+
+bool can_draw_over() {
+  const char* const terminal = std::getenv("TERM");
+  return !is_set("NO_COLOR") && !(terminal != nullptr && std::string_view(terminal) == "dumb");
+}
+
+// Asked each time: there is no signal to miss.
+size_t terminal_width() {
+  struct winsize size {};
+  const bool known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  const size_t columns = known ? size.ws_col : kUsualWidth;
+  return std::max(columns, kMargin + 1) - kMargin;
+}
 
 }  // namespace
 
@@ -29,6 +53,7 @@ ProgressReporter::ProgressReporter(std::string description, ProgressStyle style,
       style_(style),
       progress_(progress),
       terminal_(::isatty(STDERR_FILENO) == 1),
+      can_draw_(terminal_ && can_draw_over()),
       start_(std::chrono::steady_clock::now()) {
   try {
     thread_ = std::thread([this] { loop(); });
@@ -43,6 +68,7 @@ ProgressReporter::~ProgressReporter() {
   }
   wake_.notify_one();
   if (thread_.joinable()) thread_.join();
+  figures_ = meter_.finish(progress_, elapsed());
   show(true);
 }
 
@@ -61,22 +87,13 @@ void ProgressReporter::loop() noexcept {
 }
 
 void ProgressReporter::tick(int number) {
-  if (take_progress_request()) {
-    print_error(fmt::format(
-        "{}{}\n", style_.kind == ProgressStyle::Kind::kBar && terminal_ ? "\r\x1b[K" : "", line()));
-  }
-  if (style_.kind == ProgressStyle::Kind::kBar || number % kTicksPerJsonLine == 0) show(false);
-}
-
-std::string ProgressReporter::line() const {
-  const uint64_t size = progress_.size();
-  const uint64_t done = std::min(progress_.transferred(), size);
-  const double seconds = elapsed();
-  const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
-  const double share =
-      size == 0 ? 100.0 : 100.0 * static_cast<double>(done) / static_cast<double>(size);
-  return fmt::format("{}: {:.1f}% ({} of {}, {}/s)", description_, share, format_size(done),
-                     format_size(size), format_size(static_cast<uint64_t>(rate)));
+  const bool asked = take_progress_request();
+  if (asked || number % kTicksPerBar == 0) figures_ = meter_.update(progress_, elapsed());
+  if (asked) print_error(progress_line(description_, figures_, 0) + "\n");
+  const int ticks = style_.kind == ProgressStyle::Kind::kJsonl ? kTicksPerJsonLine
+                    : can_draw_                                ? kTicksPerBar
+                                                               : kTicksPerPlainLine;
+  if (number % ticks == 0) show(false);
 }
 
 void ProgressReporter::show(bool last) noexcept {
@@ -87,35 +104,31 @@ void ProgressReporter::show(bool last) noexcept {
 }
 
 void ProgressReporter::draw(bool last) {
-  const uint64_t size = progress_.size();
-  const uint64_t done = std::min(progress_.transferred(), size);
   switch (style_.kind) {
     case ProgressStyle::Kind::kNone:
       return;
-    case ProgressStyle::Kind::kBar: {
-      if (!terminal_) {
-        if (last) print_error(line() + "\n");
-        return;
+    case ProgressStyle::Kind::kBar:
+      if (can_draw_) {
+        draw_bar(progress_line(description_, figures_, terminal_width()), last);
+      } else if (terminal_ || last) {
+        print_error(progress_line(description_, figures_, 0) + "\n");
       }
-      const auto filled = static_cast<int>(size == 0 ? kBarWidth
-                                                     : static_cast<double>(done) /
-                                                           static_cast<double>(size) * kBarWidth);
-      print_error(fmt::format("\r\x1b[K[{:#<{}}{:{}}] {}{}", "", filled, "", kBarWidth - filled,
-                              line(), last ? "\n" : ""));
       return;
-    }
-    case ProgressStyle::Kind::kJsonl: {
-      const Json row = {{"description", description_},
-                        {"transferred", done},
-                        {"size", size},
-                        {"elapsed", elapsed()}};
-      const std::string text = row.line() + "\n";
-      // Whoever asked for it may have stopped reading: the work goes on.
-      auto ignored = access::write_all(style_.fd, std::as_bytes(std::span(text)), stop_requested());
-      static_cast<void>(ignored);
+    case ProgressStyle::Kind::kJsonl:
+      write_json();
       return;
-    }
   }
+}
+
+void ProgressReporter::write_json() const {
+  const Json row = {{"description", description_},
+                    {"transferred", figures_.done},
+                    {"size", figures_.size},
+                    {"elapsed", figures_.elapsed}};
+  const std::string text = row.line() + "\n";
+  // Whoever asked for it may have stopped reading: the work goes on.
+  auto ignored = access::write_all(style_.fd, std::as_bytes(std::span(text)), stop_requested());
+  static_cast<void>(ignored);
 }
 
 }  // namespace snaptool::cli

@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include "cli/support/progress_line.h"
 #include "libsnap/base/progress.h"
 
 namespace snaptool::cli {
@@ -18,8 +19,10 @@ struct ProgressStyle {
   int fd = 2;  // of kJsonl
 };
 
-// Shows a Progress while it lives, from a thread of its own; a last time when it ends. Whatever the
-// style, a SIGUSR1 prints one line on standard error.
+// Shows a Progress while it lives, from a thread of its own; a last time when it ends. A bar is as
+// wide as the terminal is at each update. Where there can be no bar (TERM=dumb, NO_COLOR) it is a
+// line every ten seconds; where standard error is no terminal, only the last one. Whatever the
+// style, a SIGUSR1 (or SIGINFO) prints one whole line on standard error.
 class ProgressReporter {
  public:
   ProgressReporter(std::string description, ProgressStyle style, const Progress& progress);
@@ -34,13 +37,16 @@ class ProgressReporter {
 
   void tick(int number);
   void draw(bool last);
-  std::string line() const;
+  void write_json() const;
   double elapsed() const;
 
   std::string description_;
   ProgressStyle style_;
   const Progress& progress_;
   bool terminal_;
+  bool can_draw_;  // over what is there
+  ProgressMeter meter_;
+  ProgressFigures figures_;
   std::chrono::steady_clock::time_point start_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -34,6 +34,9 @@ void install_signal_handlers() {
   }
   action.sa_handler = on_progress;
   ::sigaction(SIGUSR1, &action, nullptr);
+#ifdef SIGINFO  // Ctrl-T
+  ::sigaction(SIGINFO, &action, nullptr);
+#endif
   action.sa_handler = SIG_IGN;
   ::sigaction(SIGPIPE, &action, nullptr);
   // The write that passes a limit then says so.

@@ -6,13 +6,14 @@
 namespace snaptool::cli {
 
 // From now on: SIGINT and SIGTERM request the cancellation that `stop_requested` returns (a second
-// one ends the program at once), SIGUSR1 asks for a progress line, SIGPIPE is an error of write.
+// one ends the program at once), SIGUSR1 (and SIGINFO, where there is one) asks for a progress
+// line, SIGPIPE is an error of write.
 void install_signal_handlers();
 
 const Cancel& stop_requested();
 // The signal that requested it, 0 if none did.
 int stop_signal();
-// True once for each SIGUSR1.
+// True once after it was asked for.
 bool take_progress_request();
 
 }  // namespace snaptool::cli

@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <mutex>
+#include <string>
 #include <utility>
 
 #include "cli/support/signals.h"
@@ -60,14 +62,40 @@ static JsonFollower& printed() {
 const JsonFollower& printed_json() { return printed(); }
 
 Result<void> print(std::string_view text) {
+  erase_bar();
   auto done = access::write_all(STDOUT_FILENO, std::as_bytes(std::span(text)), stop_requested());
   done ? printed().add(text) : printed().lose();
   return done;
 }
 
-void print_error(std::string_view text) {
+static void write_error(std::string_view text) {
   auto ignored = access::write_all(STDERR_FILENO, std::as_bytes(std::span(text)), Cancel());
   static_cast<void>(ignored);
+}
+
+// Whether standard error shows a bar: its cursor is then at the end of that.
+static std::mutex g_bar_mutex;
+static bool g_bar_shown = false;  // guarded by g_bar_mutex
+
+constexpr std::string_view kEraseLine = "\r\x1b[K";
+
+void print_error(std::string_view text) {
+  const std::lock_guard lock(g_bar_mutex);
+  if (std::exchange(g_bar_shown, false)) write_error(kEraseLine);
+  write_error(text);
+}
+
+void draw_bar(std::string_view text, bool last) {
+  // In this order it does not flicker.
+  const std::string line = "\r" + std::string(text) + "\x1b[K" + (last ? "\n" : "");
+  const std::lock_guard lock(g_bar_mutex);
+  write_error(line);
+  g_bar_shown = !last;
+}
+
+void erase_bar() {
+  const std::lock_guard lock(g_bar_mutex);
+  if (std::exchange(g_bar_shown, false)) write_error(kEraseLine);
 }
 
 // As bash and zsh take it: bytes that must not reach a terminal as \xNN.

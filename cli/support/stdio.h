@@ -30,8 +30,14 @@ bool is_stdout(const std::string& path);
 Result<void> print(std::string_view text);  // to standard output
 // What was printed so far, where that is json.
 const JsonFollower& printed_json();
-// To standard error; there is nobody to tell when that fails.
+// To standard error; there is nobody to tell when that fails. From any thread.
 void print_error(std::string_view text);
+
+// Draws a line of standard error, a terminal, over the one that was drawn before. What is printed
+// later takes its place, unless it is the last one. Requires: it fits into one line.
+void draw_bar(std::string_view text, bool last);
+// Before standard output gets text: the bar may be on the same terminal.
+void erase_bar();
 
 // A line of a report: whatever the arguments hold, it is one line of text.
 template <typename... Args>

@@ -19,6 +19,7 @@ Result<void> TextOutput::write(std::string_view text) {
 }
 
 Result<void> TextOutput::write_out() {
+  erase_bar();
   SNAP_TRY(prints_ ? print(waiting_) : output_.write(std::as_bytes(std::span(waiting_))));
   waiting_.clear();
   return {};

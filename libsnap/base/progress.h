@@ -7,17 +7,26 @@
 namespace snaptool {
 
 // How far a long operation is: the library adds, whoever shows it reads at its own pace. Bytes.
+// What is got past without being read or written (a hole) counts as far as the way goes, but not as
+// speed.
 class Progress {
  public:
   void set_size(uint64_t size) { size_.store(size, std::memory_order_relaxed); }
-  void add(uint64_t bytes) { transferred_.fetch_add(bytes, std::memory_order_relaxed); }
-  void reset() { transferred_.store(0, std::memory_order_relaxed); }
+  void add(uint64_t bytes) { moved_.fetch_add(bytes, std::memory_order_relaxed); }
+  void skip(uint64_t bytes) { skipped_.fetch_add(bytes, std::memory_order_relaxed); }
+  void reset() {
+    moved_.store(0, std::memory_order_relaxed);
+    skipped_.store(0, std::memory_order_relaxed);
+  }
   uint64_t size() const { return size_.load(std::memory_order_relaxed); }
-  uint64_t transferred() const { return transferred_.load(std::memory_order_relaxed); }
+  uint64_t moved() const { return moved_.load(std::memory_order_relaxed); }
+  uint64_t skipped() const { return skipped_.load(std::memory_order_relaxed); }
+  uint64_t transferred() const { return moved() + skipped(); }
 
  private:
   std::atomic<uint64_t> size_{0};
-  std::atomic<uint64_t> transferred_{0};
+  std::atomic<uint64_t> moved_{0};
+  std::atomic<uint64_t> skipped_{0};
 };
 
 // A request to stop, set by a signal handler or another thread and polled by the library between

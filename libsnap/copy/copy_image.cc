@@ -17,18 +17,21 @@ namespace {
 // So many bytes are shared out to the threads at once.
 constexpr uint64_t kWindow = 64 * kMiB;
 
-// Copies one piece: reads its data extents, writes each run of them at once.
+// Copies one piece: reads its data extents, writes each run of them at once. Adds it to `progress`.
 Result<void> copy_piece(Image& source, uint64_t offset, uint64_t length, File& target,
-                        uint64_t target_offset, bool target_zeroed, std::span<std::byte> buffer) {
+                        uint64_t target_offset, bool target_zeroed, std::span<std::byte> buffer,
+                        Progress& progress) {
   uint64_t run_start = 0;  // of the piece: data in [run_start, at) wait to be written
   const auto write_run = [&](uint64_t at) -> Result<void> {
     if (at == run_start) return {};
     return target.write_at(target_offset + run_start, buffer.subspan(run_start, at - run_start));
   };
   uint64_t at = 0;
+  uint64_t holes = 0;
   while (at < length) {
     SNAP_ASSIGN(const Extent extent, source.extent_at(offset + at, length - at));
     if (extent.zero) {
+      holes += extent.length;
       SNAP_TRY(write_run(at));
       if (!target_zeroed) {
         SNAP_TRY(target.zero_at(target_offset + at, extent.length, ZeroMode::kKeep));
@@ -46,7 +49,10 @@ Result<void> copy_piece(Image& source, uint64_t offset, uint64_t length, File& t
     SNAP_TRY(source.read_at(offset + at, buffer.subspan(at, extent.length)));
     at += extent.length;
   }
-  return write_run(at);
+  SNAP_TRY(write_run(at));
+  progress.skip(holes);
+  progress.add(length - holes);
+  return {};
 }
 
 }  // namespace
@@ -63,7 +69,7 @@ Result<void> copy_image(Image& source, uint64_t offset, uint64_t length, File& t
     if (extent.zero && (extent.length >= kIoPiece || extent.length == length - at)) {
       if (job.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
       if (!target_zeroed) SNAP_TRY(target.zero_at(at, extent.length, ZeroMode::kKeep));
-      job.progress.add(extent.length);
+      job.progress.skip(extent.length);
       at += extent.length;
       continue;
     }
@@ -72,9 +78,8 @@ Result<void> copy_image(Image& source, uint64_t offset, uint64_t length, File& t
       const uint64_t start = at + i * kIoPiece;
       const uint64_t piece = std::min(kIoPiece, at + window - start);
       BufferPool::Lease lease(buffers);
-      SNAP_TRY(
-          copy_piece(source, offset + start, piece, target, start, target_zeroed, lease.bytes()));
-      job.progress.add(piece);
+      SNAP_TRY(copy_piece(source, offset + start, piece, target, start, target_zeroed,
+                          lease.bytes(), job.progress));
       return {};
     }));
     target.start_writeback(at, window);

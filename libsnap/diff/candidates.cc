@@ -42,7 +42,7 @@ Result<std::optional<Candidate>> CandidateScan::next(uint64_t most, const Job& j
       SNAP_ASSIGN(const Extent extent, extent_of(*limit_, at_, end_));
       end = at_ + extent.length;
       if (extent.depth > 0) {
-        job.progress.add(extent.length);
+        job.progress.skip(extent.length);
         at_ = end;
         continue;
       }
@@ -59,7 +59,7 @@ Result<std::optional<Candidate>> CandidateScan::next(uint64_t most, const Job& j
       same_storage_bytes_ += skipped;
     }
     if (skipped > 0) {
-      job.progress.add(skipped);
+      job.progress.skip(skipped);
       at_ += skipped;
       continue;
     }

@@ -80,6 +80,7 @@ class BlockHasher {
     SNAP_ASSIGN(const bool hole, is_hole(image_, block.offset, block.length));
     if (hole) {
       SNAP_ASSIGN(block.sums, sums_of_zeros(block.length));
+      job_.progress.skip(block.length);
     } else {
       std::vector<Hash> hashes = start(algorithms_);
       BufferPool::Lease lease(buffers_);
@@ -88,11 +89,11 @@ class BlockHasher {
         const auto piece = lease.bytes().first(std::min(kHashPiece, block.length - done));
         SNAP_TRY(read_sparse(image_, block.offset + done, piece));
         for (Hash& one : hashes) one.update(piece);
+        job_.progress.add(piece.size());
         done += piece.size();
       }
       block.sums = finish(hashes);
     }
-    job_.progress.add(block.length);
     return {};
   }
 
@@ -242,7 +243,9 @@ Result<ContentId> content_id_of(Image& image, const Job& job) {
     const uint64_t start = i * kWindow;
     const uint64_t here = std::min(kWindow, image.size() - start);
     SNAP_ASSIGN(const bool hole, is_hole(image, start, here));
-    if (!hole) {
+    if (hole) {
+      job.progress.skip(here);
+    } else {
       BufferPool::Lease lease(buffers);
       const auto window = lease.bytes();
       SNAP_TRY(read_sparse(image, start, window.first(here)));
@@ -250,8 +253,8 @@ Result<ContentId> content_id_of(Image& image, const Job& job) {
       const ContentSum::Part part = ContentSum::part_of(i, window);
       const std::lock_guard lock(mutex);
       sum.add(part);
+      job.progress.add(here);
     }
-    job.progress.add(here);
     return {};
   }));
   return sum.finish(image.size());

@@ -25,6 +25,7 @@ struct Slot {
   std::vector<ByteRange> ranges;      // of the piece, without a base: where there are data
   std::vector<Candidate> candidates;  // with a base: where the two may differ
   uint64_t progress = 0;              // bytes
+  uint64_t holes = 0;                 // bytes of it
 };
 
 class Converter {
@@ -65,10 +66,11 @@ class Converter {
         SNAP_TRY(find_data(slot));
         at_ += slot.piece.length;
         slot.progress = slot.piece.length;
+        slot.holes = holes_of(slot);
         return true;
       }
       if (writer_.needs_zeros()) SNAP_TRY(writer_.add_zeros(at_, zeros));
-      job_.progress.add(zeros);
+      job_.progress.skip(zeros);
       count(0, zeros);
       at_ += zeros;
     }
@@ -106,6 +108,12 @@ class Converter {
       at = end;
     }
     return {};
+  }
+
+  static uint64_t holes_of(const Slot& slot) {
+    uint64_t holes = slot.piece.length;
+    for (const ByteRange& range : slot.ranges) holes -= range.length;
+    return holes;
   }
 
   // The same where there is a base: the next piece in which the two may differ.
@@ -248,7 +256,8 @@ class Converter {
       if (piece.units[i] == access::UnitKind::kData) data += unit_of(piece.data, i).size();
     }
     count(data, slot.progress - std::min(data, slot.progress));
-    job_.progress.add(slot.progress);
+    job_.progress.skip(slot.holes);
+    job_.progress.add(slot.progress - slot.holes);
     return {};
   }
 

@@ -156,10 +156,15 @@ Result<uint64_t> make_new(access::Door& door, const std::string& path, const Pla
   return size;
 }
 
-Result<uint64_t> restore_from(const Context& context, DataSource& dump,
+Result<uint64_t> restore_from(const Context& context, DataSource& dump, std::string_view what,
                               const std::function<Result<RestoreTarget>(const DumpHeader&)>& to) {
-  return restore_store([&](std::span<std::byte> out) -> Result<size_t> { return dump.read(out); },
-                       dump.name(), to, context.cancel);
+  const access::Phase phase(context, what, dump.length().value_or(0));
+  const auto read = [&](std::span<std::byte> out) -> Result<size_t> {
+    SNAP_ASSIGN(const uint64_t got, dump.read(out));
+    phase.job().progress.add(got);
+    return got;
+  };
+  return restore_store(read, dump.name(), to, context.cancel);
 }
 
 // Reads all of a dump, to see that it is one; returns how the store of it will begin.
@@ -169,7 +174,7 @@ Result<std::unique_ptr<HeadFile>> try_restore(const Context& context, DataSource
     made = std::make_unique<HeadFile>(header.cow_size);
     return RestoreTarget{made.get(), true};
   };
-  SNAP_TRY(restore_from(context, dump, to));
+  SNAP_TRY(restore_from(context, dump, "checking", to));
   SNAP_TRY(dump.rewind());
   return made;
 }
@@ -198,7 +203,7 @@ Result<uint64_t> restore_in_place(access::Door& door, DataSource& dump,
     if (cow.size() < header.cow_size && can_grow) SNAP_TRY(cow.resize(header.cow_size));
     return RestoreTarget{&cow, false};
   };
-  SNAP_ASSIGN(const uint64_t exceptions, restore_from(context, dump, to));
+  SNAP_ASSIGN(const uint64_t exceptions, restore_from(context, dump, "restoring", to));
   SNAP_TRY(cow.flush());
   if (spec.is_whole_file()) SNAP_TRY(context.files.flush_name(spec.name()));
   return exceptions;
@@ -211,7 +216,7 @@ Result<uint64_t> restore_new(access::Door& door, DataSource& dump, const std::st
     output->limit_permissions(dump.permissions());
     return RestoreTarget{&output->file(), output->starts_zeroed()};
   };
-  SNAP_ASSIGN(const uint64_t exceptions, restore_from(door.context(), dump, to));
+  SNAP_ASSIGN(const uint64_t exceptions, restore_from(door.context(), dump, "restoring", to));
   SNAP_TRY(output->commit());
   return exceptions;
 }

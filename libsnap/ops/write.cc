@@ -252,7 +252,19 @@ Result<uint64_t> discard(const Context& context, const DiscardRequest& request) 
   const uint64_t left = snapshot.size() - std::min<uint64_t>(request.offset, snapshot.size());
   const uint64_t length = request.length.value_or(left);
   SNAP_TRY(check_range(snapshot, request.offset, length));
-  SNAP_TRY(snapshot.discard(request.offset, length, request.discard));
+  {
+    const access::Phase phase(context, "discarding", length);
+    // Steps that are whole chunks, of whatever size, do what one does.
+    uint64_t done = 0;
+    do {
+      if (context.cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
+      const uint64_t at = request.offset + done;
+      const uint64_t step = std::min(kGiB - at % kGiB, length - done);
+      SNAP_TRY(snapshot.discard(at, step, request.discard));
+      phase.job().progress.add(step);
+      done += step;
+    } while (done < length);
+  }
   SNAP_TRY(snapshot.flush());
   if (passed_down) SNAP_TRY(disk.image->flush());
   return length;
