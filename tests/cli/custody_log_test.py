@@ -52,6 +52,19 @@ class CustodyLog(ScratchTest):
         self.assertLessEqual({("disk.img", "read-only"), ("out.qcow2", "read-write")}, modes)
         self.assertNotIn(("disk.img", "read-write"), modes)
 
+    def test_names_that_are_not_utf8(self):
+        names = [b"disk\xff", b"disk\xfe"]
+        for name in names:
+            path = os.fsencode(self.scratch) + b"/" + name
+            os.link(self.image, path)
+            run("info", "--log", self.log, os.fsdecode(path))
+        begins = [line for line in self.lines() if line["event"] == "begin"]
+        self.assertEqual([bytes.fromhex(line["command_hex"][-1]).split(b"/")[-1] for line in begins], names)
+        self.assertEqual([bytes.fromhex(line["command_hex"][0]) for line in begins], [b"info"] * 2)
+        opened = [line for line in self.lines() if line["event"] == "open"]
+        for key in ("path_hex", "absolute_hex"):
+            self.assertEqual([bytes.fromhex(line[key]).split(b"/")[-1] for line in opened], names)
+
     def test_a_warning_is_in_it_even_if_it_is_not_printed(self):
         self.image.write_bytes(bytes(1000))
         done = run("convert", "-q", "-O", "raw", "--log", self.log, self.image, self.scratch / "out")

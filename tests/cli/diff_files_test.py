@@ -2,6 +2,7 @@
 """'diff --files': which files differ, against what the tools of each file system say of both states."""
 
 import json
+import os
 import random
 import shutil
 import sys
@@ -283,6 +284,30 @@ class DiffFiles(ScratchTest):
                 with open(self.after, "rb") as image:
                     image.seek(int(run_of.get("img_offset")))
                     self.assertEqual(image.read(3), b"& <")
+
+    def test_no_two_names_look_alike(self):
+        volume, _ = self.start()
+        names = [b"n\xff", b"n\xfe", "n\ufffd".encode(), b"n\\xff", b"n\\xfe"]
+        for name in names:
+            volume.create(os.fsdecode(name), File(b"new"))
+        changes = self.diff("--files", self.before, self.after)["file_systems"][0]["changes"]
+        for told_of in ([change for change in changes], [change["after"] for change in changes]):
+            told_of = [bytes.fromhex(one["path_hex"]) if "path_hex" in one else one["path"].encode() for one in told_of]
+            self.assertEqual(sorted(told_of), sorted(names))
+        self.assertEqual(sum("path_hex" in change for change in changes), 2)
+        shown = [r"n\xff", r"n\xfe", "n\ufffd", r"n\x5cxff", r"n\x5cxfe"]
+        text = run("diff", "--files", self.before, self.after).stdout
+        self.assertEqual(sorted(line.split()[1] for line in text.splitlines() if "created" in line), sorted(shown))
+        for ending in ("json", "xml", "html"):
+            report = self.scratch / f"report.{ending}"
+            self.assertEqual(run("diff", "-q", "--files", "--report", report, self.before, self.after).returncode, 1)
+            text = report.read_text()
+            hexed = {"json": '"path_hex":"{}"', "xml": "<snaptool:filename_hex>{}<", "html": ""}[ending]
+            for name, line in zip(names, shown):
+                if ending != "json":
+                    self.assertEqual(text.count(f">created   {line} (" if ending == "html" else f"<filename>{line}</filename>"), 1)
+                if ending != "html":
+                    self.assertEqual(hexed.format(name.hex()) in text, name in names[:2])
 
     def test_what_a_journal_has_is_not_known(self):
         volume, _ = self.start(kind="ext3")
