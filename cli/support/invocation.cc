@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -185,7 +186,6 @@ access::Policy policy_of(const CommandSpec& command, const ParsedOptions& option
   policy.internal_snapshot = options.value("internal-snapshot");
   policy.group_backup = options.value("vgcfg");
   policy.read_beside = read_beside(command, options);
-  policy.printed_to = printed_to();
   return policy;
 }
 
@@ -201,6 +201,8 @@ Result<Invocation> Invocation::create(const CommandSpec& command, ParsedOptions 
   if (const auto progress = invocation.value("progress")) {
     SNAP_ASSIGN(invocation.progress_style_, parse_progress(*progress));
   }
+  invocation.policy_.printed_to =
+      printed_to({STDOUT_FILENO, STDERR_FILENO, invocation.progress_style_.fd});
   if (invocation.quiet() && invocation.progress_style_.kind == ProgressStyle::Kind::kBar) {
     invocation.progress_style_ = {};
   }
