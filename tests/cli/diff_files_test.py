@@ -5,6 +5,8 @@ import json
 import os
 import random
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 import tree_model  # noqa: E402
 from exfat_maker import ExFat  # noqa: E402
 from fs_maker import MIB, TIME, TOOLS, Dir, Ext, Fat, File, Iso, Link, Symlink, Unsupported, sha256, tool  # noqa: E402
-from harness import SEED, ScratchTest, main, need, run, scaled  # noqa: E402
+from harness import SEED, SNAPTOOL, ScratchTest, main, need, run, scaled  # noqa: E402
 from ntfs_maker import Ntfs  # noqa: E402
 
 KNOWN = {"name", "inode", "content", "target", "size", "mode", "modified", "links"}  # to tree_model
@@ -330,6 +332,28 @@ class DiffFiles(ScratchTest):
         for option in ("--files", "--files=full"):
             done = run("diff", option, self.before, self.after, timeout=20)
             self.assertEqual((done.returncode, "modified  sparse (content)" in done.stdout), (1, True), (option, done.stdout, done.stderr))
+
+    def test_stopped_in_the_middle(self):
+        volume, _ = self.start()
+        volume.debugfs(f'set_inode_field "/sparse" size {60 << 30}')  # of holes, which are hashed
+        for number, option, ending in ((signal.SIGINT, "--files", "xml"), (signal.SIGTERM, "--files=full", "json"), (signal.SIGINT, "--files=full", "html")):
+            report = self.scratch / f"report.{ending}"
+            seen = sorted(self.scratch.iterdir())
+            reader, writer = os.pipe()
+            with subprocess.Popen([SNAPTOOL, "diff", option, f"--progress=jsonl:{writer}", "--report", report, self.before, self.after],
+                                  pass_fds=[writer], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+                os.close(writer)
+                try:
+                    with open(reader, encoding="ascii") as progress:
+                        in_files = map(json.loads, progress)
+                        next(one for one in in_files if one["description"] == "comparing files")
+                        process.send_signal(number)
+                        error = process.communicate(timeout=30)[1]
+                finally:
+                    process.kill()
+            self.assertEqual(process.returncode, 128 + number, error)
+            self.assertRegex(error, r"\Asnaptool diff: [^\n]*interrupted[^\n]*\n\Z")
+            self.assertEqual(sorted(self.scratch.iterdir()), seen)
 
     def test_usage(self):
         self.start()
