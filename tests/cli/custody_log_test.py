@@ -117,6 +117,19 @@ class CustodyLog(ScratchTest):
         for command in (["hash", new], ["convert", "-O", "raw", self.image, new], ["read", self.image, "-o", new]):
             self.assertEqual((run(*command, "--log", new).returncode, new.exists()), (64, False), command)
 
+    def test_what_a_batch_names_is_no_log(self):
+        cow, script, data = (self.scratch / name for name in ("cow", "script", "data"))
+        cow.touch()
+        self.assertEqual(run("batch", self.image, "/dev/null", "--snapshot", f"s={cow}", "--log", cow).returncode, 64)
+        self.assertEqual(cow.stat().st_size, 0)
+        self.assertEqual(run("create", self.image, cow, "--force").returncode, 0)
+        for line in (f"write s 0 512 -i {data}\n", f"read s 0 512 -o {data}\n"):
+            script.write_text(line)
+            run("info", "--log", data, self.image)
+            before = cow.read_bytes()
+            done = run("batch", self.image, script, "--snapshot", f"s={cow},chunk-size=4k", "--log", data)
+            self.assertEqual((done.returncode, "named for something else" in done.stderr, cow.read_bytes() == before), (64, True, True), done.stderr)
+
     def test_the_log_is_not_printed_to(self):
         with open(self.log, "wb") as out:
             done = subprocess.run([SNAPTOOL, "info", "--log", self.log, self.image], stdout=out, stderr=subprocess.PIPE, check=False, timeout=30)
