@@ -110,8 +110,9 @@ class FileComparison {
   Problems problems_;
   FileJudge judge_;
   ChangeTeller teller_;
-  bool by_id_ = false;     // nodes have stable numbers
-  bool by_touch_ = false;  // only what the ranges touch is looked at
+  bool same_system_ = false;  // they are two states of one
+  bool by_id_ = false;        // and its nodes have stable numbers
+  bool by_touch_ = false;     // only what the ranges touch is looked at
   IdSet touched_;
   std::vector<FolderPair> ahead_;
 };
@@ -134,8 +135,9 @@ Result<FileDiffSummary> FileComparison::run() {
 }
 
 Result<void> FileComparison::decide() {
-  by_id_ = before_.files.has_stable_ids() && after_.files.has_stable_ids() &&
-           before_.files.type() == after_.files.type();
+  same_system_ =
+      before_.files.type() == after_.files.type() && before_.files.uuid() == after_.files.uuid();
+  by_id_ = same_system_ && before_.files.has_stable_ids() && after_.files.has_stable_ids();
   if (!by_id_ || options_.changed == nullptr || options_.full) return {};
   SNAP_ASSIGN(const uint64_t was, before_.files.layout_sum());
   SNAP_ASSIGN(const uint64_t is, after_.files.layout_sum());
@@ -357,8 +359,13 @@ Result<void> FileComparison::match_by_id() {
 
 // A folder that was moved still begins where it did; of files, only content tells.
 Result<void> FileComparison::match_by_content() {
-  FileMatches folders = match_by_place(before_.files, take_lone(before_, true), after_.files,
-                                       take_lone(after_, true));
+  FileMatches folders;
+  folders.before = take_lone(before_, true);
+  folders.after = take_lone(after_, true);
+  if (same_system_) {
+    folders = match_by_place(before_.files, std::move(folders.before), after_.files,
+                             std::move(folders.after));
+  }
   SNAP_TRY(tell_all_lone(std::exchange(folders.before, {}), std::exchange(folders.after, {})));
   SNAP_TRY(take(std::move(folders)));
   if (!is_done()) return {};

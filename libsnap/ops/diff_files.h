@@ -49,14 +49,14 @@ struct FileDiffSummary {
   bool equal() const;
 };
 
-// Compares two states of a file system, or two file systems. Where nodes have stable numbers, a
-// file is the same one by its number, its generation and its type; else by its path, and a file
-// that is gone and one that is new are one that was renamed if their content is the same. With
-// `changed`, and where the layout is the same, only nodes, folders and files are read that the
-// ranges touch, and of the other folders of the first state their names: complete but for what
-// only bitmaps tell of nodes. Memory grows with the number of folders and of changes. Errors: those
-// of access::FileSystem, without kCorruption, which is a problem in the summary; those of the
-// visitor; kInterrupted.
+// Compares two states of a file system, or two file systems. In one (of one type and UUID) whose
+// nodes have stable numbers, a file is the same one by its number, its generation and its type;
+// else by its path, and a file that is gone and one that is new are one that was renamed if their
+// content is the same. With `changed`, and where the layout is the same, only nodes, folders and
+// files are read that the ranges touch, and of the other folders of the first state their names:
+// complete but for what only bitmaps tell of nodes. Memory grows with the number of folders and of
+// changes. Errors: those of access::FileSystem, without kCorruption, which is a problem in the
+// summary; those of the visitor; kInterrupted.
 Result<FileDiffSummary> diff_files(access::FileSystem& before, access::FileSystem& after,
                                    const FileDiffOptions& options, const FileDiffVisitor& visitor,
                                    const Job& job);

@@ -266,6 +266,81 @@ class DiffFiles(ScratchTest):
         self.assertIn("no file that was compared differs", done.stdout)
         self.assertIn("could not be read", done.stderr)
 
+    def test_two_file_systems_that_were_made_apart(self):
+        """Inodes that mke2fs gave in the order of the names say nothing."""
+        folder = self.scratch / "tree"
+        for name in ("b", "c", "sub/d", "sub/e"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(name.encode() * 500)
+            os.utime(folder / name, (TIME, TIME))
+        trees = []
+        for number, image in enumerate((self.before, self.after)):
+            if number:
+                (folder / "a").write_bytes(b"new")
+                (folder / "sub" / "e").rename(folder / "moved")
+            os.utime(folder, (TIME, TIME))
+            os.utime(folder / "sub", (TIME, TIME))
+            tool("mkfs.ext4", "-q", "-F", "-d", folder, "-U", f"11111111-2222-3333-4444-55555555555{number}", "-E", "root_owner=0:0", image, "4M")
+            volume = Ext.__new__(Ext)
+            volume.path = image
+            trees.append(volume.tree())
+        expected = without_folder_size(tree_model.by_path(*trees), trees[0])
+        for options in (["--files"], ["--files=full"]):
+            [system] = self.diff(*options, self.before, self.after)["file_systems"]
+            self.assertEqual((told(system), system["problems"]), (expected, []))
+        self.assertIn(("created", None, "a", frozenset()), expected)
+        self.assertEqual(len(expected), 2)
+
+    def test_a_file_system_that_grew(self):
+        self.start()
+        with open(self.after, "r+b") as image:
+            image.truncate(8 << 20)
+        tool("resize2fs", "-f", self.after)
+        result = self.diff("--files", self.before, self.after, status=0)
+        self.assertEqual((result["outside"], result["file_systems"][0]["changes"]), ([], []))
+        # Where only one of them has something, past its end, that is no file's.
+        self.start()
+        with open(self.after, "r+b") as image:
+            image.seek(6 << 20)
+            image.write(b"hidden")
+            image.truncate(7 << 20)
+        result = self.diff("--files", self.before, self.after)
+        self.assertEqual(result["outside"], [{"offset": 6 << 20, "length": 512}])
+
+    def test_partitions_that_moved(self):
+        self.start()
+        content = self.before.read_bytes()
+        a, b, table = self.scratch / "a.dd", self.scratch / "b.dd", {}
+        for path, first in ((a, 2048), (b, 4096)):
+            disk = bytearray(8 << 20)
+            disk[446:462], disk[510:512] = partition(first, len(content) // 512), b"\x55\xaa"
+            disk[first * 512:first * 512 + len(content)] = content
+            path.write_bytes(disk)
+            table[path] = first * 512
+        result = self.diff("--files", a, b)
+        self.assertEqual(result["file_systems"][0]["changes"], [])
+        # Only where one of the two has no partition: the table, before the second and after the first.
+        spots = [(one["offset"], one["offset"] + one["length"]) for one in result["outside"]]
+        self.assertEqual(spots[0], (0, 512))
+        self.assertTrue(all(end <= table[b] or start >= table[a] + len(content) for start, end in spots), spots)
+
+    def test_what_one_image_lacks_is_no_equality(self):
+        """Zeros of a file, past the end of one of the images."""
+        volume, _ = self.start()
+        volume.create("last", File(b"x" * 5000))
+        places = [int(line.split()[0]) for line in volume.debugfs(*[f'bmap "/last" {n}' for n in range(5)])]
+        content = bytearray(self.after.read_bytes())
+        for place in places:
+            content[place * 1024:(place + 1) * 1024] = bytes(1024)
+        disk = bytearray(1 << 20) + content
+        disk[446:462], disk[510:512] = partition(2048, len(content) // 512), b"\x55\xaa"
+        a, b = self.scratch / "a.dd", self.scratch / "b.dd"
+        a.write_bytes(disk)
+        b.write_bytes(disk[:(1 << 20) + places[-1] * 1024])
+        for option in ("--files", "--files=full"):
+            done = run("diff", option, a, b)
+            self.assertEqual((done.returncode, "not read: last" in done.stdout), (65, True), (option, done.stdout, done.stderr))
+
     def test_reports(self):
         volume, before = self.start()
         volume.rewrite("big", 5, b"!")
