@@ -194,7 +194,8 @@ class VolumeComparison {
     SNAP_ASSIGN(FileDiffSummary found,
                 diff_files(*before->files, *after->files, options, files, job_));
     for (const uint64_t count : found.changes) summary_.files += count;
-    if (found.equal() && pair.changed_bytes > 0) note_behind(*before->files, *after->files, found);
+    const bool may_differ = !pair.has_ranges || pair.changed_bytes > 0;
+    if (found.equal() && may_differ) note_behind(*before->files, *after->files, found);
     summary_.problems += found.problem_count;
     if (summary_.first_problem.empty() && !found.problems.empty()) {
       summary_.first_problem = found.problems.front();
@@ -206,8 +207,7 @@ class VolumeComparison {
   static void note_behind(const FileSystem& before, const FileSystem& after,
                           FileDiffSummary& found) {
     if (!before.may_be_behind() && !after.may_be_behind()) return;
-    found.problems.emplace_back(
-        "bytes differ, but no file, and what its journal has is not compared");
+    found.problems.emplace_back("no file differs, but what its journal has is not compared");
     ++found.problem_count;
   }
 

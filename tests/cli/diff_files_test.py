@@ -393,6 +393,10 @@ class DiffFiles(ScratchTest):
         self.assertEqual(done.returncode, 65, (done.stdout, done.stderr))
         self.assertIn("no file that was compared differs", done.stdout)
         self.assertIn("journal", done.stderr)
+        # Nor where the ranges say nothing.
+        with open(self.after, "r+b") as image:
+            image.truncate(5 << 20)
+        self.assertEqual(run("diff", "--files", self.before, self.after).returncode, 65)
 
     def test_a_file_of_holes_is_soon_compared(self):
         """As lastlog is, where users have high numbers."""
