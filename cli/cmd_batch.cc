@@ -30,17 +30,15 @@ Result<std::vector<ScriptCommand>> script_of(const Invocation& invocation) {
   return script;
 }
 
-void enter_sandbox(const Invocation& invocation, const std::vector<ScriptCommand>& script) {
+Result<void> enter_sandbox(const Invocation& invocation, const std::vector<ScriptCommand>& script) {
   NamedFiles named = invocation.named_files();
-  for (const std::string& text : invocation.values("snapshot")) {
-    const auto option = parse_snapshot_option(text);
-    if (option) named.add_written(option->cow);
-  }
   for (const ScriptCommand& command : script) {
     for (const std::string& path : command.options.values("input")) named.add_read(path);
     for (const std::string& path : command.options.values("out")) named.add_written(path);
   }
+  SNAP_TRY(invocation.check_log(named));
   invocation.enter_sandbox(named);
+  return {};
 }
 
 Result<int> run_batch(Invocation& invocation) {
@@ -49,7 +47,7 @@ Result<int> run_batch(Invocation& invocation) {
                  "--discard-passdown-origin needs --discard-zeroes-cow, as in the kernel");
   }
   SNAP_ASSIGN(const auto script, script_of(invocation));
-  enter_sandbox(invocation, script);
+  SNAP_TRY(enter_sandbox(invocation, script));
   SNAP_ASSIGN(const uint64_t in_flight, in_flight_of(invocation));
   SNAP_ASSIGN(const access::ImageSpec origin, target_operand(invocation));
   SNAP_ASSIGN(const auto members, members_of(invocation));

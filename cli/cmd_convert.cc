@@ -18,6 +18,9 @@ Result<int> run_convert(Invocation& invocation) {
     invocation.warn(fmt::format("{} bytes at byte {} could not be read: there are zeros",
                                 range.length, range.offset));
   }
+  for (const auto& [algorithm, value] : converted.sums) {
+    invocation.log_sum(request.path, algorithm, value);
+  }
   const uint64_t lost = converted.unreadable_bytes;
   const int status = lost > 0 ? kExitDamagedInput : kExitDone;
   if (converted.streamed) return status;  // standard output may be the image itself

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <span>
+
 #include "cli/report/comparison.h"
 #include "cli/report/file_changes.h"
 #include "cli/report/file_facts.h"
 #include "cli/support/version.h"
+#include "libsnap/base/hash.h"
+#include "libsnap/base/printable.h"
 
 namespace snaptool::cli {
 namespace {
@@ -91,8 +95,8 @@ class DfxmlReport : public ReportWriter {
         "    <snaptool:changed fs_offset='{}' img_offset='{}' len='{}' before='{}' "
         "before_file='{}' after='{}' after_file='{}'/>\n",
         piece.piece.offset, volume_.after->offset + piece.piece.offset, piece.piece.length,
-        use_name(piece.piece.before.use), escape_markup(piece.path_before),
-        use_name(piece.piece.after.use), escape_markup(piece.path_after)));
+        use_name(piece.piece.before.use), name_markup(piece.path_before),
+        use_name(piece.piece.after.use), name_markup(piece.path_after)));
   }
 
   Result<void> end_volume(const ops::FileDiffSummary& summary) override {
@@ -119,6 +123,10 @@ class DfxmlReport : public ReportWriter {
   }
 
  private:
+  static std::string name_markup(std::string_view name) {
+    return escape_markup(printable_name(name));
+  }
+
   // In Dublin Core's terms, for which DFXML has the place.
   static std::string about_case(const ReportOrigin& origin) {
     std::string text;
@@ -202,7 +210,10 @@ class DfxmlReport : public ReportWriter {
     const auto time = [&](std::string_view name, const std::optional<access::FileTime>& value) {
       if (value) element(name, time_text(*value, volume.local_times));
     };
-    element("filename", escape_markup(version.path));
+    element("filename", name_markup(version.path));
+    if (!is_utf8(version.path)) {
+      element("snaptool:filename_hex", hex_of(std::as_bytes(std::span(version.path))));
+    }
     element("name_type", dfxml_type(node.type));
     element("filesize", node.size);
     element("alloc", 1);
@@ -215,7 +226,7 @@ class DfxmlReport : public ReportWriter {
     time("ctime", node.changed);
     time("atime", node.accessed);
     time("crtime", node.created);
-    if (!version.target.empty()) element("link_target", escape_markup(version.target));
+    if (!version.target.empty()) element("link_target", name_markup(version.target));
     if (!version.runs.empty()) {
       text += fmt::format("{}<byte_runs>\n", indent);
       for (const access::FileRun& run : version.runs) text += byte_run(run, volume, indent);

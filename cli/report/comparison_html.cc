@@ -9,6 +9,7 @@
 #include "cli/report/comparison.h"
 #include "cli/report/file_changes.h"
 #include "cli/support/version.h"
+#include "libsnap/base/printable.h"
 
 namespace snaptool::cli {
 namespace {
@@ -363,7 +364,8 @@ class HtmlReport : public ReportWriter {
   static std::string piece_row(const ops::FilePiece& piece, const ops::VolumePair& pair) {
     const auto use = [](const ops::SpaceUse& space, std::string_view path) {
       return path.empty() ? std::string(use_name(space.use))
-                          : fmt::format("{} of {}", use_name(space.use), escape_markup(path));
+                          : fmt::format("{} of {}", use_name(space.use),
+                                        escape_markup(printable_name(path)));
     };
     return fmt::format(
         "<tr><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td "

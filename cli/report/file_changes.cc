@@ -5,6 +5,7 @@
 
 #include "cli/report/file_facts.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/printable.h"
 
 namespace snaptool::cli {
 namespace {
@@ -42,7 +43,7 @@ std::string field_text(FileField field, const ops::FileVersion& before,
     case FileField::kGroup:
       return both(number(was.group, "{}"), number(is.group, "{}"));
     case FileField::kTarget:
-      return both(before.target, after.target);
+      return both(printable_name(before.target), printable_name(after.target));
     default:
       return std::string(ops::name_of(field));
   }
@@ -118,10 +119,10 @@ Error files_not_read(const ops::VolumeDiffSummary& files) {
 std::string_view use_name(ops::Use use) { return kUseNames.at(static_cast<size_t>(use)); }
 
 std::string change_text(const ops::FileChange& change) {
-  std::string path = change.before ? change.before->path : change.after->path;
+  std::string path = printable_name(change.before ? change.before->path : change.after->path);
   if (path.empty()) path = "/";
   if (change.before && change.after && change.after->path != change.before->path) {
-    path += " -> " + change.after->path;
+    path += " -> " + printable_name(change.after->path);
   }
   std::string fields;
   const auto add = [&](std::string_view text) {

@@ -6,6 +6,7 @@
 #include "cli/report/file_facts.h"
 #include "cli/support/json.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/printable.h"
 
 namespace snaptool::cli {
 using access::NodeType;
@@ -31,17 +32,18 @@ Result<void> FileRows::add(const ops::FoundFile& found) {
   }
   if (form_ == Form::kJson) return add_json(found, target);
   const std::string_view deleted = entry.deleted || (node && node->deleted) ? " (deleted)" : "";
-  if (form_ == Form::kNames) return out_.write(text_line("{}{}", path, deleted));
+  const std::string name = printable_name(path);
+  if (form_ == Form::kNames) return out_.write(text_line("{}{}", name, deleted));
   if (!node)
-    return out_.write(text_line("{:>10} ? {} ({})", entry.id, path, node.error().message()));
+    return out_.write(text_line("{:>10} ? {} ({})", entry.id, name, node.error().message()));
   const std::string owners =
       node->owner ? fmt::format("{}:{}", *node->owner, node->group.value_or(0)) : "-";
   return out_.write(text_line(
       "{:>10} {}{} {:>3} {:>11} {:>14} {:<30} {}{}{}{}", node->id, type_name(node->type).letter,
       node->mode ? mode_text(*node->mode) : "         ", node->links, owners, node->size,
-      node->modified ? time_text(*node->modified, files_.has_local_times()) : "-", path,
-      node->type == NodeType::kLink ? " -> " + target : "", node->encrypted ? " (encrypted)" : "",
-      deleted));
+      node->modified ? time_text(*node->modified, files_.has_local_times()) : "-", name,
+      node->type == NodeType::kLink ? " -> " + printable_name(target) : "",
+      node->encrypted ? " (encrypted)" : "", deleted));
 }
 
 Result<void> FileRows::add_json(const ops::FoundFile& found, const std::string& target) {

@@ -234,7 +234,6 @@ access::Policy policy_of(const CommandSpec& command, const ParsedOptions& option
   policy.internal_snapshot = options.value("internal-snapshot");
   policy.group_backup = options.value("vgcfg");
   policy.read_beside = read_beside(command, options);
-  policy.printed_to = printed_to();
   return policy;
 }
 
@@ -250,6 +249,8 @@ Result<Invocation> Invocation::create(const CommandSpec& command, ParsedOptions 
   if (const auto progress = invocation.value("progress")) {
     SNAP_ASSIGN(invocation.progress_style_, parse_progress(*progress));
   }
+  invocation.policy_.printed_to =
+      printed_to({STDOUT_FILENO, STDERR_FILENO, invocation.progress_style_.fd});
   if (invocation.quiet() && invocation.progress_style_.kind == ProgressStyle::Kind::kBar) {
     invocation.progress_style_ = {};
   }
@@ -280,7 +281,7 @@ access::Context Invocation::access() const {
 Result<void> Invocation::start_log(const std::vector<std::string>& arguments) {
   const auto path = value("log");
   if (!path) return {};
-  SNAP_TRY(check_log(*path));
+  SNAP_TRY(check_log(named_files()));
   SNAP_ASSIGN(log_, CustodyLog::open(*path, arguments));
   policy_.printed_to.push_back(log_->id());
   policy_.read_beside.push_back(log_->id());  // nor is it replaced
@@ -296,7 +297,9 @@ Result<void> Invocation::note_program(const std::vector<std::string>& arguments)
 }
 
 // That it is nothing else: an empty file may be evidence, and a new name that of an output.
-Result<void> Invocation::check_log(const std::string& path) const {
+Result<void> Invocation::check_log(const NamedFiles& named) const {
+  if (!has("log")) return {};
+  const std::string path = *value("log");
   const auto whole = [](const std::string& name) {
     std::error_code failed;
     return std::filesystem::weakly_canonical(std::filesystem::absolute(name, failed), failed);
@@ -306,10 +309,9 @@ Result<void> Invocation::check_log(const std::string& path) const {
     return Error(ErrorCode::kInvalidArgument, fmt::format("--log {}: it is {}, too", path, what));
   };
   const auto& printed = policy_.printed_to;
-  if (id && std::find(printed.begin(), printed.end(), *id) != printed.end()) {
+  if (!log_ && id && std::find(printed.begin(), printed.end(), *id) != printed.end()) {
     return refused("where the program prints to");
   }
-  const NamedFiles named(*command_, options_, policy_);
   for (const auto* const names : {&named.allowed().read, &named.allowed().written}) {
     for (const std::string& name : *names) {
       if ((id && access::id_of(name) == id) || whole(name) == whole(path)) {

@@ -45,6 +45,8 @@ class Invocation : public access::Notices {
   // With --log, before anything is opened. `arguments`: all of the command line. Errors: those of
   // CustodyLog::open.
   Result<void> start_log(const std::vector<std::string>& arguments);
+  // That the log is none of these, and nothing else that is named. Errors: kInvalidArgument.
+  Result<void> check_log(const NamedFiles& named) const;
   // A sum of an image, for the log.
   void log_sum(const std::string& of, std::string_view algorithm, const std::string& sum) const;
   // What a command that prints no sentence found out, for the log.
@@ -72,7 +74,6 @@ class Invocation : public access::Notices {
   Result<void> report(std::string_view text) const;
 
  private:
-  Result<void> check_log(const std::string& path) const;
   Invocation(const CommandSpec& command, ParsedOptions options)
       : command_(&command), options_(std::move(options)) {}
 

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "libsnap/base/check.h"
+#include "libsnap/base/hash.h"
+#include "libsnap/base/printable.h"
 
 namespace snaptool::cli {
 
@@ -23,8 +26,28 @@ struct Json::Node {
         json.push_back(value.node_->whole());
       } else {
         json[key] = value.node_->whole();
+        if (value.node_->lacks_bytes()) json[key + "_hex"] = value.node_->hex();
       }
     }
+    return json;
+  }
+
+  // Whether json cannot have this text, or one of these, byte by byte.
+  bool lacks_bytes() const {
+    if (scalar.is_string()) return !is_utf8(scalar.get_ref<const std::string&>());
+    return scalar.is_array() && std::any_of(members.begin(), members.end(), [](const auto& member) {
+             return member.second.node_->lacks_bytes();
+           });
+  }
+
+  // Of a text its bytes; of an array an array, with null for what is no text.
+  Library hex() const {
+    if (scalar.is_string()) {
+      return hex_of(std::as_bytes(std::span(scalar.get_ref<const std::string&>())));
+    }
+    if (!scalar.is_array()) return nullptr;
+    Library json = Library::array();
+    for (const auto& [key, value] : members) json.push_back(value.node_->hex());
     return json;
   }
 

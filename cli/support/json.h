@@ -59,7 +59,9 @@ class Json {
   uint64_t number() const;
   std::string string() const;
 
-  // ASCII: other characters are escaped as \uXXXX, and bytes that are no UTF-8 become U+FFFD.
+  // ASCII: other characters are escaped as \uXXXX, and bytes that are no UTF-8 become U+FFFD. Of a
+  // member KEY that has such bytes, KEY_hex follows with all of them; of an array of texts, with
+  // those of each.
   std::string line() const;  // compact, without a newline
   std::string text() const;  // indented by two, with a newline
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "cli/support/snapshot_option.h"
 #include "formats/format.h"
 #include "libsnap/access/opener.h"
 #include "libsnap/access/pending_apply.h"
@@ -74,6 +75,11 @@ NamedFiles::NamedFiles(const CommandSpec& command, const ParsedOptions& options,
   if (policy.follow_parents == access::Parents::kAnywhere) allowed_.read_below.emplace_back("/");
   add_operands(command, options);
   for (const OptionSpec& option : all_options(command)) {
+    if (option.long_name == "snapshot" && option.hint != ValueHint::kFile) {
+      for (const std::string& word : options.values(option.long_name)) {
+        if (const auto snapshot = parse_snapshot_option(word)) add_written(snapshot->cow);
+      }
+    }
     if (option.hint != ValueHint::kFile || option.long_name == "log") continue;  // that is open
     for (const std::string& word : options.values(option.long_name)) {
       option.written ? add_written(word) : add_read(word);

@@ -35,9 +35,9 @@ void occupy_standard_streams() {
   }
 }
 
-std::vector<FileId> printed_to() {
+std::vector<FileId> printed_to(const std::vector<int>& fds) {
   std::vector<FileId> ids;
-  for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) {
+  for (const int fd : fds) {
     struct stat st {};
     const int flags = ::fcntl(fd, F_GETFL);
     if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY || ::fstat(fd, &st) != 0) continue;

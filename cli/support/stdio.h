@@ -22,8 +22,8 @@ void occupy_standard_streams();
 // Lets as many files be open as the system allows: an image may have thousands.
 void allow_many_files();
 
-// The files and block devices that standard output and standard error go into.
-std::vector<FileId> printed_to();
+// The files and block devices that are open for writing as these descriptors.
+std::vector<FileId> printed_to(const std::vector<int>& fds);
 // Whether a path means standard output: "-", "/dev/stdout" and what else there is.
 bool is_stdout(const std::string& path);
 

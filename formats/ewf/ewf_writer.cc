@@ -107,15 +107,19 @@ class EwfWriter : public access::ImageWriter {
     std::array<std::byte, kDigestBytes> digest{};
     std::array<std::byte, 64> sum{};
     const size_t md5 = md5_.finish(sum);
+    sums_.push_back({"md5", hex_of(std::span(sum).first(md5))});
     std::copy_n(sum.begin(), md5, hash.begin());
     std::copy_n(sum.begin(), md5, digest.begin());
-    std::copy_n(sum.begin(), sha1_.finish(sum), digest.begin() + static_cast<ptrdiff_t>(md5));
+    const size_t sha1 = sha1_.finish(sum);
+    sums_.push_back({"sha1", hex_of(std::span(sum).first(sha1))});
+    std::copy_n(sum.begin(), sha1, digest.begin() + static_cast<ptrdiff_t>(md5));
     put_sum(hash);
     put_sum(digest);
     SNAP_TRY(put_section("digest", digest));
     SNAP_TRY(put_section("hash", hash));
     return put(encode_last_section("done", at_));
   }
+  std::vector<access::ImageSum> sums() const override { return sums_; }
 
  private:
   std::span<const std::byte> unit_of(const access::WritePiece& piece, uint64_t unit) const {
@@ -254,6 +258,7 @@ class EwfWriter : public access::ImageWriter {
   std::function<Result<void>()> begin_segment_;
   Plan plan_;
   IdlePool<Deflater> deflaters_;
+  std::vector<access::ImageSum> sums_;
   Hash md5_{HashAlgorithm::kMd5};
   Hash sha1_{HashAlgorithm::kSha1};
   std::vector<std::byte> zeros_;       // of a chunk

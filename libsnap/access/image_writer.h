@@ -3,6 +3,8 @@
 
 #include <memory>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "libsnap/base/io_bytes.h"
@@ -52,6 +54,11 @@ struct WritePiece {
   std::vector<size_t> sizes;  // of each unit in `packed`; 0: it is stored as it is
 };
 
+struct ImageSum {
+  std::string_view algorithm;  // "md5"
+  std::string value;
+};
+
 // Makes an image of some format. Pieces ascend and do not overlap; what comes between them is
 // absent. `prepare` and `write` may run for several pieces at once, `place` runs for one at a time,
 // in their order; each piece goes through the three of them.
@@ -84,6 +91,8 @@ class ImageWriter {
   // The last call. The image is not one before, nor durable before its file is flushed. Errors of
   // all: those of File.
   virtual Result<void> finish() = 0;
+  // After it: sums of the whole image that it now carries, in hex.
+  virtual std::vector<ImageSum> sums() const { return {}; }
 };
 
 // Before an image is made of a file that may hold another: makes its first and last sectors

@@ -51,16 +51,18 @@ bool is_harmless(uint32_t code) {
   return !control && !separator && !bidirectional && !no_character && !invisible;
 }
 
-std::string escaped(std::string_view text, std::string_view kept) {
+// `kept`: characters that stay; `not_kept`: such that do not, besides those that never do.
+std::string escaped(std::string_view text, std::string_view kept, std::string_view not_kept = "") {
+  const auto has = [](std::string_view set, char c) { return set.find(c) != set.npos; };
   const auto is_plain = [&](char c) {
-    return (c >= 0x20 && c < 0x7f) || kept.find(c) != std::string_view::npos;
+    return ((c >= 0x20 && c < 0x7f) || has(kept, c)) && !has(not_kept, c);
   };
   if (std::all_of(text.begin(), text.end(), is_plain)) return std::string(text);
   std::string out;
   while (!text.empty()) {
     const size_t length = utf8_length(text);
-    const bool keeps = length > 0 && (kept.find(text.front()) != std::string_view::npos ||
-                                      is_harmless(code_point(text.substr(0, length))));
+    const bool keeps = length > 0 && !has(not_kept, text.front()) &&
+                       (has(kept, text.front()) || is_harmless(code_point(text.substr(0, length))));
     const std::string_view head = text.substr(0, std::max<size_t>(length, 1));
     if (keeps) {
       out += head;
@@ -74,7 +76,17 @@ std::string escaped(std::string_view text, std::string_view kept) {
 
 }  // namespace
 
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const size_t length = utf8_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
 std::string printable(std::string_view text) { return escaped(text, ""); }
+std::string printable_name(std::string_view name) { return escaped(name, "", "\\"); }
 std::string printable_lines(std::string_view text) { return escaped(text, "\n\t"); }
 
 std::string excerpt(std::string_view text, size_t most) {

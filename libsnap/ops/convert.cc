@@ -212,7 +212,9 @@ class Conversion {
 
   Result<ConvertResult> write(access::ImageWriter& writer) {
     const access::Phase phase(context_, "converting", image().size());
-    return convert_image(image(), writer, options_, phase.job());
+    SNAP_ASSIGN(const ConvertResult result, convert_image(image(), writer, options_, phase.job()));
+    converted_.sums = writer.sums();
+    return result;
   }
 
   // Whether the new image, whose file is this, is what it was made from.

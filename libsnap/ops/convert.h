@@ -34,8 +34,9 @@ struct ConvertRequest {
 
 struct Converted {
   ConvertResult result;
-  uint64_t size = 0;      // of the new image, bytes
-  bool streamed = false;  // it went into a pipe
+  uint64_t size = 0;                   // of the new image, bytes
+  bool streamed = false;               // it went into a pipe
+  std::vector<access::ImageSum> sums;  // that the new image carries
   // What could not be read: the first SalvageImage::kMostRanges of it, and all of its bytes.
   std::vector<ByteRange> unreadable;
   uint64_t unreadable_bytes = 0;

@@ -2,66 +2,21 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "libsnap/access/file_system.h"
+#include "libsnap/base/progress.h"
 #include "libsnap/ops/changed_ranges.h"
+#include "libsnap/ops/file_change.h"
 #include "libsnap/ops/space_use.h"
 
 namespace snaptool::ops {
 
 // Which files differ between two states of a file system, name by name.
-
-enum class FileChangeKind : uint8_t {
-  kCreated,
-  kDeleted,
-  kModified,  // its content
-  kChanged,   // what is told of it
-  kRenamed,   // or moved, whatever else of it changed; what is in a folder goes with it
-  kLinked,    // it has one more name
-  kUnlinked,  // it has one name less
-};
-inline constexpr size_t kFileChangeKinds = 7;
-std::string_view name_of(FileChangeKind kind);  // "created"
-
-enum class FileField : uint8_t {
-  kName,
-  kInode,  // another one has its name
-  kContent,
-  kTarget,  // of a link
-  kSize,
-  kMode,
-  kOwner,
-  kGroup,
-  kLinks,
-  kModified,
-  kChanged,
-  kAccessed,
-  kCreated,
-  kAttributes,  // what FileNode::metadata_sum is over
-  kEncrypted,
-};
-std::string_view name_of(FileField field);  // "content"
-
-// A file in one of the two states.
-struct FileVersion {
-  std::string path;
-  access::FileNode node;
-  std::string sha256;  // of its content, where that is new, gone or another; else empty
-  std::string target;  // of a link
-  std::vector<access::FileRun> runs;  // if they are asked for; the first 65536
-};
-
-struct FileChange {
-  FileChangeKind kind = FileChangeKind::kChanged;
-  std::vector<FileField> fields;  // that differ; none of what is there in one state only
-  std::optional<FileVersion> before;
-  std::optional<FileVersion> after;
-};
 
 // A part of a changed range, with the files whose it was and is.
 struct FilePiece {
@@ -94,14 +49,14 @@ struct FileDiffSummary {
   bool equal() const;
 };
 
-// Compares two states of a file system, or two file systems. Where nodes have stable numbers, a
-// file is the same one by its number, its generation and its type; else by its path, and a file
-// that is gone and one that is new are one that was renamed if their content is the same. With
-// `changed`, and where the layout is the same, only nodes, folders and files are read that the
-// ranges touch, and of the other folders of the first state their names: complete but for what
-// only bitmaps tell of nodes. Memory grows with the number of folders and of changes. Errors: those
-// of access::FileSystem, without kCorruption, which is a problem in the summary; those of the
-// visitor; kInterrupted.
+// Compares two states of a file system, or two file systems. In one (of one type and UUID) whose
+// nodes have stable numbers, a file is the same one by its number, its generation and its type;
+// else by its path, and a file that is gone and one that is new are one that was renamed if their
+// content is the same. With `changed`, and where the layout is the same, only nodes, folders and
+// files are read that the ranges touch, and of the other folders of the first state their names:
+// complete but for what only bitmaps tell of nodes. Memory grows with the number of folders and of
+// changes. Errors: those of access::FileSystem, without kCorruption, which is a problem in the
+// summary; those of the visitor; kInterrupted.
 Result<FileDiffSummary> diff_files(access::FileSystem& before, access::FileSystem& after,
                                    const FileDiffOptions& options, const FileDiffVisitor& visitor,
                                    const Job& job);

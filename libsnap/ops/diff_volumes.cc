@@ -4,7 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
+#include <utility>
+#include <vector>
 
 #include "libsnap/io/content_file.h"
 #include "libsnap/io/part_file.h"
@@ -19,6 +22,7 @@ using access::Partition;
 // A volume, open.
 struct OpenVolume {
   VolumeFacts facts;
+  uint64_t held = 0;             // bytes of it that the image has
   std::unique_ptr<Image> image;  // nullptr: all of the disk
   std::unique_ptr<FileSystem> files;
 };
@@ -34,7 +38,7 @@ class VolumeFinder {
   Result<Volumes> find() {
     Volumes volumes;
     OpenVolume whole;
-    whole.facts.size = image_.size();
+    whole.facts.size = whole.held = image_.size();
     SNAP_TRY(open(whole, image_));
     if (!whole.files) {
       disk_ = std::make_shared<ContentFile>(image_, Access::kRead);
@@ -62,14 +66,14 @@ class VolumeFinder {
     volume.facts.offset = partition.offset;
     volume.facts.size = partition.length;
     const uint64_t left = image_.size() > partition.offset ? image_.size() - partition.offset : 0;
+    volume.held = std::min(left, partition.length);
     if (partition.shares_bytes()) {
       volume.facts.problem = fmt::format("it shares bytes with {}", access::shared_with(partition));
     } else if (left == 0) {
       volume.facts.problem = "the image ends before it";
     } else {
       auto part = std::make_shared<PartFile>(
-          name, std::vector<PartSegment>{
-                    {std::min(left, partition.length), {{disk_, partition.offset}}, 0}});
+          name, std::vector<PartSegment>{{volume.held, {{disk_, partition.offset}}, 0}});
       volume.image = std::make_unique<RawImage>(std::move(part));
       SNAP_TRY(open(volume, *volume.image));
     }
@@ -110,6 +114,19 @@ ChangedRanges ranges_in(const ChangedRanges& changed, uint64_t offset, uint64_t 
   return own;
 }
 
+// Whether a byte lies in one of these, and up to where that is so at least.
+std::pair<bool, uint64_t> look_up(const std::vector<ByteRange>& ranges, uint64_t at) {
+  uint64_t until = std::numeric_limits<uint64_t>::max();
+  for (const ByteRange& range : ranges) {
+    if (range.offset > at) {
+      until = std::min(until, range.offset);
+    } else if (at - range.offset < range.length) {
+      return {true, range.offset + range.length};
+    }
+  }
+  return {false, until};
+}
+
 uint64_t bytes_of(const ChangedRanges& changed) {
   uint64_t bytes = 0;
   for (const ByteRange& range : changed.ranges()) bytes += range.length;
@@ -131,6 +148,8 @@ class VolumeComparison {
     std::map<unsigned, std::pair<OpenVolume*, OpenVolume*>> pairs;
     for (auto& [number, volume] : was) pairs[number].first = &volume;
     for (auto& [number, volume] : is) pairs[number].second = &volume;
+    cover_end(before, covered_before_);
+    cover_end(after, covered_after_);
     for (const auto& [number, pair] : pairs) SNAP_TRY(compare(number, pair.first, pair.second));
     SNAP_TRY(tell_outside());
     return std::move(summary_);
@@ -144,7 +163,7 @@ class VolumeComparison {
     if (after != nullptr) pair.after = after->facts;
     pair.has_ranges = before != nullptr && after != nullptr &&
                       before->facts.offset == after->facts.offset &&
-                      before->facts.size == after->facts.size;
+                      before->facts.size == after->facts.size && before->held == after->held;
     ChangedRanges own;
     if (pair.has_ranges) {
       own = ranges_in(changed_, pair.before->offset, pair.before->size);
@@ -155,10 +174,14 @@ class VolumeComparison {
       // Of its files nothing is known: where a byte differs, one of them may.
       if (!pair.has_ranges || pair.changed_bytes > 0) summary_.equal = false;
       summary_.outside_bytes += pair.changed_bytes;
-      cover(pair);
+      if (pair.has_ranges) cover(pair, pair.before->size, pair.after->size);
       return visitor_.end(pair, {});
     }
-    cover(pair);
+    if (pair.has_ranges) {
+      cover(pair, pair.before->size, pair.after->size);
+    } else {
+      cover(pair, before->files->size(), after->files->size());
+    }
     FileDiffOptions options;
     options.full = wanted_.full;
     options.runs = wanted_.runs;
@@ -171,7 +194,8 @@ class VolumeComparison {
     SNAP_ASSIGN(FileDiffSummary found,
                 diff_files(*before->files, *after->files, options, files, job_));
     for (const uint64_t count : found.changes) summary_.files += count;
-    if (found.equal() && pair.changed_bytes > 0) note_behind(*before->files, *after->files, found);
+    const bool may_differ = !pair.has_ranges || pair.changed_bytes > 0;
+    if (found.equal() && may_differ) note_behind(*before->files, *after->files, found);
     summary_.problems += found.problem_count;
     if (summary_.first_problem.empty() && !found.problems.empty()) {
       summary_.first_problem = found.problems.front();
@@ -183,28 +207,39 @@ class VolumeComparison {
   static void note_behind(const FileSystem& before, const FileSystem& after,
                           FileDiffSummary& found) {
     if (!before.may_be_behind() && !after.may_be_behind()) return;
-    found.problems.emplace_back(
-        "bytes differ, but no file, and what its journal has is not compared");
+    found.problems.emplace_back("no file differs, but what its journal has is not compared");
     ++found.problem_count;
   }
 
-  void cover(const VolumePair& pair) {
-    if (pair.has_ranges) covered_.push_back({pair.before->offset, pair.before->size});
+  // What lies in the first bytes of both is told of there.
+  void cover(const VolumePair& pair, uint64_t before, uint64_t after) {
+    covered_before_.push_back({pair.before->offset, std::min(before, pair.before->size)});
+    covered_after_.push_back({pair.after->offset, std::min(after, pair.after->size)});
   }
 
+  // What an image does not have is not outside.
+  static void cover_end(const Image& image, std::vector<ByteRange>& covered) {
+    covered.push_back({image.size(), std::numeric_limits<uint64_t>::max() - image.size()});
+  }
+
+  // What in one of the images lies in no volume.
   Result<void> tell_outside() {
-    std::sort(covered_.begin(), covered_.end(),
-              [](const ByteRange& a, const ByteRange& b) { return a.offset < b.offset; });
     for (const ByteRange& range : changed_.ranges()) {
-      uint64_t at = range.offset;
       const uint64_t end = range.offset + range.length;
-      for (const ByteRange& volume : covered_) {
-        if (volume.offset + volume.length <= at) continue;
-        if (volume.offset >= end) break;
-        if (volume.offset > at) SNAP_TRY(tell({at, volume.offset - at}));
-        at = std::max(at, std::min(end, volume.offset + volume.length));
+      ByteRange outside{range.offset, 0};
+      for (uint64_t at = range.offset; at < end;) {
+        const auto [was_in, was_until] = look_up(covered_before_, at);
+        const auto [is_in, is_until] = look_up(covered_after_, at);
+        const uint64_t until = std::min({was_until, is_until, end});
+        if (was_in && is_in) {
+          if (outside.length > 0) SNAP_TRY(tell(outside));
+          outside = {until, 0};
+        } else {
+          outside.length += until - at;
+        }
+        at = until;
       }
-      if (at < end) SNAP_TRY(tell({at, end - at}));
+      if (outside.length > 0) SNAP_TRY(tell(outside));
     }
     summary_.equal = summary_.equal && summary_.files == 0 && summary_.outside_bytes == 0;
     return {};
@@ -220,7 +255,9 @@ class VolumeComparison {
   const VolumeDiffOptions& wanted_;
   const VolumeDiffVisitor& visitor_;
   const Job& job_;
-  std::vector<ByteRange> covered_;
+  // Of each image.
+  std::vector<ByteRange> covered_before_;
+  std::vector<ByteRange> covered_after_;
   VolumeDiffSummary summary_;
 };
 

@@ -46,7 +46,8 @@ bool is_same(const FileRun& a, const FileRun& b) {
 void Problems::add(std::string_view what, const Error& error) {
   ++count_;
   if (kept_.size() >= kMostProblems) return;
-  kept_.push_back(fmt::format("{}: {}", excerpt(what, kMostOfName), error.message()));
+  kept_.push_back(
+      fmt::format("{}: {}", excerpt(printable_name(what), kMostOfName), error.message()));
 }
 
 Result<void> Problems::note(std::string_view what, const Result<void>& result) {

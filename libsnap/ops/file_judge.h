@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "libsnap/access/file_system.h"
 #include "libsnap/base/io_bytes.h"
-#include "libsnap/ops/diff_files.h"
+#include "libsnap/base/progress.h"
+#include "libsnap/ops/changed_ranges.h"
+#include "libsnap/ops/file_change.h"
 
 namespace snaptool::ops {
 

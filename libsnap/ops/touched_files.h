@@ -2,6 +2,7 @@
 #pragma once
 
 #include "libsnap/ops/file_judge.h"
+#include "libsnap/ops/space_use.h"
 
 namespace snaptool::ops {
 

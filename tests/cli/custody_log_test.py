@@ -52,6 +52,42 @@ class CustodyLog(ScratchTest):
         self.assertLessEqual({("disk.img", "read-only"), ("out.qcow2", "read-write")}, modes)
         self.assertNotIn(("disk.img", "read-write"), modes)
 
+    def test_the_sums_that_are_stored_in_what_is_made(self):
+        out = self.scratch / "out.E01"
+        for options, path in (([], out), (["--option", "segment_size=1M"], self.scratch / "parts.E01")):
+            self.log.unlink(missing_ok=True)
+            done = run("convert", "-O", "ewf", *options, "--log", self.log, self.image, path)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            sums = {line["algorithm"]: (line["of"], line["value"]) for line in self.lines() if line["event"] == "sum"}
+            content = self.image.read_bytes()
+            self.assertEqual(sums, {name: (str(path), hashlib.new(name, content).hexdigest()) for name in ("md5", "sha1")})
+
+    def test_names_that_are_not_utf8(self):
+        names = [b"disk\xff", b"disk\xfe"]
+        for name in names:
+            path = os.fsencode(self.scratch) + b"/" + name
+            os.link(self.image, path)
+            run("info", "--log", self.log, os.fsdecode(path))
+        begins = [line for line in self.lines() if line["event"] == "begin"]
+        self.assertEqual([bytes.fromhex(line["command_hex"][-1]).split(b"/")[-1] for line in begins], names)
+        self.assertEqual([bytes.fromhex(line["command_hex"][0]) for line in begins], [b"info"] * 2)
+        opened = [line for line in self.lines() if line["event"] == "open"]
+        for key in ("path_hex", "absolute_hex"):
+            self.assertEqual([bytes.fromhex(line[key]).split(b"/")[-1] for line in opened], names)
+
+    def test_progress_does_not_go_into_it(self):
+        run("info", "--log", self.log, self.image)
+        lines = len(self.lines())
+        with open(self.log, "ab") as log:
+            done = subprocess.run([SNAPTOOL, "hash", f"--progress=jsonl:{log.fileno()}", "--log", self.log, self.image], pass_fds=[log.fileno()],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=30)
+        self.assertEqual((done.returncode, done.stdout, len(self.lines())), (64, b"", lines), done.stderr)
+        # Nor into what is read.
+        with open(self.image, "ab") as image:
+            done = subprocess.run([SNAPTOOL, "hash", f"--progress=jsonl:{image.fileno()}", self.image], pass_fds=[image.fileno()],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=30)
+        self.assertEqual((done.returncode, self.image.stat().st_size), (64, 8192), done.stderr)
+
     def test_a_warning_is_in_it_even_if_it_is_not_printed(self):
         self.image.write_bytes(bytes(1000))
         done = run("convert", "-q", "-O", "raw", "--log", self.log, self.image, self.scratch / "out")
@@ -80,6 +116,19 @@ class CustodyLog(ScratchTest):
         new = self.scratch / "new.img"
         for command in (["hash", new], ["convert", "-O", "raw", self.image, new], ["read", self.image, "-o", new]):
             self.assertEqual((run(*command, "--log", new).returncode, new.exists()), (64, False), command)
+
+    def test_what_a_batch_names_is_no_log(self):
+        cow, script, data = (self.scratch / name for name in ("cow", "script", "data"))
+        cow.touch()
+        self.assertEqual(run("batch", self.image, "/dev/null", "--snapshot", f"s={cow}", "--log", cow).returncode, 64)
+        self.assertEqual(cow.stat().st_size, 0)
+        self.assertEqual(run("create", self.image, cow, "--force").returncode, 0)
+        for line in (f"write s 0 512 -i {data}\n", f"read s 0 512 -o {data}\n"):
+            script.write_text(line)
+            run("info", "--log", data, self.image)
+            before = cow.read_bytes()
+            done = run("batch", self.image, script, "--snapshot", f"s={cow},chunk-size=4k", "--log", data)
+            self.assertEqual((done.returncode, "named for something else" in done.stderr, cow.read_bytes() == before), (64, True, True), done.stderr)
 
     def test_the_log_is_not_printed_to(self):
         with open(self.log, "wb") as out:

@@ -2,8 +2,11 @@
 """'diff --files': which files differ, against what the tools of each file system say of both states."""
 
 import json
+import os
 import random
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 import tree_model  # noqa: E402
 from exfat_maker import ExFat  # noqa: E402
 from fs_maker import MIB, TIME, TOOLS, Dir, Ext, Fat, File, Iso, Link, Symlink, Unsupported, sha256, tool  # noqa: E402
-from harness import SEED, ScratchTest, main, need, run, scaled  # noqa: E402
+from harness import SEED, SNAPTOOL, ScratchTest, main, need, run, scaled  # noqa: E402
 from ntfs_maker import Ntfs  # noqa: E402
 
 KNOWN = {"name", "inode", "content", "target", "size", "mode", "modified", "links"}  # to tree_model
@@ -263,6 +266,81 @@ class DiffFiles(ScratchTest):
         self.assertIn("no file that was compared differs", done.stdout)
         self.assertIn("could not be read", done.stderr)
 
+    def test_two_file_systems_that_were_made_apart(self):
+        """Inodes that mke2fs gave in the order of the names say nothing."""
+        folder = self.scratch / "tree"
+        for name in ("b", "c", "sub/d", "sub/e"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(name.encode() * 500)
+            os.utime(folder / name, (TIME, TIME))
+        trees = []
+        for number, image in enumerate((self.before, self.after)):
+            if number:
+                (folder / "a").write_bytes(b"new")
+                (folder / "sub" / "e").rename(folder / "moved")
+            os.utime(folder, (TIME, TIME))
+            os.utime(folder / "sub", (TIME, TIME))
+            tool("mkfs.ext4", "-q", "-F", "-d", folder, "-U", f"11111111-2222-3333-4444-55555555555{number}", "-E", "root_owner=0:0", image, "4M")
+            volume = Ext.__new__(Ext)
+            volume.path = image
+            trees.append(volume.tree())
+        expected = without_folder_size(tree_model.by_path(*trees), trees[0])
+        for options in (["--files"], ["--files=full"]):
+            [system] = self.diff(*options, self.before, self.after)["file_systems"]
+            self.assertEqual((told(system), system["problems"]), (expected, []))
+        self.assertIn(("created", None, "a", frozenset()), expected)
+        self.assertEqual(len(expected), 2)
+
+    def test_a_file_system_that_grew(self):
+        self.start()
+        with open(self.after, "r+b") as image:
+            image.truncate(8 << 20)
+        tool("resize2fs", "-f", self.after)
+        result = self.diff("--files", self.before, self.after, status=0)
+        self.assertEqual((result["outside"], result["file_systems"][0]["changes"]), ([], []))
+        # Where only one of them has something, past its end, that is no file's.
+        self.start()
+        with open(self.after, "r+b") as image:
+            image.seek(6 << 20)
+            image.write(b"hidden")
+            image.truncate(7 << 20)
+        result = self.diff("--files", self.before, self.after)
+        self.assertEqual(result["outside"], [{"offset": 6 << 20, "length": 512}])
+
+    def test_partitions_that_moved(self):
+        self.start()
+        content = self.before.read_bytes()
+        a, b, table = self.scratch / "a.dd", self.scratch / "b.dd", {}
+        for path, first in ((a, 2048), (b, 4096)):
+            disk = bytearray(8 << 20)
+            disk[446:462], disk[510:512] = partition(first, len(content) // 512), b"\x55\xaa"
+            disk[first * 512:first * 512 + len(content)] = content
+            path.write_bytes(disk)
+            table[path] = first * 512
+        result = self.diff("--files", a, b)
+        self.assertEqual(result["file_systems"][0]["changes"], [])
+        # Only where one of the two has no partition: the table, before the second and after the first.
+        spots = [(one["offset"], one["offset"] + one["length"]) for one in result["outside"]]
+        self.assertEqual(spots[0], (0, 512))
+        self.assertTrue(all(end <= table[b] or start >= table[a] + len(content) for start, end in spots), spots)
+
+    def test_what_one_image_lacks_is_no_equality(self):
+        """Zeros of a file, past the end of one of the images."""
+        volume, _ = self.start()
+        volume.create("last", File(b"x" * 5000))
+        places = [int(line.split()[0]) for line in volume.debugfs(*[f'bmap "/last" {n}' for n in range(5)])]
+        content = bytearray(self.after.read_bytes())
+        for place in places:
+            content[place * 1024:(place + 1) * 1024] = bytes(1024)
+        disk = bytearray(1 << 20) + content
+        disk[446:462], disk[510:512] = partition(2048, len(content) // 512), b"\x55\xaa"
+        a, b = self.scratch / "a.dd", self.scratch / "b.dd"
+        a.write_bytes(disk)
+        b.write_bytes(disk[:(1 << 20) + places[-1] * 1024])
+        for option in ("--files", "--files=full"):
+            done = run("diff", option, a, b)
+            self.assertEqual((done.returncode, "not read: last" in done.stdout), (65, True), (option, done.stdout, done.stderr))
+
     def test_reports(self):
         volume, before = self.start()
         volume.rewrite("big", 5, b"!")
@@ -284,6 +362,30 @@ class DiffFiles(ScratchTest):
                     image.seek(int(run_of.get("img_offset")))
                     self.assertEqual(image.read(3), b"& <")
 
+    def test_no_two_names_look_alike(self):
+        volume, _ = self.start()
+        names = [b"n\xff", b"n\xfe", "n\ufffd".encode(), b"n\\xff", b"n\\xfe"]
+        for name in names:
+            volume.create(os.fsdecode(name), File(b"new"))
+        changes = self.diff("--files", self.before, self.after)["file_systems"][0]["changes"]
+        for told_of in ([change for change in changes], [change["after"] for change in changes]):
+            told_of = [bytes.fromhex(one["path_hex"]) if "path_hex" in one else one["path"].encode() for one in told_of]
+            self.assertEqual(sorted(told_of), sorted(names))
+        self.assertEqual(sum("path_hex" in change for change in changes), 2)
+        shown = [r"n\xff", r"n\xfe", "n\ufffd", r"n\x5cxff", r"n\x5cxfe"]
+        text = run("diff", "--files", self.before, self.after).stdout
+        self.assertEqual(sorted(line.split()[1] for line in text.splitlines() if "created" in line), sorted(shown))
+        for ending in ("json", "xml", "html"):
+            report = self.scratch / f"report.{ending}"
+            self.assertEqual(run("diff", "-q", "--files", "--report", report, self.before, self.after).returncode, 1)
+            text = report.read_text()
+            hexed = {"json": '"path_hex":"{}"', "xml": "<snaptool:filename_hex>{}<", "html": ""}[ending]
+            for name, line in zip(names, shown):
+                if ending != "json":
+                    self.assertEqual(text.count(f">created   {line} (" if ending == "html" else f"<filename>{line}</filename>"), 1)
+                if ending != "html":
+                    self.assertEqual(hexed.format(name.hex()) in text, name in names[:2])
+
     def test_what_a_journal_has_is_not_known(self):
         volume, _ = self.start(kind="ext3")
         volume.debugfs("feature needs_recovery")
@@ -291,6 +393,10 @@ class DiffFiles(ScratchTest):
         self.assertEqual(done.returncode, 65, (done.stdout, done.stderr))
         self.assertIn("no file that was compared differs", done.stdout)
         self.assertIn("journal", done.stderr)
+        # Nor where the ranges say nothing.
+        with open(self.after, "r+b") as image:
+            image.truncate(5 << 20)
+        self.assertEqual(run("diff", "--files", self.before, self.after).returncode, 65)
 
     def test_a_file_of_holes_is_soon_compared(self):
         """As lastlog is, where users have high numbers."""
@@ -305,6 +411,28 @@ class DiffFiles(ScratchTest):
         for option in ("--files", "--files=full"):
             done = run("diff", option, self.before, self.after, timeout=20)
             self.assertEqual((done.returncode, "modified  sparse (content)" in done.stdout), (1, True), (option, done.stdout, done.stderr))
+
+    def test_stopped_in_the_middle(self):
+        volume, _ = self.start()
+        volume.debugfs(f'set_inode_field "/sparse" size {60 << 30}')  # of holes, which are hashed
+        for number, option, ending in ((signal.SIGINT, "--files", "xml"), (signal.SIGTERM, "--files=full", "json"), (signal.SIGINT, "--files=full", "html")):
+            report = self.scratch / f"report.{ending}"
+            seen = sorted(self.scratch.iterdir())
+            reader, writer = os.pipe()
+            with subprocess.Popen([SNAPTOOL, "diff", option, f"--progress=jsonl:{writer}", "--report", report, self.before, self.after],
+                                  pass_fds=[writer], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+                os.close(writer)
+                try:
+                    with open(reader, encoding="ascii") as progress:
+                        in_files = map(json.loads, progress)
+                        next(one for one in in_files if one["description"] == "comparing files")
+                        process.send_signal(number)
+                        error = process.communicate(timeout=30)[1]
+                finally:
+                    process.kill()
+            self.assertEqual(process.returncode, 128 + number, error)
+            self.assertRegex(error, r"\Asnaptool diff: [^\n]*interrupted[^\n]*\n\Z")
+            self.assertEqual(sorted(self.scratch.iterdir()), seen)
 
     def test_usage(self):
         self.start()

@@ -2,7 +2,9 @@
 """Files within an image: ls and cat, against what e2fsprogs says of them."""
 
 import json
+import os
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -27,8 +29,11 @@ class Files(ScratchTest):
         self.assertEqual((done.returncode, done.stderr if isinstance(done.stderr, str) else ""), (0, ""), (arguments, done.stderr))
         return done
 
+    def listed_rows(self, *arguments):
+        return json.loads(self.good("ls", "--output=json", *arguments).stdout)["files"]
+
     def listed(self, *arguments):
-        return {one["path"]: one for one in json.loads(self.good("ls", "--output=json", *arguments).stdout)["files"]}
+        return {one["path"]: one for one in self.listed_rows(*arguments)}
 
     def test_all_of_it(self):
         listed = self.listed("-R", self.image)
@@ -65,6 +70,26 @@ class Files(ScratchTest):
     def test_by_inode(self):
         inode = self.volume.tree()["big"].inode
         self.assertEqual(self.good("cat", self.image, "--inode", inode, binary=True).stdout, self.volume.content("big"))
+
+    def test_no_two_names_look_alike(self):
+        names = [b"n\xff", b"n\xfe", "n\ufffd".encode(), b"n\\xff", b"n\x1b", b"n\\x1b", b"n\\"]
+        Ext(self.image, {os.fsdecode(name): File(b"in " + name) for name in names})
+        for form in ([], ["-l"]):
+            printed = [line.split()[-1] for line in self.good("ls", *form, self.image).stdout.splitlines()]
+            read = [subprocess.run(["bash", "-c", f"printf %s $'{line}'"], stdout=subprocess.PIPE, check=True).stdout for line in printed]
+            self.assertEqual(sorted(set(read) - {b"lost+found"}), sorted(names))
+        for name in names:
+            self.assertEqual(self.good("cat", self.image, os.fsdecode(name), binary=True).stdout, b"in " + name)
+        told = [(one["path"], one.get("path_hex")) for one in self.listed_rows(self.image)]
+        self.assertEqual(sorted((path.encode() if hexed is None else bytes.fromhex(hexed)) for path, hexed in told if path != "lost+found"), sorted(names))
+        self.assertEqual(sorted(hexed for _, hexed in told if hexed), ["6efe", "6eff"])
+
+    def test_targets_that_are_not_utf8(self):
+        Ext(self.image, {"a": Symlink("\udcff"), "b": Symlink("\udcfe"), "c": Symlink("\\xff")})
+        rows = {row["path"]: row for row in self.listed_rows(self.image)}
+        self.assertEqual([rows[name].get("target_hex") for name in "abc"], ["ff", "fe", None])
+        for name, target in (("a", "\\xff"), ("c", "\\x5cxff")):
+            self.assertIn(f" {name} -> {target}\n", self.good("ls", "-l", self.image).stdout)
 
     def test_deleted(self):
         self.volume.delete("empty")

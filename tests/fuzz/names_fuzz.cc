@@ -167,7 +167,21 @@ std::string escaped(std::string_view text, std::string_view kept) {
   return result;
 }
 
+// What printable_name made a line of.
+std::string read_back(std::string_view line) {
+  std::string name;
+  while (!line.empty()) {
+    const bool escape = line[0] == '\\';
+    name += escape ? static_cast<char>(std::stoi(std::string(line.substr(2, 2)), nullptr, 16))
+                   : line[0];
+    line.remove_prefix(escape ? 4 : 1);
+  }
+  return name;
+}
+
 void try_text(std::string_view text) {
+  require(read_back(printable_name(text)) == text);
+  require(printable(printable_name(text)) == printable_name(text));
   const std::string line = printable(text);
   require(line == escaped(text, "") && printable(line) == line);
   require(printable_lines(text) == escaped(text, "\t\n"));

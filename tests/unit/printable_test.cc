@@ -59,6 +59,22 @@ TEST(Printable, WhatIsNoTextIsEscapedByteByByte) {
   EXPECT_EQ(printable("\xe2\x82x"), "\\xe2\\x82x");  // cut in the middle of the text
 }
 
+TEST(Printable, NoTwoNamesLookAlike) {
+  EXPECT_EQ(printable_name("a b\u00fc"), "a b\u00fc");
+  EXPECT_EQ(printable_name("\xff\x1b"), "\\xff\\x1b");
+  EXPECT_EQ(printable_name("\\xff"), "\\x5cxff");
+  EXPECT_EQ(printable_name("\\"), "\\x5c");
+  EXPECT_EQ(printable(printable_name("\\\n\xff")), printable_name("\\\n\xff"));
+}
+
+TEST(Printable, Utf8) {
+  for (const char* const text : {"", "a\x1b", "\u00fc", "\ufffe", "\U0010ffff"})
+    EXPECT_TRUE(is_utf8(text));
+  for (const char* const text : {"\xff", "\u00fc\xc3", "\xed\xa0\x80", "\xc0\x80"}) {
+    EXPECT_FALSE(is_utf8(text));
+  }
+}
+
 TEST(Printable, AnExcerptIsShort) {
   EXPECT_EQ(excerpt("short"), "short");
   EXPECT_EQ(excerpt(std::string(100, 'a')), std::string(100, 'a'));
