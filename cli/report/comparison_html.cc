@@ -182,7 +182,7 @@ class HtmlReport : public ReportWriter {
     row("Command", head_.command_line, true);
     row("Program", fmt::format("{}, {}", kProgram, head_.created));
     row("Ranges", fmt::format("aligned to {} bytes{}", head_.granularity,
-                              head_.strict ? "; holes and stored zeros are told apart" : ""));
+                              head_.strict ? "; a hole and stored zeros count as different" : ""));
     row("Read",
         fmt::format("{} bytes compared; {} not read, since both have them from the same "
                     "place; {} holes in both",

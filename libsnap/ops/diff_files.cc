@@ -326,8 +326,7 @@ Result<void> FileComparison::pair_nodes(Lone before, Lone after, FileChangeKind 
 
 bool FileComparison::enters(State& state, const Lone& folder) {
   if (state.entered.insert(folder.node.id).second) return true;
-  problems_.add(folder.path,
-                Error(ErrorCode::kCorruption, "it is a folder that has another name, too"));
+  problems_.add(folder.path, Error(ErrorCode::kCorruption, "it is a folder that has two names"));
   return false;
 }
 
