@@ -354,7 +354,7 @@ class Apply(SnapdiffTest):
 class Verify(SnapdiffTest):
     def test_whole_and_damaged(self):
         diff = self.export("diff", self.b, "--base", self.a)
-        self.assertIn("whole", self.good("diff-verify", diff).stdout)
+        self.assertIn("intact", self.good("diff-verify", diff).stdout)
         self.assertIn("expects", self.good("diff-verify", diff, self.a).stdout)
         self.assertIn("already", self.good("diff-verify", diff, self.b).stdout)
         other = bytearray(self.base)
