@@ -27,7 +27,7 @@ Result<int> apply_to_new(const Invocation& invocation, ops::ApplyRequest request
   for (const char* const option : {"journal", "resume-without-journal"}) {
     if (!invocation.has(option)) continue;
     return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("--{} is for an apply in place, not for -o", option));
+                 fmt::format("--{} is for an apply in place; it does not go with -o", option));
   }
   const std::string out = *invocation.value("out");
   auto& paths = request.diffs.paths;
@@ -36,7 +36,7 @@ Result<int> apply_to_new(const Invocation& invocation, ops::ApplyRequest request
   if (!full) {
     if (paths.size() < 2) {
       return Error(ErrorCode::kInvalidArgument,
-                   fmt::format("'{}' is not a full diff: name the image that it is for, after it",
+                   fmt::format("'{}' is not a full diff: name the image it applies to after it",
                                paths.front()));
     }
     SNAP_ASSIGN(image, image_operand(invocation, paths.size() - 1));
@@ -102,16 +102,16 @@ CommandSpec apply_command() {
   command.summary = "apply diffs to an image, in place and crash-safe, or to a new file";
   // clang-format off
   command.description =
-      "Brings IMAGE to the state that the last DIFF leads to. Several diffs are a chain, the oldest first, and each range is written once. Everything is checked before the first write: that no diff is damaged or cut, that each follows from the one before, and that what they change in IMAGE is what they expect. Diffs of whole images, and such as were exported with --parent or --verify-base, say themselves what they follow; one that nothing links to the one before it is refused. Interrupted at any instant, by a signal, a crash or a power cut, the same command finishes: a small journal beside IMAGE says where it was.\n\n"
-      "With -o, IMAGE is only read, and not there at all when the first DIFF is a full one. '-' is standard input, which is kept in a file until it is applied. Diffs of Ceph's rbd are applied to raw images, too, but they have no sums to check.";
+      "Brings IMAGE to the state that the last DIFF leads to. Several diffs are a chain, oldest first; each range is written once. Everything is checked before the first write: that no diff is damaged or truncated, that each follows the one before it, and that IMAGE holds what they expect where they change it. Diffs of whole images, and those exported with --parent or --verify-base, say what they follow; a diff that nothing links to the one before it is refused. If the run is interrupted by a signal, a crash or a power cut, the same command finishes the job: a small journal next to IMAGE says how far it got.\n\n"
+      "With -o, IMAGE is only read; leave it out if the first DIFF is a full one. '-' is standard input, which is kept in a file until it is applied. Diffs from Ceph's rbd can be applied to raw images, too, but they have no checksums.";
   command.options = {
     written(file("journal", "FILE", "keep the journal there (default: IMAGE.snaptool-journal; needed for devices)")),
     written(file("spool", "FILE", "keep standard input there until it is applied (default: IMAGE.snaptool-spool)")),
     unlinked_option(),
     flag("verify-base", "read all of IMAGE: it must be the whole base of the first diff, and become the whole target of the last"),
-    flag("resume-without-journal", "go on with an apply that was interrupted and whose journal is lost: the changes are written whatever IMAGE has there"),
+    flag("resume-without-journal", "finish an interrupted apply whose journal is lost: write the changes whatever IMAGE holds there"),
     flag("ignore-invalid", "with -o, read what an invalid store still holds"),
-    flag("force", "replace FILE if it exists; write to a volume whose other snapshots this breaks; drop what a torn write left behind the end of a store's list; go on in a copy of the image that an interrupted apply was writing to"),
+    flag("force", "replace FILE if it exists; write to a volume whose other snapshots this breaks; drop what a torn write left past the end of a store's list; continue in a copy of the image that an interrupted apply was writing to"),
   };
   // clang-format on
   command.shared = {Shared::kOut,      Shared::kFormat, Shared::kJobs,

@@ -57,7 +57,7 @@ Result<int> run_batch(Invocation& invocation) {
   auto result = runner.run(script);
   if (!result && result.error().code() == ErrorCode::kInterrupted) {
     return std::move(result).error().with_note(
-        "what was flushed is kept, of the rest any part may be");
+        "what was flushed is kept; any part of the rest may be, too");
   }
   // What was done before an error stays done.
   const auto flushed = session->flush();
@@ -74,17 +74,17 @@ CommandSpec batch_command() {
   command.name = "batch";
   command.operands = "ORIGIN SCRIPT";
   command.min_operands = command.max_operands = 2;
-  command.summary = "do a script of requests to an origin and its snapshots";
+  command.summary = "run a script of requests to an origin and its snapshots";
   // clang-format off
   command.description =
-      "Has ORIGIN and its snapshots active together, as the kernel would, and does what SCRIPT (or standard input, '-') says, one command a line: write NAME OFFSET LENGTH -P BYTE or -i FILE; write-origin OFFSET LENGTH -P BYTE or -i FILE; read NAME OFFSET LENGTH [-o FILE] [--sha256]; discard NAME OFFSET LENGTH; status NAME; handover FROM TO; merge NAME; flush. Blank lines, and what follows '#', are comments.\n\n"
-      "What was done is durable after flush, after merge and at the end; copies out of the origin are before it changes. What is full follows the kernel's rules: a P is invalidated, a PO overflows, and N keeps nothing beyond the end. A request that the kernel would refuse is told, and the script goes on. SCRIPT is read whole, and a mistake in it is told, before anything is done.";
+      "Runs SCRIPT (or standard input, '-') on ORIGIN and its snapshots, all active together as in the kernel. One command a line: write NAME OFFSET LENGTH -P BYTE or -i FILE; write-origin OFFSET LENGTH -P BYTE or -i FILE; read NAME OFFSET LENGTH [-o FILE] [--sha256]; discard NAME OFFSET LENGTH; status NAME; handover FROM TO; merge NAME; flush. Blank lines are skipped, and '#' starts a comment.\n\n"
+      "What was done is durable after flush, after merge and at the end; what a snapshot saves from the origin is durable before the origin changes. A full store behaves as in the kernel: P is invalidated, PO overflows, and N keeps nothing after the end. A request that the kernel would refuse is reported, and the script continues. SCRIPT is read and checked as a whole before anything is done.";
   command.options = {
-    repeated(value("snapshot", "NAME=COW", "a snapshot of ORIGIN; behind it may stand ,store=P|PO|N (default: P) and ,chunk-size=SIZE (of an N); may be given several times, and twice for one COW: the second then waits for a handover")),
-    flag("discard-zeroes-cow", "the snapshots take discards, which zero what is in the COW"),
+    repeated(value("snapshot", "NAME=COW", "a snapshot of ORIGIN; add ,store=P|PO|N (default: P) and, for N, ,chunk-size=SIZE; can be repeated, even with the same COW: the second one then waits for a handover")),
+    flag("discard-zeroes-cow", "the snapshots accept discards, which zero what is in the COW"),
     flag("discard-passdown-origin", "discards change the origin, too"),
     in_flight_option(),
-    flag("force", "drop what a torn write left behind the end of a list; overwrite a store with a transient snapshot; replace the FILE of a read"),
+    flag("force", "drop what a torn write left past the end of a list; overwrite a store with a transient snapshot; replace the FILE of a read"),
   };
   // clang-format on
   command.shared = {Shared::kFormat, Shared::kJobs, Shared::kProgress, Shared::kJson,

@@ -38,13 +38,14 @@ Result<int> run_cat(Invocation& invocation) {
   const auto& operands = invocation.operands();
   const std::string name = operands.size() > 1 ? operands[1] : fmt::format("inode {}", node.id);
   if (node.type != access::NodeType::kFile) {
-    return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' is no file with bytes", name));
+    return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' is not a regular file", name));
   }
   if (node.encrypted) {
-    invocation.warn(fmt::format("'{}' is encrypted: its bytes are cipher text", name));
+    invocation.warn(fmt::format("'{}' is encrypted, and is written out as it is", name));
   }
   if (node.deleted) {
-    invocation.warn(fmt::format("'{}' is deleted: its bytes may be another file's by now", name));
+    invocation.warn(
+        fmt::format("'{}' is deleted: its bytes may belong to another file by now", name));
   }
   ops::FileImage image(*files, node, name);
   return write_bytes(invocation, door, image, {0, image.size()});
@@ -61,9 +62,9 @@ CommandSpec cat_command() {
   command.summary = "write a file within an image to standard output or a file";
   // clang-format off
   command.description =
-      "Writes the content of the file PATH of the file system that IMAGE holds, without mounting it; 'snaptool ls' lists what is there. In a new file, holes stay holes. Links are not followed.";
+      "Writes the content of the file PATH in the file system of IMAGE, without mounting it; 'snaptool ls' lists the files. In a new file, holes stay holes. Links are not followed.";
   command.options = {
-    value("inode", "N", "the file of that number, whatever its names; also one that is deleted"),
+    value("inode", "N", "the file with that number, whatever its name; it can be a deleted one"),
     flag("ignore-invalid", "read what an invalid store still holds"),
     flag("force", "replace FILE if it exists"),
   };

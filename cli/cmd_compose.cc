@@ -58,14 +58,14 @@ CommandSpec compose_command() {
   command.operands = "DIFF DIFF...";
   command.min_operands = 2;
   command.max_operands = 4096;
-  command.summary = "make one diff of several that follow each other";
+  command.summary = "make one diff out of several that follow each other";
   // clang-format off
   command.description =
-      "Writes one diff that does what all DIFFs do, the oldest first. No image is needed. Where several change the same place, the last one's data are kept. The new diff follows what the first one follows, and leads to the state of the last one, with its id. A DIFF that does not follow the one before it, or that nothing links to it, is refused. Diffs of Ceph's rbd are composed, too, as 'rbd merge-diff' does.";
+      "Writes one diff that does what all DIFFs do, oldest first. No image is needed. Where several change the same place, the last one counts. The new diff applies to the base of the first one, and leads to the state of the last one, with its id. A DIFF that does not follow the one before it, or is not linked to it, is refused. Diffs from Ceph's rbd can be composed, too, as 'rbd merge-diff' does.";
   command.options = {
     level_option(),
     unlinked_option(),
-    value("max-zeroed", "SIZE", "let so much become zeros where the image was cut and grew again (default: 1T)"),
+    value("max-zeroed", "SIZE", "allow this much to become zeros where the image shrank and grew again (default: 1T)"),
     flag("force", "replace FILE if it exists"),
   };
   // clang-format on

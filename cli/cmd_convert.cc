@@ -15,7 +15,7 @@ Result<int> run_convert(Invocation& invocation) {
   SNAP_ASSIGN(const ops::ConvertRequest request, convert_request(invocation));
   SNAP_ASSIGN(const ops::Converted converted, ops::convert(invocation.access(), request));
   for (const ByteRange& range : converted.unreadable) {
-    invocation.warn(fmt::format("{} bytes at byte {} could not be read: there are zeros",
+    invocation.warn(fmt::format("{} bytes at byte {} could not be read: zeros were written",
                                 range.length, range.offset));
   }
   for (const auto& [algorithm, value] : converted.sums) {
@@ -45,22 +45,22 @@ CommandSpec convert_command() {
   command.name = "convert";
   command.operands = "IMAGE OUT";
   command.min_operands = command.max_operands = 2;
-  command.summary = "make an image of another format";
+  command.summary = "convert an image to another format";
   // clang-format off
   command.description =
-      "Writes the content of IMAGE to OUT, in the format that -O names. Zeros become holes. With --base, OUT is an overlay: it has only what differs from IMAGE0, and names that as its backing file. 'snaptool convert ORIGIN@COW OUT -O qcow2 --base ORIGIN' makes one of a snapshot.\n\n"
-      "A new raw image is written as OUT.partial first: if that is interrupted, the same command goes on with it. Other formats appear whole or not at all.\n\n"
-      "An image in several files ('-O raw --option part_size=2G IMAGE out.001', '-O ewf --option segment_size=2G IMAGE out.E01') replaces none: all are written first, then they get their names, the first one last. Nor is a single out.E01 made beside an old out.E02, which would be taken for a part of it.";
+      "Writes the content of IMAGE to OUT, in the format that -O names. Zeros become holes. With --base, OUT is an overlay: it has only what differs from IMAGE0, and names IMAGE0 as its backing file. 'snaptool convert ORIGIN@COW OUT -O qcow2 --base ORIGIN' turns a snapshot into one.\n\n"
+      "A new raw image is written as OUT.partial first; if that is interrupted, the same command continues. Other formats appear whole or not at all.\n\n"
+      "An image in several files ('-O raw --option part_size=2G IMAGE out.001', '-O ewf --option segment_size=2G IMAGE out.E01') does not replace an old one: all files are written first, then they get their names, the first one last. A single out.E01 is not made next to an old out.E02 either, which would be read as a part of it.";
   command.options = {
-    choice('O', "output-format", "FMT", "raw (the default), qcow2, vmdk, vpc (VHD), vhdx, vdi (VirtualBox), simg (Android sparse), ewf (E01 evidence), rbd (Ceph's whole images), or dm-snapshot: a store over the image that --base names", {"raw", "qcow2", "ewf", "rbd", "simg", "vdi", "vhdx", "vmdk", "vpc", "vhd", "dm-snapshot"}),
+    choice('O', "output-format", "FMT", "raw (the default, whatever OUT is called), qcow2, vmdk, vpc (VHD), vhdx, vdi (VirtualBox), simg (Android sparse), ewf (E01 evidence), rbd (Ceph's whole images), or dm-snapshot (a store over the image that --base names)", {"raw", "qcow2", "ewf", "rbd", "simg", "vdi", "vhdx", "vmdk", "vpc", "vhd", "dm-snapshot"}),
     repeated(value("option", "NAME=VALUE", "a setting of the format; '--option help' lists them (see snaptool-convert(1))")),
-    flag('c', "compress", "compress the data: of qcow2 each cluster, with zstd unless compression_type says otherwise; of vmdk, as streamOptimized; ewf always is"),
-    file("base", "IMAGE0", "only what differs from IMAGE0, as an overlay of it"),
-    value('S', "sparse", "SIZE", "-O raw: SIZE bytes of zeros become a hole (default: 4k); 0: none do"),
-    flag('n', "no-create", "-O raw: write into OUT, which is there"),
+    flag('c', "compress", "compress the data: qcow2 by cluster, with zstd unless compression_type says otherwise; vmdk as streamOptimized; ewf is always compressed"),
+    file("base", "IMAGE0", "make an overlay of IMAGE0, with only what differs from it"),
+    value('S', "sparse", "SIZE", "-O raw: turn SIZE bytes of zeros into a hole (default: 4k); 0: make no holes"),
+    flag('n', "no-create", "-O raw: write into OUT, which must exist"),
     choice('t', "cache", "MODE", "writeback (the default: OUT is durable when the command is done), none (durable, and the page cache is left as it is) or unsafe", {"none", "writeback", "unsafe"}),
-    file("bmap", "MAP", "-O raw: copy only what MAP names, a block map of bmaptool, and check its sums before and while that is done; with -n, all else in OUT stays as it is"),
-    flag("salvage", "go on where IMAGE cannot be read: there will be zeros, and exit status 65"),
+    file("bmap", "MAP", "-O raw: copy only what MAP, a bmaptool block map, names, and check its checksums before and while copying; with -n, the rest of OUT is left as it is"),
+    flag("salvage", "where IMAGE cannot be read, write zeros and carry on; the exit status is then 65"),
     flag("verify", "read OUT back and compare it before it gets its name"),
     flag("force", "replace OUT if it exists"),
   };

@@ -86,13 +86,13 @@ CommandSpec create_command() {
   command.summary = "make an empty store for a snapshot of an origin";
   // clang-format off
   command.description =
-      "Makes COW a new, empty snapshot of ORIGIN: a sparse file, or, if it is there already, that file, block device or part of a disk. What a snapshot shows at first is its origin; the origin is only looked at for its size.\n\n"
-      "A file that is there must be empty or begin with zeros; its size is kept unless --size is given.";
+      "Makes COW a new, empty snapshot of ORIGIN: a sparse file, or an existing file, block device or part of a disk. At first, a snapshot shows its origin. Only the size of ORIGIN is looked at.\n\n"
+      "An existing file must be empty or begin with zeros; it keeps its size unless --size is given.";
   command.options = {
     value("chunk-size", "SIZE", "a power of two from 512 to 1G (default: 4k)"),
     value("size", "SIZE", "of the COW, or N%ORIGIN (default: enough for every chunk of the origin)"),
-    flag("measure", "only print what would be enough"),
-    flag("force", "empty a store, or overwrite the start of a file, that is there already"),
+    flag("measure", "only print how large the COW must be"),
+    flag("force", "empty an existing store, or overwrite the start of an existing file"),
   };
   // clang-format on
   command.shared = {Shared::kForceShare, Shared::kJson};

@@ -94,19 +94,19 @@ CommandSpec diff_command() {
   command.name = "diff";
   command.operands = "IMAGE1 IMAGE2";
   command.min_operands = command.max_operands = 2;
-  command.summary = "tell where two images differ, and write a report of it";
+  command.summary = "show where two images differ, and in which files; write a report";
   // clang-format off
   command.description =
-      "Compares two images and lists the ranges that differ. What both have from the same place (equal files, an origin and its snapshot, reflinked extents) is not read, nor what is a hole in both: ORIGIN against ORIGIN@COW reads only the exceptions. Of images of different sizes, what one has more is compared with zeros. Exit status 0: equal; 1: they differ; 2 and above: it could not be found out.\n\n"
+      "Compares two images and lists the ranges that differ. What both take from the same place (the same file, an origin and its snapshot, reflinked extents) is not read, and neither are holes in both: ORIGIN against ORIGIN@COW reads only the exceptions. If one image is larger, the rest of it is compared with zeros. Exit status 0: equal; 1: they differ; 2 and above: the comparison failed.\n\n"
       "--report writes json, DFXML (.xml) or one HTML page with a picture of the disk, each with the SHA-256 of both images and of every range before and after.\n\n"
-      "--files tells which files differ, without mounting: created, deleted, modified, renamed. Status 0 then says that no file differs, whatever else does.";
+      "--files lists the files that differ, without mounting: created, deleted, modified, renamed. Exit status 0 then means that no file differs, even if other bytes do.";
   command.options = {
-    flag("strict", "holes and stored zeros differ, and so do images of different sizes"),
+    flag("strict", "count a hole and stored zeros as different, and images of different sizes, too"),
     value("date", "TIME", "the time in the report, as 2026-11-26T09:30:00Z or @SECONDS (default: SOURCE_DATE_EPOCH, or now)"),
     value("granularity", "SIZE", "ranges begin and end at multiples of SIZE (default: 512)"),
-    flag("hash", "give SHA-256 and entropy of each range, before and after"),
-    {0, "files", OptionKind::kOptionalValue, "full", "tell which files differ; =full: read all files, whatever the ranges say", ValueHint::kChoices, {"full"}},
-    {0, "hex", OptionKind::kOptionalValue, "SIZE", "show so many bytes of each range, before and after, from the first that differs (default: 64)", ValueHint::kNone, {}},
+    flag("hash", "show the SHA-256 and entropy of each range, before and after"),
+    {0, "files", OptionKind::kOptionalValue, "full", "list the files that differ; =full: read all files, whatever the ranges say", ValueHint::kChoices, {"full"}},
+    {0, "hex", OptionKind::kOptionalValue, "SIZE", "show this many bytes of each range, before and after, from the first that differs (default: 64)", ValueHint::kNone, {}},
     repeated(written(file("report", "FILE", "write a report to FILE: .json, .xml (DFXML) or .html (repeatable)"))),
     value("algorithm", "NAME[,...]", "the sums of the whole images in the report: sha256 (the default), sha512, sha1, md5, or several of them"),
     value("case", "TEXT", "the case number in the report"),

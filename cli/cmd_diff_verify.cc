@@ -68,13 +68,13 @@ Result<int> run_diff_verify(Invocation& invocation) {
     return kExitDone;
   }
   std::string text = diffs.size() == 1
-                         ? text_line("'{}' is whole: {} of changes", diffs.front()->name(),
+                         ? text_line("'{}' is intact: {} of changes", diffs.front()->name(),
                                      format_size(checked.totals.bytes()))
                          : text_line(
-                               "the {} diffs are whole, and each follows the one before: {} "
+                               "the {} diffs are intact, and each follows the one before: {} "
                                "of changes",
                                diffs.size(), format_size(checked.totals.bytes()));
-  if (!id) text += "it has no sums: its bytes may have changed all the same\n";
+  if (!id) text += "it has no checksums: changed bytes would not be noticed\n";
   if (result.applied) {
     text += text_line("'{}' has them already", image_name);
   } else if (operands.image && id) {
@@ -92,10 +92,10 @@ CommandSpec diff_verify_command() {
   command.operands = "DIFF... [IMAGE]";
   command.min_operands = 1;
   command.max_operands = 4096;
-  command.summary = "check that diffs are whole, that they are a chain, and that they fit an image";
+  command.summary = "check that diffs are intact, form a chain, and fit an image";
   // clang-format off
   command.description =
-      "Reads all of each DIFF and checks every sum in it: a bit that was flipped, or a stream that was cut, is found. Several must be a chain, the oldest first, as for 'snaptool apply'. With IMAGE, also that what they change there is what they expect, so that 'snaptool apply' would go through. Nothing is written.";
+      "Reads all of each DIFF and checks every checksum in it: flipped bits and truncated streams are found. Several diffs must form a chain, oldest first, as for 'snaptool apply'. With IMAGE, it also checks that IMAGE holds what they expect, so that 'snaptool apply' would succeed. Nothing is written.";
   command.options = {
     unlinked_option(),
   };

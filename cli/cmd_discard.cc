@@ -52,13 +52,13 @@ CommandSpec discard_command() {
   command.summary = "discard a range of a snapshot, as the kernel would";
   // clang-format off
   command.description =
-      "Does what the kernel does with a discard to a snapshot that has the features of the same names. With --discard-zeroes-cow, chunks of the range that are in COW are zeroed there (their exceptions stay); chunks that are not in COW stay as they are. With --discard-passdown-origin the range of ORIGIN is discarded, too, and no other snapshot gets a copy of it first. Without features a snapshot takes no discards (exit status 63).";
+      "Discards a range of a snapshot that has the kernel's features of the same names. With --discard-zeroes-cow, chunks of the range that are in COW are zeroed there (their exceptions stay); other chunks do not change. With --discard-passdown-origin, the range of ORIGIN is discarded, too, and no other snapshot gets a copy of it first. Without features, a snapshot accepts no discards (exit status 63).";
   command.options = {
     value("offset", "SIZE", "start there (default: 0)"),
-    value("length", "SIZE", "discard so much (default: to the end)"),
+    value("length", "SIZE", "discard this much (default: to the end)"),
     flag("discard-zeroes-cow", "zero what is in the COW"),
-    flag("discard-passdown-origin", "discard the range of the origin, too"),
-    flag("force", "drop what a torn write left behind the end of the list"),
+    flag("discard-passdown-origin", "also discard the range of the origin"),
+    flag("force", "drop what a torn write left past the end of the list"),
   };
   // clang-format on
   command.shared = {Shared::kFormat, Shared::kProgress, Shared::kJson, Shared::kGroupBackup};

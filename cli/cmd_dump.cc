@@ -69,13 +69,13 @@ CommandSpec dump_command() {
   command.name = "dump";
   command.operands = "COW";
   command.min_operands = command.max_operands = 1;
-  command.summary = "print the metadata of a store as XML or json";
+  command.summary = "print the metadata of a store as XML or JSON";
   // clang-format off
   command.description =
-      "Prints the header and the list of exceptions, in the order of the list, as XML, or as json with --output=json. Consecutive exceptions are one run. An invalid store is dumped like any other. 'snaptool restore' makes a store of it again.\n\n"
-      "With --pack, header and areas as they are on disk, damaged or not, as a small file to be mailed: 'snaptool apply FILE -o COW' unpacks it to a COW without data.";
+      "Prints the header and the list of exceptions, in the order of the list, as XML, or as json with --output=json. Consecutive exceptions are one run. An invalid store is dumped like any other. 'snaptool restore' turns it back into a store.\n\n"
+      "With --pack, the output is a small file, easy to mail, of the header and areas as they are on disk, damaged or not: 'snaptool apply FILE -o COW' unpacks it to a COW without data.";
   command.options = {
-    flag("pack", "a compressed copy of the metadata, without any data chunk"),
+    flag("pack", "write a compressed copy of the metadata, without data chunks"),
     flag("force", "replace FILE if it exists"),
   };
   // clang-format on

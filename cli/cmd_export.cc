@@ -14,10 +14,10 @@ namespace {
 std::string direction(const ops::ExportRequest& request) {
   if (request.full || request.base) return "";
   return request.reverse
-             ? "it makes the snapshot's view into the origin: the increment of a backup that was "
+             ? "it turns the snapshot's view into the origin: the next increment after a backup that was "
                "taken from the snapshot\n"
-             : "it makes the origin into the snapshot's view: what was written to the snapshot, or "
-               "how to roll the origin back\n";
+             : "it turns the origin into the snapshot's view: it has what was written to the snapshot, or "
+               "rolls the origin back\n";
 }
 
 Result<int> run_export(Invocation& invocation) {
@@ -31,8 +31,8 @@ Result<int> run_export(Invocation& invocation) {
   std::string text = direction(request);
   if (exported.end.child_id && !exported.links && !request.options.parent_id) {
     text +=
-        "it does not say which state it follows, since not all of both images was read: in a "
-        "chain, --parent or --verify-base link it\n";
+        "it does not say which state it follows, since not all of both images was read: to use it in "
+        "a chain, link it with --parent or --verify-base\n";
   }
   SNAP_TRY(invocation.report(text));
   return kExitDone;
@@ -48,18 +48,18 @@ CommandSpec export_command() {
   command.summary = "write what changed between two images as a diff, to be applied elsewhere";
   // clang-format off
   command.description =
-      "Writes a diff that makes a base into IMAGE: the base is the origin for ORIGIN@COW, IMAGE0 with --base, or nothing with --full. Of ORIGIN@COW only the exceptions are read. A diff has the sums of what it changes, before and after, so that 'snaptool apply' refuses the wrong base and damage on the way; ids tell which diff follows which.\n\n"
+      "Writes a diff that turns a base into IMAGE. The base is the origin for ORIGIN@COW, IMAGE0 with --base, or nothing with --full. For ORIGIN@COW, only the exceptions are read. A diff has checksums of what it changes, before and after, so that 'snaptool apply' refuses a wrong base or a damaged diff; ids say which diff follows which.\n\n"
       "A diff is a stream: it can go through a pipe to another machine.";
   command.options = {
-    file("base", "IMAGE0", "what the diff is to be applied to"),
+    file("base", "IMAGE0", "the image that the diff will be applied to"),
     flag("full", "all of IMAGE: the first diff of a chain"),
-    flag("reverse", "of ORIGIN@COW, from the view back to the origin: what changed since the snapshot was made"),
-    file("changes", "COW", "compare only where this store has exceptions; elsewhere the images are taken to be equal"),
+    flag("reverse", "for ORIGIN@COW, go from the view back to the origin: what changed since the snapshot was made"),
+    file("changes", "COW", "compare only where this store has exceptions, and take the images to be equal elsewhere"),
     file("parent", "FILE|ID", "the diff that leads to the base, or the id of the base"),
-    flag("verify-base", "read both images in full and add their SHA-256: they link the diffs of a chain, 'apply --verify-base' compares with them, and --changes is checked"),
-    flag("verify", "read all of both images, also what their file systems call holes or shared, and all that --changes leaves out"),
-    value("granularity", "SIZE", "tell changes in units of SIZE (default: 4k)"),
-    choice('O', "output-format", "FMT", "snapdiff (the default), or Ceph's: rbd (version 1, what 'rbd import-diff' takes), rbd2", {"snapdiff", "rbd", "rbd2"}),
+    flag("verify-base", "read both images in full and add their SHA-256, which links the diffs of a chain and is what 'apply --verify-base' compares with; also check --changes"),
+    flag("verify", "read all of both images, including what their file systems call holes or shared, and what --changes leaves out"),
+    value("granularity", "SIZE", "record changes in units of SIZE (default: 4k)"),
+    choice('O', "output-format", "FMT", "snapdiff (the default), or a Ceph format: rbd (version 1, which 'rbd import-diff' reads) or rbd2", {"snapdiff", "rbd", "rbd2"}),
     value("from-snap", "NAME", "with -O rbd: the snapshot that the diff starts from"),
     value("to-snap", "NAME", "with -O rbd: the snapshot that it leads to"),
     level_option(),

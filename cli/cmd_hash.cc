@@ -96,15 +96,15 @@ CommandSpec hash_command() {
   command.name = "hash";
   command.operands = "IMAGE";
   command.min_operands = command.max_operands = 1;
-  command.summary = "print the sums of an image, or of its blocks, as a manifest";
+  command.summary = "print the checksums of an image, or of its blocks, as a manifest";
   // clang-format off
   command.description =
-      "Prints the SHA-256 of IMAGE in the form that 'sha256sum -c' checks. Several algorithms are computed in one read, and printed in the tagged form of the same tools. With --block-size, each block has its sums, computed in parallel, and 'snaptool verify --against' says which blocks are no longer what they were.\n\n"
-      "With --direct, every file that the image consists of is flushed, and read past the page cache: the sums are of what the disk holds. Where a file system has no such reads (tmpfs), -v says so.";
+      "Prints the SHA-256 of IMAGE in the form that 'sha256sum -c' checks. Several algorithms are computed in one read, and printed in the tagged form of the same tools. With --block-size, each block gets its own checksums, and 'snaptool verify --against' says which blocks have changed.\n\n"
+      "With --direct, every file of the image is flushed, and read past the page cache: the checksums are those of what the disk holds. Where a file system has no such reads (tmpfs), -v says so.";
   command.options = {
     value("algorithm", "NAME[,...]", "sha256 (the default), sha512, sha1, md5, or several of them"),
-    value("block-size", "SIZE", "the sums of blocks of SIZE, not of the whole"),
-    flag("direct", "read what the disk holds, not what the page cache does"),
+    value("block-size", "SIZE", "print the checksums of blocks of SIZE, not of the whole"),
+    flag("direct", "read what the disk holds, not the page cache"),
     flag("force", "replace FILE if it exists"),
   };
   // clang-format on

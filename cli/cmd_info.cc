@@ -138,11 +138,11 @@ CommandSpec info_command() {
   command.operands = "IMAGE";
   command.min_operands = command.max_operands = 1;
   // clang-format off
-  command.summary = "tell what a file is: its format, size and, of a store, its fill, of a diff, what it is for";
+  command.summary = "say what a file is, and which partitions, volumes and snapshots are in it";
   command.description =
-      "Tells what IMAGE is. For a dm-snapshot store: chunk size, number of exceptions, fill, and whether it is valid. Reads the metadata only.";
+      "Says what IMAGE is: its format and size; for a disk, its partitions, volumes and snapshots; for a dm-snapshot store, chunk size, number of exceptions, how full it is, and whether it is valid; for a diff, what it applies to. Only metadata are read.";
   command.options = {
-    flag("ignore-invalid", "look into a store that is marked invalid, too"),
+    flag("ignore-invalid", "also look into a store that is marked invalid"),
   };
   // clang-format on
   command.shared = {Shared::kFormat,     Shared::kFollowParents, Shared::kParent,

@@ -69,11 +69,11 @@ CommandSpec ls_command() {
   // clang-format off
   command.description =
       "Lists what is in the folder PATH (or the root) of the file system that IMAGE holds, without mounting it: a partition of a disk ('disk.dd#p2'), a logical volume, a view. ext2 to ext4, FAT, exFAT, NTFS, ISO 9660 and HFS+ are read. Links are not followed, and a journal is not replayed.\n\n"
-      "Times are UTC, as the file system recorded them; those of FAT are local ones of an unknown zone, and stand without a Z.";
+      "Times are in UTC, as the file system recorded them. FAT records local time in an unknown zone; such times have no Z.";
   command.options = {
-    flag('l', "long", "with inode, type and mode, links, owner and group, size, time of the last change, and what a link leads to"),
-    flag('R', "recursive", "also what is in the folders within"),
-    flag("deleted", "also names of files that are no more, as far as there are traces of them"),
+    flag('l', "long", "show inode, type and mode, links, owner and group, size, time of the last change, and the target of a link"),
+    flag('R', "recursive", "also list what is in the folders, all the way down"),
+    flag("deleted", "also list names of deleted files, where there are traces of them"),
     flag("ignore-invalid", "show what an invalid store still holds"),
     flag("force", "replace FILE if it exists"),
   };

@@ -28,8 +28,9 @@ Result<void> check_options(const Invocation& invocation) {
     return Error(ErrorCode::kInvalidArgument, "--as and --output=json are two kinds of map");
   }
   if (invocation.has("changes") && invocation.value("as") != "borg") {
-    return Error(ErrorCode::kInvalidArgument,
-                 "only --as borg can say that a range is the same: --changes goes with it");
+    return Error(
+        ErrorCode::kInvalidArgument,
+        "only --as borg can say that a range is unchanged, so --changes goes only with that");
   }
   return {};
 }
@@ -61,13 +62,13 @@ CommandSpec map_command() {
   command.name = "map";
   command.operands = "IMAGE";
   command.min_operands = command.max_operands = 1;
-  command.summary = "tell which file supplies each range of an image";
+  command.summary = "show which file supplies each range of an image";
   // clang-format off
   command.description =
-      "Lists the ranges of IMAGE and where their content lies. Depth 0 is the topmost layer (the COW of ORIGIN@COW), 1 the one below it. With --output=json, an array as 'qemu-img map' prints it, with the file's name in each row; the human table leaves out holes. With --as, what another program reads: which ranges have data, and which need not be copied.";
+      "Lists the ranges of IMAGE and where their content lies. Depth 0 is the topmost layer (the COW of ORIGIN@COW), 1 the one below it. With --output=json, an array as 'qemu-img map' prints it, with the file's name in each row; the human table leaves out holes. With --as, a map for another program: which ranges have data, and which need not be copied.";
   command.options = {
-    choice(0, "as", "borg|bmap|ddrescue", "a map that borg, bmaptool (with sums) or ddrescue (as a domain) reads", {"borg", "bmap", "ddrescue"}),
-    file("changes", "COW", "with --as borg: what COW has no exception for is the same as in the last archive"),
+    choice(0, "as", "borg|bmap|ddrescue", "write a map for borg, bmaptool (with checksums) or ddrescue (as a domain)", {"borg", "bmap", "ddrescue"}),
+    file("changes", "COW", "with --as borg: where COW has no exception, nothing has changed since the last archive"),
     flag("ignore-invalid", "show what an invalid store still holds"),
     flag("force", "replace FILE if it exists"),
   };

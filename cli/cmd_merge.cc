@@ -79,7 +79,7 @@ Result<int> run_merge(Invocation& invocation) {
     invocation.warn(fmt::format("'{}' is all zeros, a new store: is it the right file?", cow));
   }
   if (job->has_tail()) {
-    invocation.say("entries behind the end of the list, left by a crash, are cleared first");
+    invocation.say("clearing entries past the end of the list first, which a crash left");
   }
   if (!request.dry_run) SNAP_TRY(merge_in_place(invocation, request, *job));
   SNAP_TRY(report_merge(invocation, request, *job));
@@ -103,22 +103,22 @@ CommandSpec merge_command() {
   // clang-format off
   command.description =
       "Copies every chunk of COW to ORIGIN and empties COW. Stopped at any instant, by a signal, a crash or a power cut, ORIGIN and COW together still show the same view, and the same command resumes; so does the kernel's snapshot-merge target.\n\n"
-      "What that means depends on the life of the COW. If the snapshot was written to, COW holds new data, and merging commits them. If the origin was written to, COW holds the old data, and merging rolls the origin back. The store does not say which, nor which origin it belongs to: the wrong origin is destroyed by it. Other snapshots of the same origin lose their views, unless they are named with --sibling: these get first what they still need. ORIGIN may itself be a view, A@C1: then its store gets the chunks, and A is only read. A stack of stores is merged at once with --flatten: 'merge A C1 --flatten C2' makes A what A@C1@C2 shows, writes each range once, from the topmost store that has it, and empties both. Until it is done, A@C1@C2 keeps its view, and A@C1 does not; --sibling, --undo and --salvage do not go with it.\n\n"
-      "Instead of COW, CHILD may be an image over ORIGIN: a qcow2 overlay of a raw image, a differencing VHD or VHDX. Its data go into ORIGIN, and it stays as it is, so that whatever stops that, the same command goes on. ORIGIN may be raw, VHD (differencing, too) or VHDX that is not differencing; a merged VHD or VHDX takes the UUID of the child, so that images over CHILD can be used with '--parent ORIGIN', and other images over ORIGIN are refused. Nothing tells of other images over a raw one. Parents of other formats are not written in place ('qemu-img commit' does qcow2); with -o NEW, one raw image is made of both.\n\n"
-      "A store that verify finds corrupt is refused (exit status 65) before the first write, except for what an interrupted merge leaves behind the end of the list. --dry-run, --undo, --salvage, --sibling, --flatten, --no-punch, --scrub and --rate-limit do not go with -o; --force-share only with --dry-run or -o.";
+      "What that means depends on the history of the COW. If the snapshot was written to, COW holds new data, and merging commits them. If the origin was written to, COW holds old data, and merging rolls the origin back. The store does not say which, nor does it say which origin it belongs to: merging into the wrong origin destroys it. Other snapshots of the same origin lose their views, unless you name them with --sibling: they first get what they still need. ORIGIN may itself be a view, A@C1: then its store gets the chunks, and A is only read. A stack of stores can be merged at once with --flatten: 'merge A C1 --flatten C2' makes A what A@C1@C2 shows, writes each range once, from the topmost store that has it, and empties both. Until it is done, A@C1@C2 keeps its view, and A@C1 does not. --sibling, --undo and --salvage cannot be combined with --flatten.\n\n"
+      "Instead of COW, CHILD may be an image over ORIGIN: a qcow2 overlay of a raw image, a differencing VHD or VHDX. Its data go into ORIGIN, and CHILD itself does not change, so if the merge is stopped, the same command continues. ORIGIN may be raw, VHD (differencing or not) or VHDX that is not differencing. A merged VHD or VHDX gets the UUID of the child, so that images over CHILD can be used with '--parent ORIGIN', and other images over ORIGIN are refused. A raw ORIGIN cannot protect other images over it like that. Parents of other formats are not written in place ('qemu-img commit' does qcow2); with -o NEW, the two become one raw image.\n\n"
+      "A store that verify finds corrupt is refused (exit status 65) before the first write; what an interrupted merge leaves past the end of the list is no obstacle. --dry-run, --undo, --salvage, --sibling, --flatten, --no-punch, --scrub and --rate-limit do not go with -o; --force-share goes only with --dry-run or -o.";
   command.options = {
     flag("dry-run", "check everything, say what would be done, write nothing"),
     value("expect", "SHA256", "refuse unless the view has this SHA-256 (reads all of it)"),
-    repeated(written(file("flatten", "COW2", "a store over COW, merged into ORIGIN with it; may be given several times, the lowest first"))),
-    repeated(written(file("sibling", "COW2", "another snapshot of ORIGIN, which keeps its view; may be given several times"))),
-    value('r', "rate-limit", "RATE", "copy at most so many bytes a second (50M), or in such a part of the time (30%, as the kernel's snapshot_copy_throttle)"),
-    flag("verify", "read each batch back, past the page cache, before its entries are cleared; with -o: compare NEW with the view, all of both"),
-    written(file("undo", "FILE", "keep in FILE what the merge overwrites, for 'snaptool undo'; an interrupted merge continues its FILE")),
-    flag("scrub", "when all is merged, write zeros over the data that COW still has; not with --undo"),
-    flag("salvage", "go on past data that cannot be read; list them, and keep their exceptions and all before them in COW"),
-    flag("no-punch", "leave what is allocated of ORIGIN allocated, also where COW has zeros; without it, they give back the space of an ORIGIN that has holes"),
+    repeated(written(file("flatten", "COW2", "a store over COW, to merge into ORIGIN with it; can be repeated, lowest first"))),
+    repeated(written(file("sibling", "COW2", "another snapshot of ORIGIN, to keep its view; can be repeated"))),
+    value('r', "rate-limit", "RATE", "copy at most this many bytes a second (50M), or only this share of the time (30%, as the kernel's snapshot_copy_throttle)"),
+    flag("verify", "read each batch back, past the page cache, before its entries are cleared; with -o: compare all of NEW with the view"),
+    written(file("undo", "FILE", "save what the merge overwrites in FILE, for 'snaptool undo'; name the same FILE to resume")),
+    flag("scrub", "after the merge, write zeros over the data that COW still has; not with --undo"),
+    flag("salvage", "carry on past data that cannot be read; list them, and keep their exceptions and all before them in COW"),
+    flag("no-punch", "keep ORIGIN allocated where COW has zeros; by default, if ORIGIN has holes, zeros become holes"),
     flag("accept-duplicates", "merge a store with several exceptions for one chunk: the first in the list wins, as in the kernel"),
-    flag("force", "merge although the view bears another UUID than the origin, entries lie behind the end of the list that no interrupted merge left, or space seems too short; with -o: replace FILE if it exists"),
+    flag("force", "merge even if the view has a different UUID than the origin, entries that no interrupted merge left lie past the end of the list, or space seems too short; with -o: replace FILE if it exists"),
   };
   // clang-format on
   command.shared = {Shared::kOut,        Shared::kFollowParents, Shared::kFormat,

@@ -48,7 +48,7 @@ CommandSpec read_command() {
       "Writes the content of IMAGE, or a range of it, to standard output or to a new file, where holes stay holes. 'snaptool read ORIGIN@COW' gives what a guest on the snapshot would see.";
   command.options = {
     value("offset", "SIZE", "start there (default: 0)"),
-    value("length", "SIZE", "read so much (default: to the end)"),
+    value("length", "SIZE", "read this much (default: to the end)"),
     flag("force", "replace FILE if it exists"),
   };
   // clang-format on

@@ -51,16 +51,16 @@ CommandSpec repair_command() {
   command.operands = "[ORIGIN] COW";
   command.min_operands = 1;
   command.max_operands = 2;
-  command.summary = "make a sound store of what can be kept of a damaged one";
+  command.summary = "make a sound store out of what a damaged one still has";
   // clang-format off
   command.description =
-      "Writes a new, sound store with every exception of COW that can be kept, and lists what cannot. COW itself is only read. The new store shows what the kernel shows of the old one, but for the chunks that were dropped: these show the origin. With ORIGIN, exceptions beyond its end are dropped, too.\n\n"
-      "A header that was wiped or overwritten is no hindrance: the chunk size is found from the areas. Behind an area that was overwritten, the list goes on where the kernel would have put the next.";
+      "Writes a new, sound store with every exception of COW that can be kept, and lists what cannot. COW itself is only read. The new store shows what the kernel would show of the old one, except for chunks that were dropped: there it shows the origin. With ORIGIN, exceptions past its end are dropped, too.\n\n"
+      "The header may be wiped or overwritten: the chunk size is worked out from the areas. After an overwritten area, the list continues where the kernel would have put the next one.";
   command.options = {
     flag("dry-run", "only say what would be kept"),
-    flag("ignore-invalid", "keep what a store has that was invalidated; the new one is valid"),
-    flag("beyond-end", "also keep what looks like entries behind the end of the list"),
-    value("chunk-size", "SIZE", "of COW, whatever its header says"),
+    flag("ignore-invalid", "keep what an invalidated store has; the new one is valid"),
+    flag("beyond-end", "also keep what looks like entries past the end of the list"),
+    value("chunk-size", "SIZE", "chunk size of COW, whatever its header says"),
     flag("compact", "put the data chunks side by side"),
     flag("force", "replace NEW if it exists"),
   };

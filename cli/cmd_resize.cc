@@ -54,12 +54,12 @@ CommandSpec resize_command() {
   command.operands = "COW [SIZE]";
   command.min_operands = 1;
   command.max_operands = 2;
-  command.summary = "make a COW file longer, or cut it to what it needs";
+  command.summary = "make a COW file larger, or shrink it to what it needs";
   // clang-format off
   command.description =
-      "Changes the size of a COW, and with it the room for exceptions. It is never cut below what the store holds. A block device is resized with the tools of its own kind; the kernel uses what is there.";
+      "Changes the size of a COW, and with it the room for exceptions. It never shrinks below what the store holds. Resize a block device with its own tools; the kernel uses all of it.";
   command.options = {
-    flag("minimum", "only print the least size that it can be cut to"),
+    flag("minimum", "only print the smallest size that it can shrink to"),
   };
   // clang-format on
   command.shared = {Shared::kForceShare, Shared::kJson};

@@ -36,11 +36,11 @@ CommandSpec restore_command() {
   command.name = "restore";
   command.operands = "FILE COW";
   command.min_operands = command.max_operands = 2;
-  command.summary = "make a store's metadata out of a dump";
+  command.summary = "make the metadata of a store from a dump";
   // clang-format off
   command.description =
-      "Writes the header and the list of exceptions that FILE has ('-': standard input), as 'dump' printed them, into COW: a new file, or one that is there and has no content. The data chunks are not in a dump: a new COW shows zeros there.\n\n"
-      "With --force the metadata of a COW that has content are replaced, and its data chunks stay.";
+      "Writes the header and the list of exceptions in FILE ('-': standard input), as 'dump' printed them, into COW: a new file, or an existing one that is empty or all zeros. A dump has no data chunks: a new COW shows zeros there.\n\n"
+      "With --force, the metadata of a COW that has content are replaced; its data chunks stay.";
   command.options = {
     flag("force", "replace the metadata of a COW that has content"),
   };

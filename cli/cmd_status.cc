@@ -45,7 +45,7 @@ Result<int> run_status(Invocation& invocation) {
     return Error(
         ErrorCode::kNotFound,
         fmt::format(
-            "'{}' is not a store yet: it is all zeros, and the kernel would make a new one of it",
+            "'{}' is not a store yet: it is all zeros, and the kernel would make it a new one",
             cow->name()));
   }
   const uint64_t origin_sectors = origin->size() / kSectorSize;
@@ -92,12 +92,12 @@ CommandSpec status_command() {
   command.operands = "ORIGIN COW";
   command.min_operands = 1;
   command.max_operands = 2;
-  command.summary = "print what dmsetup status would print of a snapshot";
+  command.summary = "print what dmsetup status would print for a snapshot";
   // clang-format off
   command.description =
-      "Prints the status line that 'dmsetup status' would print if the kernel had the snapshot active: \"0 LENGTH snapshot ALLOCATED/TOTAL METADATA\", in sectors of 512 bytes, or \"0 LENGTH snapshot Invalid\". An invalid store is no error here, as with dmsetup.";
+      "Prints the status line that 'dmsetup status' would print if the kernel had the snapshot active: \"0 LENGTH snapshot ALLOCATED/TOTAL METADATA\", in sectors of 512 bytes, or \"0 LENGTH snapshot Invalid\". As in dmsetup, an invalid store is not an error.";
   command.options = {
-    flag("ignore-invalid", "also of a store that verify calls corrupt"),
+    flag("ignore-invalid", "also print it for a store that verify calls corrupt"),
     flag("table", "print the table line that would activate the snapshot instead"),
     file("origin-dev", "DEV", "with --table: the origin's device (default: ORIGIN)"),
     file("cow-dev", "DEV", "with --table: the COW's device (default: COW)"),

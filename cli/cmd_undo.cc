@@ -25,11 +25,11 @@ Result<void> report_undo(const Invocation& invocation, const access::ImageSpec& 
   }
   if (undo.nothing_to_do()) {
     return invocation.report(
-        text_line("there is nothing to give back: '{}' and '{}' are as they were before the merge",
+        text_line("there is nothing to restore: '{}' and '{}' are as they were before the merge",
                   spec.base.name(), spec.stores.front().name()));
   }
   return invocation.report(text_line(
-      "{} {} exceptions to '{}', and {} to '{}'", dry_run ? "would give back" : "gave back",
+      "{} {} exceptions of '{}', and {} of '{}'", dry_run ? "would restore" : "restored",
       undo.exceptions(), spec.stores.front().name(), format_size(undo.bytes()), spec.base.name()));
 }
 
@@ -62,14 +62,14 @@ CommandSpec undo_command() {
   command.operands = "FILE ORIGIN COW";
   command.min_operands = 2;
   command.max_operands = 3;
-  command.summary = "bring an origin and its COW back to what they were before a merge";
+  command.summary = "restore an origin and its COW to what they were before a merge";
   // clang-format off
   command.description =
-      "Takes back a merge that kept the undo file FILE (snaptool merge --undo FILE), finished or not: the origin gets the bytes that were overwritten, COW the exceptions that were cleared. Refused, with nothing written, if either was changed since: each sector that is to be written back, and each exception, must be what the merge left. Use of the origin elsewhere is noticed by its first and last MiB only.\n\n"
+      "Takes back a merge that kept the undo file FILE (snaptool merge --undo FILE), finished or not: the origin gets back the bytes that were overwritten, and COW the exceptions that were cleared. If either has changed since, it is refused and nothing is written: each sector to be written back, and each exception, must be what the merge left. Changes elsewhere in the origin are noticed only in its first and last MiB.\n\n"
       "Stopped at any instant, ORIGIN and COW together show the same view, and the same command resumes.";
   command.options = {
     flag("dry-run", "check everything, say what would be done, write nothing"),
-    repeated(written(file("sibling", "COW2", "another snapshot of ORIGIN, which keeps its view; may be given several times"))),
+    repeated(written(file("sibling", "COW2", "another snapshot of ORIGIN, to keep its view; can be repeated"))),
     flag("force", "write to a volume whose other snapshots this breaks"),
   };
   // clang-format on

@@ -37,12 +37,13 @@ Result<int> run_verify(Invocation& invocation) {
   if (invocation.has("against")) {
     if (invocation.has("data")) {
       return Error(ErrorCode::kInvalidArgument,
-                   "--data is about a COW, --against about an image: one of them");
+                   "--data checks a COW, --against an image: choose one");
     }
     return verify_against(invocation);
   }
   if (invocation.has("format")) {
-    return Error(ErrorCode::kInvalidArgument, "-f is for the image of --against: a COW is a store");
+    return Error(ErrorCode::kInvalidArgument,
+                 "-f goes only with --against: a COW is always a dm-snapshot store");
   }
   const auto& operands = invocation.operands();
   access::ImageSpec spec;
@@ -69,8 +70,8 @@ Result<int> run_verify(Invocation& invocation) {
     SNAP_TRY(invocation.report(human(report, verified.cow, invocation.has("verbose"))));
     if (!verified.origin) {
       SNAP_TRY(invocation.report(
-          "no origin was named: whether the store belongs to one, and ends within it, is not "
-          "checked\n"));
+          "no origin was named, so whether the store fits one is not checked: name it as ORIGIN "
+          "COW\n"));
     }
   }
   switch (report.result()) {
@@ -96,13 +97,13 @@ CommandSpec verify_command() {
   command.summary = "check every invariant of a store's metadata";
   // clang-format off
   command.description =
-      "Checks the header, every area and every exception of a store. With ORIGIN, also that no exception lies beyond it, and that the UUIDs of disk, file system or PV are the same in both. Nothing is written, and no data chunk is read unless --data is given.\n\n"
-      "Of an Android sparse image and of evidence (E01), the sums that it has of itself are compared; of E01, those of all chunks, and MD5 and SHA-1 of the whole, and damaged chunks are listed as ranges of the image.\n\n"
-      "Each finding has a stable code, a severity, its place, what it means, what the kernel does with it, and what mends it. Exit status: 0 sound; 3 only harmless findings; 2 corrupt, invalidated, or unsafe (read and merged as it is, but not to be written to by the kernel); 1 could not check.\n\n"
-      "With --against, the operand is an image, and what is checked is its content: against the sums that 'snaptool hash' or sha256sum made of it.";
+      "Checks the header, every area and every exception of a store. With ORIGIN, it also checks that no exception lies past its end, and that the UUIDs of disk, file system or PV are the same in both. Nothing is written, and no data chunk is read unless --data is given.\n\n"
+      "For an Android sparse image and for evidence (E01), it checks the checksums inside the file. For E01, these are those of all chunks, and the MD5 and SHA-1 of the whole; damaged chunks are listed as ranges of the image.\n\n"
+      "Each finding has a stable code, a severity, its place, what it means, what the kernel does with it, and how to fix it. Exit status: 0 sound; 3 only harmless findings; 2 corrupt, invalidated, or unsafe (it can be read and merged, but the kernel must not write to it); 1 could not check.\n\n"
+      "With --against, the operand is an image, and its content is checked against the checksums that 'snaptool hash' or sha256sum made of it.";
   command.options = {
     flag("data", "also read every data chunk, past the page cache, to find bad sectors"),
-    file("against", "MANIFEST", "check the content of IMAGE against the sums in MANIFEST"),
+    file("against", "MANIFEST", "check the content of IMAGE against the checksums in MANIFEST"),
     flag("ignore-invalid", "with --against: read what an invalid store still holds"),
   };
   // clang-format on

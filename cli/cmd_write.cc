@@ -53,16 +53,15 @@ CommandSpec write_command() {
   command.summary = "write to a snapshot, as a guest on it would";
   // clang-format off
   command.description =
-      "Writes data to the view of COW over ORIGIN. The data go to COW, chunk by chunk; ORIGIN is only read (ORIGIN may itself be a view, A@C). At exit status 0 all of it is durable. Killed before, the snapshot shows a part of the data, and is sound.\n\n"
-      "A write that would not fit is refused before it begins (exit status 73), and the size that would do is named. With --store it happens as in the kernel: what fits is written, and then the snapshot is invalidated (P) or takes no more (PO).";
+      "Writes data to the view of COW over ORIGIN. The data go to COW, chunk by chunk; ORIGIN is only read (ORIGIN may itself be a view, A@C). At exit status 0 all of it is durable. If it is killed before that, the snapshot shows part of the data, and is sound.\n\n"
+      "A write that would not fit is refused before it begins (exit status 73), and the message says what size would do. With --store, a full COW behaves as in the kernel: what fits is written, and then the snapshot is invalidated (P) or accepts no more (PO).";
   // clang-format on
   command.options = data_options();
   command.options.push_back(
       choice(0, "store", "P|PO", "what a full COW means, as in the kernel", {"P", "PO"}));
-  command.options.push_back(flag("skip-equal", "leave out chunks that the view has already"));
+  command.options.push_back(flag("skip-equal", "leave out chunks that are already in the view"));
   command.options.push_back(in_flight_option());
-  command.options.push_back(
-      flag("force", "drop what a torn write left behind the end of the list"));
+  command.options.push_back(flag("force", "drop what a torn write left past the end of the list"));
   command.shared = {Shared::kProgress, Shared::kJson, Shared::kGroupBackup};
   command.writes = Writes::kLast;
   command.run = run_write;

@@ -23,8 +23,8 @@ Result<int> run_write_origin(Invocation& invocation) {
   SNAP_ASSIGN(const auto job, ops::OriginWriteJob::prepare(invocation.access(), request));
   if (request.data.length() != 0) {
     invocation.warn(request.snapshots.empty()
-                        ? "no --snapshot is named: every snapshot of this origin is broken by this"
-                        : "snapshots of this origin that are not named are broken by this");
+                        ? "no --snapshot is named: this breaks every snapshot of this origin"
+                        : "this breaks snapshots of this origin that are not named");
   }
   SNAP_TRY(job->run());
   for (const std::string& name : job->invalidated()) {
@@ -53,17 +53,16 @@ CommandSpec write_origin_command() {
   command.summary = "write to an origin; its snapshots keep what they show";
   // clang-format off
   command.description =
-      "Writes data to ORIGIN. Before a chunk changes, each COW that is named with --snapshot gets the old data if it does not have them yet, durably, so that its view stays what it was. Snapshots that are not named lose theirs. ORIGIN may itself be a view, A@C.\n\n"
-      "If a COW is too small for what it must keep, nothing is changed (exit status 73), unless --allow-invalidate is given: then it is marked invalid, as the kernel would.";
+      "Writes data to ORIGIN. Before a chunk changes, each COW named with --snapshot durably saves the old data, unless it has them already, so that its view does not change. The views of other snapshots do. ORIGIN may itself be a view, A@C.\n\n"
+      "If a COW is too small for what it must save, nothing is changed (exit status 73). With --allow-invalidate, it is marked invalid instead, as in the kernel.";
   // clang-format on
   command.options = data_options();
-  command.options.push_back(repeated(written(file(
-      "snapshot", "COW", "a snapshot of ORIGIN that keeps its view; may be given several times"))));
-  command.options.push_back(
-      flag("allow-invalidate", "a snapshot that is too small is invalidated"));
+  command.options.push_back(repeated(
+      written(file("snapshot", "COW", "a snapshot of ORIGIN, to keep its view; can be repeated"))));
+  command.options.push_back(flag("allow-invalidate", "invalidate a snapshot that is too small"));
   command.options.push_back(in_flight_option());
   command.options.push_back(
-      flag("force", "drop what a torn write left behind the end of a COW's list"));
+      flag("force", "drop what a torn write left past the end of a COW's list"));
   command.shared = {Shared::kFormat, Shared::kProgress, Shared::kJson, Shared::kGroupBackup};
   command.writes = Writes::kAll;
   command.run = run_write_origin;

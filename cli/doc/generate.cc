@@ -10,7 +10,8 @@
 //
 //   snaptool_manpages PROSE_DIR OUT_DIR
 //
-// The pages bear the date of SOURCE_DATE_EPOCH, or none.
+// The pages bear the date of SOURCE_DATE_EPOCH, or none. Words are not hyphenated, so
+// that options can be copied from a page.
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
@@ -304,11 +305,11 @@ class Generator {
     }
     page("snaptool", 1, "read, check and merge dm-snapshot copy-on-write stores",
          ".SH SYNOPSIS\n\\fBsnaptool\\fR \\fICOMMAND\\fR [\\fIOPTION\\fR...] \\fIOPERAND\\fR...\n"
-         ".br\n\\fBsnaptool\\fR [\\fICOMMAND\\fR] \\fB\\-\\-help\\fR|\\fB\\-\\-version\\fR\n"
-         ".SH DESCRIPTION\n",
+         ".br\n\\fBsnaptool\\fR [\\fICOMMAND\\fR] \\fB\\-\\-help\\fR|\\fB\\-\\-version\\fR\n",
          "");
     page("snaptool-image", 7, "how snaptool's commands name an image", ".SH DESCRIPTION\n", "");
     page("snaptool-json", 7, "the json that snaptool prints", ".SH DESCRIPTION\n", "");
+    page("snaptool-tutorial", 7, "snaptool by task, with examples", ".SH DESCRIPTION\n", "");
     find_leftovers();
     return good_;
   }
@@ -335,7 +336,7 @@ class Generator {
     version.pop_back();
     std::string text = fmt::format(
         ".\\\" SPDX-License-Identifier: Apache-2.0\n"
-        ".TH {} {} \"{}\" \"{}\" \"snaptool manual\"\n.SH NAME\n{} \\- {}\n{}",
+        ".TH {} {} \"{}\" \"{}\" \"snaptool manual\"\n.nr HY 0\n.nh\n.SH NAME\n{} \\- {}\n{}",
         roff(upper), section, date_, version, roff(name), roff(summary), head);
     bool in_description = true;
     for (std::string line; std::getline(in, line);) {

@@ -25,13 +25,13 @@ Result<void> report_apply(const Invocation& invocation, size_t diffs, const std:
   const std::string what = diffs == 1 ? "the diff" : fmt::format("{} diffs", diffs);
   std::string text =
       result.nothing_to_do
-          ? text_line("'{}' has all changes of {} already", target, what)
+          ? text_line("'{}' already has all changes of {}", target, what)
           : text_line("applied {} to '{}': {} written", what, target, format_size(result.bytes));
   if (result.child_id && all) {
     text += text_line("its state has the id {}", id_text(*result.child_id));
   } else if (result.child_id) {
     text += text_line(
-        "where the diff{} it, it is what has the id {} (--verify-base looks at all of it)",
+        "where the diff{} it, it is in the state with the id {} (--verify-base checks all of it)",
         diffs == 1 ? " changes" : "s change", id_text(*result.child_id));
   }
   return invocation.report(text);

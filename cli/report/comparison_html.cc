@@ -192,7 +192,7 @@ class HtmlReport : public ReportWriter {
     row("Program", fmt::format("{}, on {}, {}", kProgram, origin.host, head_.created));
     row("its SHA-256", origin.program_sum, true);
     row("Ranges", fmt::format("aligned to {} bytes{}", head_.granularity,
-                              head_.strict ? "; holes and stored zeros are told apart" : ""));
+                              head_.strict ? "; a hole and stored zeros count as different" : ""));
     row("Read",
         fmt::format("{} bytes compared; {} not read, since both have them from the same "
                     "place; {} holes in both",

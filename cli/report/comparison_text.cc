@@ -62,7 +62,7 @@ class TextReport : public ReportWriter {
     const std::string name = volume.name.empty() ? "" : volume.name + ": ";
     if (!volume.before || !volume.after) {
       return out_.write(
-          text_line("{}there in the {} image only", name, volume.before ? "first" : "second"));
+          text_line("{}only in the {} image", name, volume.before ? "first" : "second"));
     }
     if (volume.compared()) {
       const std::string_view was = volume.before->type;
@@ -125,14 +125,14 @@ class TextReport : public ReportWriter {
     }
     if (summary.sizes_differ) {
       text += text_line("the sizes differ: {} and {} bytes{}", head_.before.size, head_.after.size,
-                        head_.strict ? "" : " (what one has more is compared with zeros)");
+                        head_.strict ? "" : " (the rest of the larger one is compared with zeros)");
     }
     return out_.write(text + (tail.equal ? "the images are equal\n" : "the images differ\n"));
   }
 
  private:
   static std::string hash_row(char mark, const ReportRange::Side& side) {
-    if (!side.there) return text_line("  {} behind the end", mark);
+    if (!side.there) return text_line("  {} past the end", mark);
     return text_line("  {} sha256 {}  entropy {:.2f}", mark, side.sha256, side.entropy);
   }
 

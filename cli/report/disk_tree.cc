@@ -246,14 +246,15 @@ std::string store_text(const access::StoreFacts& facts, const std::string& name)
                             usage.allocated_sectors, usage.total_sectors, usage.metadata_sectors));
   }
   if (facts.is_new) {
-    row("state", "a new store, all zeros: the view is the origin, and the kernel makes it a store");
+    row("state",
+        "a new store, all zeros: it shows the origin, and the kernel would make it a store");
   } else if (!facts.problem.empty()) {
     row("problem", facts.problem);
     text += text_line("'snaptool verify {}' says more", name);
   } else {
     text +=
-        "A store does not name its origin, nor whether it holds new data (written to the\n"
-        "snapshot) or old data (saved when the origin was written).\n";
+        "A store does not name its origin, nor does it say whether it holds new data (written to\n"
+        "the snapshot) or old data (saved when the origin was written to).\n";
   }
   return text;
 }

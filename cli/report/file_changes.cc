@@ -112,8 +112,9 @@ Result<ops::VolumeDiffSummary> compare_files(
 }
 
 Error files_not_read(const ops::VolumeDiffSummary& files) {
-  return {ErrorCode::kCorruption, fmt::format("{} of what is in the images could not be read ({})",
-                                              files.problems, files.first_problem)};
+  return {ErrorCode::kCorruption,
+          fmt::format("{} part{} of the images could not be read ({})", files.problems,
+                      files.problems == 1 ? "" : "s", files.first_problem)};
 }
 
 std::string_view use_name(ops::Use use) { return kUseNames.at(static_cast<size_t>(use)); }

@@ -68,7 +68,7 @@ std::string to_text(const FindingLog& log, DefectCode code, size_t most) {
   }
   return text + text_line("  it means: {}", meaning_of(code)) +
          text_line("  the kernel {}", kernel_view_of(code)) +
-         text_line("  mended by: {}", mending_of(code));
+         text_line("  fixed by: {}", mending_of(code));
 }
 
 }  // namespace

@@ -64,7 +64,7 @@ void add_links(const ChangeHeader& header, const ChangeEnd& end, Json& json,
   line("links by:", end.target_sum       ? "SHA-256 of the whole images"
                     : end.target_content ? "the content of the whole images"
                     : header.parent_id   ? "its parent's id"
-                                         : "nothing: it was not exported of whole images, nor "
+                                         : "nothing: it was not exported from whole images, nor "
                                            "with --parent");
   if (end.base_sum) json["base_sha256"] = id_text(*end.base_sum);
   if (end.target_sum) {

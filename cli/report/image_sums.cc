@@ -43,7 +43,7 @@ Result<int> report_image(Invocation& invocation, const ops::VerifiedImage& image
   }
   for (const std::string& note : found.notes) text += text_line("{}", note);
   text += text_line("{}: {} ({}: {})", name, sound ? "sound" : "corrupt", image.format,
-                    found.has_sums ? "its sums are compared" : "it has no sums of its content");
+                    found.has_sums ? "checksums compared" : "it has no checksums of its content");
   SNAP_TRY(invocation.report(text));
   return sound ? kExitDone : kExitCorrupt;
 }

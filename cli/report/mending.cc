@@ -21,14 +21,14 @@ struct Row {
 constexpr std::array<Row, static_cast<size_t>(DefectCode::kCount)> kRows = {{
     {DefectCode::kShortFile, "copying it again, whole"},
     {DefectCode::kTooSmall, "naming the right file"},
-    {DefectCode::kNoStore, "no need"},
+    {DefectCode::kNoStore, "nothing: it is new"},
     {DefectCode::kWipedHeader, kRepair},
     {DefectCode::kBadMagic, "naming the right file; else 'snaptool repair'"},
     {DefectCode::kBadVersion, kRepair},
     {DefectCode::kBadChunkSize, kRepair},
     {DefectCode::kInvalid,
-     "'snaptool repair --ignore-invalid COW -o NEW' keeps what is there, of mixed times"},
-    {DefectCode::kValidNotOne, "no need"},
+     "'snaptool repair --ignore-invalid COW -o NEW' keeps what is there, with mixed times"},
+    {DefectCode::kValidNotOne, "nothing: it does no harm"},
     {DefectCode::kMissingArea, kWholeCopy},
     {DefectCode::kOldBeyondOrigin,
      "naming the right origin; else 'snaptool repair ORIGIN COW -o NEW'"},
@@ -40,11 +40,12 @@ constexpr std::array<Row, static_cast<size_t>(DefectCode::kCount)> kRows = {{
     {DefectCode::kLiveBehindTerminator, "'snaptool merge', or 'snaptool repair COW -o NEW'"},
     {DefectCode::kDestroyedArea, kRepair},
     {DefectCode::kDataUnreadable, kRepair},
-    {DefectCode::kOldInTerminator, "no need"},
+    {DefectCode::kOldInTerminator, "nothing: it does no harm"},
     {DefectCode::kOtherOrigin, "naming the right origin"},
     {DefectCode::kUnmergedTail,
      "'snaptool repair --beyond-end COW -o NEW' keeps them, 'snaptool merge --force' drops them"},
-    {DefectCode::kLeakedChunks, "no need ('snaptool repair --compact COW -o NEW' leaves them out)"},
+    {DefectCode::kLeakedChunks,
+     "nothing: it does no harm ('snaptool repair --compact COW -o NEW' leaves them out)"},
 }};
 
 }  // namespace

@@ -83,7 +83,7 @@ std::string undo_text(const Invocation& invocation, const ops::MergeRequest& req
                    job.undo_was_empty()
                        ? "takes back what this command merged; the undo file was empty, and "
                          "what another merged before is not in it"
-                       : "brings both back");
+                       : "takes this back");
 }
 
 }  // namespace

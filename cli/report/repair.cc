@@ -45,15 +45,15 @@ void warn_of(const Invocation& invocation, const Salvage& salvage) {
 
 void warn_of_walk(const Invocation& invocation, const Salvage& salvage) {
   if (salvage.left_beyond_end() > 0) {
-    invocation.warn(fmt::format(
-        "behind the end of the list there are {} or more that look like entries: the rest of a "
-        "merge, an older store, or a part of this one; --beyond-end takes them",
-        salvage.left_beyond_end()));
+    invocation.warn(
+        fmt::format("past the end of the list, {} or more look like entries: left by a "
+                    "merge or an older store, or a part of this one; --beyond-end keeps them",
+                    salvage.left_beyond_end()));
   }
   if (salvage.taken_beyond() > 0) {
     invocation.warn(fmt::format(
-        "{} of the entries lie behind the end of the list, or behind a destroyed area: they can "
-        "be of an older store",
+        "{} of the entries lie past the end of the list, or after a destroyed area: they may "
+        "belong to an older store",
         salvage.taken_beyond()));
   }
 }

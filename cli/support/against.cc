@@ -102,8 +102,8 @@ Result<int> verify_against(Invocation& invocation) {
   } else {
     std::string text;
     for (const ByteRange& range : mismatches.ranges()) {
-      text +=
-          fmt::format("not as in the manifest: {} bytes at byte {}\n", range.length, range.offset);
+      text += fmt::format("differs from the manifest: {} bytes at byte {}\n", range.length,
+                          range.offset);
     }
     if (mismatches.count() > mismatches.ranges().size()) {
       text += fmt::format("and {} more ranges\n", mismatches.count() - mismatches.ranges().size());
@@ -113,7 +113,7 @@ Result<int> verify_against(Invocation& invocation) {
           fmt::format("the image has {} bytes, the manifest {}\n", image.size(), manifest.size());
     }
     text += fmt::format("{}: {}\n", access::name_of(spec),
-                        matches ? "is what the manifest says" : "is not what the manifest says");
+                        matches ? "matches the manifest" : "does not match the manifest");
     SNAP_TRY(invocation.report(text));
   }
   return matches ? kExitDone : kExitCorrupt;

@@ -62,22 +62,22 @@ std::vector<OptionSpec> all_options(const CommandSpec& command) {
   };
   // clang-format off
   add(Shared::kOut, written(file('o', "out", "FILE", "write to FILE, which appears whole or not at all")));
-  add(Shared::kFormat, choice('f', "format", "FMT", "take the image for this format instead of looking at its magic", format_names()));
-  add(Shared::kSecondFormat, choice('F', "second-format", "FMT", "the same for the second image", format_names()));
-  add(Shared::kFollowParents, {0, "follow-parents", OptionKind::kOptionalValue, "anywhere", "open the images that an image names as its parents, too: plain files in its own folder, or anywhere", ValueHint::kChoices, {"anywhere"}});
-  add(Shared::kParent, repeated(file("parent", "IMAGE", "take IMAGE for the parent of the image; once more: for that of IMAGE, and so on")));
+  add(Shared::kFormat, choice('f', "format", "FMT", "the format of the image (default: detected)", format_names()));
+  add(Shared::kSecondFormat, choice('F', "second-format", "FMT", "the format of the second image", format_names()));
+  add(Shared::kFollowParents, {0, "follow-parents", OptionKind::kOptionalValue, "anywhere", "also open the parents that an image names: plain files in its own folder, or anywhere", ValueHint::kChoices, {"anywhere"}});
+  add(Shared::kParent, repeated(file("parent", "IMAGE", "the parent of the image; repeat it for the parent of IMAGE, and so on")));
   add(Shared::kParent, value("internal-snapshot", "NAME", "read the snapshot of that name or id within the image (qcow2, rbd)"));
-  add(Shared::kIgnoreInvalid, flag("ignore-invalid", "read what an invalid store or a corrupt image still holds, and an image over another parent than its own"));
-  add(Shared::kForceShare, flag('U', "force-share", "read even what another program is writing (what is read may be inconsistent)"));
-  add(Shared::kCache, choice('t', "cache", "MODE", "none: leave the page cache as it is; or writeback (the default)", {"none", "writeback"}));
-  add(Shared::kGroupBackup, file("vgcfg", "FILE", "take LVM's metadata from FILE, a backup of vgcfgbackup, instead of the PVs"));
-  add(Shared::kJobs, value('j', "jobs", "N", "use at most N threads, 1 to 32 (default: one a processor, at most 8)"));
+  add(Shared::kIgnoreInvalid, flag("ignore-invalid", "read what an invalid store or a corrupt image still holds, or an image over a parent that is not its own"));
+  add(Shared::kForceShare, flag('U', "force-share", "read even what another program is writing (the result may be inconsistent)"));
+  add(Shared::kCache, choice('t', "cache", "MODE", "none (leave the page cache as it is) or writeback (the default)", {"none", "writeback"}));
+  add(Shared::kGroupBackup, file("vgcfg", "FILE", "read LVM's metadata from FILE, made by vgcfgbackup, not from the PVs"));
+  add(Shared::kJobs, value('j', "jobs", "N", "use at most N threads, 1 to 32 (default: one per processor, at most 8)"));
   add(Shared::kProgress, {'p', "progress", OptionKind::kOptionalValue, "jsonl[:FD]", "show progress: a bar on a terminal, or lines of json on standard error or FD", ValueHint::kChoices, {"jsonl"}});
   add(Shared::kJson, choice(0, "output", "human|json", "how to print the result (default: human); snaptool-json(7) documents json", {"human", "json"}));
   options.push_back(flag('q', "quiet", "print no result, warning or progress"));
-  options.push_back(flag('v', "verbose", "say more of what is done and why"));
-  options.push_back(written(file("log", "FILE", "add to FILE, durably, what is run, every file that is opened, sums, and how it ended: lines of json")));
-  options.push_back(flag("no-sandbox", "do not give up the right to open other files, use the network and start programs"));
+  options.push_back(flag('v', "verbose", "say more about what is done and why"));
+  options.push_back(written(file("log", "FILE", "append a record of the run to FILE: the command, every file opened, checksums, and how it ended, as lines of json")));
+  options.push_back(flag("no-sandbox", "keep the right to open other files, use the network and start programs"));
   options.push_back(flag('h', "help", "print this help"));
   options.push_back(flag('V', "version", "print the version"));
   // clang-format on

@@ -38,7 +38,7 @@ Result<std::map<std::string, std::string>> settings_of(const Invocation& invocat
                              known.empty() ? "none" : "only: " + known));
     }
     if (equals == std::string::npos)
-      return bad(fmt::format("--option {}: {}=VALUE is wanted", text, name));
+      return bad(fmt::format("--option {}: write {}=VALUE", text, name));
     settings[name] = text.substr(equals + 1);
   }
   return settings;
@@ -48,14 +48,14 @@ Result<std::map<std::string, std::string>> settings_of(const Invocation& invocat
 Result<void> check_options(const Invocation& invocation, const access::ImageDriver& driver) {
   const bool raw = driver.kind == access::ImageKind::kRaw;
   if (raw && (invocation.has("compress") || invocation.has("base"))) {
-    return bad("a raw image is neither compressed nor over a base: -O says what to make");
+    return bad("a raw image cannot be compressed or have a base: choose another format with -O");
   }
   if (!raw && (invocation.has("no-create") || invocation.has("sparse"))) {
-    return bad("-n and -S are for raw images; the others are made anew, of clusters");
+    return bad("-n and -S are only for raw images");
   }
   if (!raw && !driver.takes_base && invocation.has("base")) {
     return Error(ErrorCode::kUnsupported,
-                 fmt::format("no {} image is made over a base: qcow2 can have one, and 'snaptool "
+                 fmt::format("a {} image cannot have a base: qcow2 can, and 'snaptool "
                              "export' writes what differs",
                              driver.name));
   }
@@ -88,9 +88,7 @@ Result<BlockMap> read_block_map(const Invocation& invocation, const std::string&
                   [](const BlockMap::Range& range) { return !range.sum.empty(); });
   if (!all_have_sums) {
     invocation.warn(
-        fmt::format("'{}' has no sums of some ranges: whether they are what they "
-                    "should be is not checked",
-                    path));
+        fmt::format("'{}' has no checksums for some ranges: these are not checked", path));
   }
   return map;
 }
@@ -100,7 +98,7 @@ Result<uint64_t> sparse_of(const Invocation& invocation) {
   const uint64_t sparse = given.value_or(kDefaultSparse);
   if (sparse != 0 &&
       (!std::has_single_bit(sparse) || sparse < kSectorSize || sparse > kMostSparse)) {
-    return bad(fmt::format("--sparse {}: 0 or a power of 2 from 512 to 64M is wanted", sparse));
+    return bad(fmt::format("--sparse {}: it must be 0 or a power of 2 from 512 to 64M", sparse));
   }
   return sparse;
 }

@@ -47,7 +47,7 @@ Result<ExportOptions> options_of(const Invocation& invocation, const access::Cha
   options.old_sums = !rbd;
   if (rbd && (options.parent_id || invocation.has("verify-base") || invocation.has("level"))) {
     return Error(ErrorCode::kInvalidArgument,
-                 "rbd's diffs have no ids, no sums and no compression: --parent, --verify-base and "
+                 "rbd diffs have no ids, checksums or compression: --parent, --verify-base and "
                  "--level are for snapdiffs");
   }
   if (!rbd && (invocation.has("from-snap") || invocation.has("to-snap"))) {
@@ -55,9 +55,10 @@ Result<ExportOptions> options_of(const Invocation& invocation, const access::Cha
                  "--from-snap and --to-snap name Ceph's snapshots, for -O rbd");
   }
   if (rbd && !invocation.has("full") && options.from_name.empty()) {
-    return Error(ErrorCode::kInvalidArgument,
-                 "rbd knows the base by a name only: --from-snap NAME gives it (without, rbd takes "
-                 "the diff for a whole image)");
+    return Error(
+        ErrorCode::kInvalidArgument,
+        "rbd knows the base only by name: give it with --from-snap NAME (otherwise rbd would "
+        "take the diff for a whole image)");
   }
   if (rbd && invocation.has("full") && !options.from_name.empty()) {
     return Error(ErrorCode::kInvalidArgument,
@@ -81,7 +82,7 @@ Result<ops::ExportRequest> export_request(const Invocation& invocation) {
   request.verify = invocation.has("verify");
   if (request.full && (invocation.has("base") || invocation.has("parent"))) {
     return Error(ErrorCode::kInvalidArgument,
-                 "--full has no base: it goes neither with --base nor with --parent");
+                 "--full has no base: it does not go with --base or --parent");
   }
   if (const auto base = invocation.value("base")) {
     SNAP_ASSIGN(request.base, image_named(invocation, *base, "second-format"));

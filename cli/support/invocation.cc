@@ -194,7 +194,7 @@ Result<int> run_without_command(const std::vector<std::string>& arguments) {
   if (first.empty()) return Error(ErrorCode::kInvalidArgument, "a command is missing");
   if (first[0] == '-') {
     return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("options come behind the command; '{}' is none", first));
+                 fmt::format("options come after the command, and '{}' is not a command", first));
   }
   if (const auto hint = command_for_foreign_word(first)) {
     return Error(

@@ -69,7 +69,7 @@ Result<int> merge_in_place(const Invocation& invocation, const ops::ChildMergeRe
     if (!was_begun) return merged.error();
     return Error(merged.error())
         .with_note(fmt::format(
-            "nothing is lost: '{}' shows what it did, and the same command goes on; other images "
+            "nothing is lost: '{}' shows what it did, and the same command continues; other images "
             "over '{}' show something else by now",
             request.child, parent));
   }

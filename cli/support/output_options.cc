@@ -46,11 +46,11 @@ Result<int> level_of(const Invocation& invocation) {
 
 // clang-format off
 OptionSpec level_option() {
-  return value('l', "level", "LEVEL", "how hard zstd tries, from 1 to 19 (default: 3)");
+  return value('l', "level", "LEVEL", "zstd compression level, from 1 to 19 (default: 3)");
 }
 
 OptionSpec unlinked_option() {
-  return flag("unlinked", "take diffs that nothing links for a chain, in the order given");
+  return flag("unlinked", "accept diffs that nothing links as a chain, in the order given");
 }
 // clang-format on
 
@@ -83,7 +83,7 @@ Result<void> report_changes(const Invocation& invocation, uint64_t target_size,
                                  format_size(totals.zero_bytes + totals.discard_bytes),
                                  format_size(end.length), end.length);
   if (end.child_id) {
-    text += fmt::format("the state it leads to has the id {}\n", id_text(*end.child_id));
+    text += fmt::format("it leads to the state with the id {}\n", id_text(*end.child_id));
   }
   return invocation.report(text);
 }
@@ -101,7 +101,8 @@ Result<Sha256::Digest> parse_id(const std::string& text) {
     id[i] = static_cast<std::byte>(value);
   }
   if (!good) {
-    return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' is no id: 64 hex digits", text));
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is not an id: an id has 64 hex digits", text));
   }
   return id;
 }

@@ -27,14 +27,9 @@ constexpr size_t kUsualWidth = 80;
 // Columns that stay free: the ^C of somebody who interrupts it must not start another line.
 constexpr size_t kMargin = 3;
 
-bool is_set(const char* variable) {
-  const char* const text = std::getenv(variable);
-  return text != nullptr && *text != 0;
-}
-
 bool can_draw_over() {
   const char* const terminal = std::getenv("TERM");
-  return !is_set("NO_COLOR") && !(terminal != nullptr && std::string_view(terminal) == "dumb");
+  return terminal == nullptr || std::string_view(terminal) != "dumb";
 }
 
 // Asked each time: there is no signal to miss.

@@ -33,7 +33,7 @@ Result<uint64_t> in_flight_of(const Invocation& invocation) {
 
 // clang-format off
 OptionSpec in_flight_option() {
-  return value("in-flight", "SIZE", "data between two commits, at most (default: 64M)");
+  return value("in-flight", "SIZE", "commit after at most this much data (default: 64M)");
 }
 
 std::vector<OptionSpec> data_options() {
@@ -41,7 +41,7 @@ std::vector<OptionSpec> data_options() {
     file('i', "input", "FILE", "take the data from FILE (default: standard input)"),
     value('P', "pattern", "BYTE", "write this byte, --length times"),
     value("offset", "SIZE", "write there (default: 0)"),
-    value("length", "SIZE", "write so much (default: all the data)"),
+    value("length", "SIZE", "write this much (default: all the data)"),
   };
 }
 // clang-format on

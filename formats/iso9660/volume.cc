@@ -179,7 +179,7 @@ void Volume::settle_size() {
         fmt::format("the image ends {} bytes before its file system", size_ - image_.size()));
   } else if (image_.size() - size_ >= kOddTail) {
     warnings_.push_back(
-        fmt::format("the image goes on for {} bytes behind it: later sessions of a disc, if that "
+        fmt::format("the image continues for {} bytes after it: later sessions of a disc, if that "
                     "is what is there, are not shown",
                     image_.size() - size_));
   }

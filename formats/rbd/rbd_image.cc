@@ -247,7 +247,7 @@ Result<access::ImageFacts> read_image_facts(File& file, const Cancel& cancel) {
   SNAP_ASSIGN(const auto diffs, read_diffs(records, at, cancel));
   facts.size = diffs.back().size();
   if (diffs.back().end() < file.size()) {
-    facts.warnings.push_back(fmt::format("'{}' has {} bytes behind its end", file.name(),
+    facts.warnings.push_back(fmt::format("'{}' has {} bytes past its end", file.name(),
                                          file.size() - diffs.back().end()));
   }
   for (size_t i = 0; i + 1 < diffs.size(); ++i) {

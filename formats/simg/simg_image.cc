@@ -109,7 +109,7 @@ Result<access::ImageFacts> read_facts(File& file, const Cancel& cancel) {
                    {"dont_care_bytes", totals.dont_care},
                    {"checksum", totals.has_sum}};
   if (totals.end < file.size()) {
-    facts.warnings.push_back(fmt::format("'{}' has {} bytes behind its last chunk", file.name(),
+    facts.warnings.push_back(fmt::format("'{}' has {} bytes past its last chunk", file.name(),
                                          file.size() - totals.end));
   }
   return facts;

@@ -31,7 +31,7 @@ Result<SparseHeader> read_footer(File& file, const SparseHeader& header) {
   SNAP_TRY(file.read_at(start, tail));
   const auto at = find_footer(tail);
   if (!at)
-    return broken("its footer is not at its end: it was cut, or something was put behind it");
+    return broken("its footer is not at its end: it is truncated, or something was appended");
   SNAP_ASSIGN(const SparseHeader footer,
               parse_sparse_header(std::span(tail).subspan(*at, kSparseHeaderBytes)));
   SNAP_TRY(check_footer(header, footer));

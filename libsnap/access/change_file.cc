@@ -17,7 +17,7 @@ Result<void> ChangeFile::detect(const Drivers& drivers, std::span<const std::byt
     names += fmt::format("{}{}", names.empty() ? "" : ", ", driver.name);
   }
   return Error(ErrorCode::kInvalidArgument,
-               fmt::format("'{}' is no diff of a format that is read ({})", name_, names));
+               fmt::format("'{}' is not a diff in a known format ({})", name_, names));
 }
 
 Result<std::unique_ptr<ChangeFile>> ChangeFile::open(Opener& opener, const std::string& path,

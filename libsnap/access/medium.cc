@@ -11,7 +11,7 @@ namespace {
 void say_of(const Context& context, const File& file, bool known) {
   if (known) return;
   context.notices.say(fmt::format(
-      "'{}' can only be read through the page cache: what its medium has cannot be told "
+      "'{}' can only be read through the page cache: what the disk holds cannot be checked "
       "from that",
       file.name()));
 }

@@ -41,7 +41,7 @@ Result<void> check_apart(File& a, File& b) {
   if (!share_storage(a, b)) return {};
   return Error(
       ErrorCode::kInvalidArgument,
-      fmt::format("'{}' and '{}' {}: name the origin and, behind it, its COW", a.name(), b.name(),
+      fmt::format("'{}' and '{}' {}: name the origin first, then its COW", a.name(), b.name(),
                   a.id() == b.id() ? "are the same file" : "lie in the same file or device"));
 }
 

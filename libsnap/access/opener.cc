@@ -114,7 +114,7 @@ Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const
   if (is_raw) return file;
   if (options.access == Access::kReadWrite) {
     return Error(ErrorCode::kUnsupported,
-                 fmt::format("'{}' is taken for {}, which can only be read", path, driver->name));
+                 fmt::format("'{}' is read as {}, which cannot be written to", path, driver->name));
   }
   return open_image(path, std::move(file), *driver, spec.is_main, std::move(followed));
 }
@@ -122,7 +122,7 @@ Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const
 void Opener::warn_of_other_part(const std::string& path, const std::string& other) const {
   if (other.empty()) return;
   context_.notices.warn(
-      fmt::format("'{}' is there, too: '{}' may be only a part of an image", other, path),
+      fmt::format("'{}' exists, too: '{}' may be only a part of an image", other, path),
       Remedy::kJoinSplit);
 }
 

@@ -18,7 +18,7 @@ Result<void> check_free(const std::string& path) {
   const auto status = std::filesystem::symlink_status(path, ignored);
   if (status.type() == std::filesystem::file_type::not_found) return {};
   return Error(ErrorCode::kInvalidArgument,
-               fmt::format("'{}' exists already, and would be taken for a part of the image: parts "
+               fmt::format("'{}' already exists, and would be read as a part of the image: parts "
                            "replace nothing, so remove it or name another output",
                            path));
 }
@@ -31,8 +31,9 @@ OutputSet::OutputSet(Door& door, std::string first, PartName name)
 Result<std::string> OutputSet::name_of(unsigned number) const {
   if (auto name = name_(first_, number)) return std::move(*name);
   if (number == 2) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is no name of a first part, from which others come", first_));
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("'{}' is not the name of a first part, from which other names follow", first_));
   }
   return Error(ErrorCode::kUnsupported,
                fmt::format("from '{}' on there are no names for {} parts: make them larger", first_,

@@ -72,7 +72,7 @@ Result<std::optional<FileId>> check_in_folder(const std::string& folder, std::st
   const fs::path top = fs::canonical(folder, failed);
   if (!failed && lies_in(top, file) && fs::is_regular_file(file, failed)) return id_of(file);
   return Error(ErrorCode::kUnsupported,
-               fmt::format("the {} of '{}', '{}', is no plain file in or below '{}', the folder "
+               fmt::format("the {} of '{}', '{}', is not a plain file in or below '{}', the folder "
                            "of the image",
                            role, image, excerpt(other, kMostOfName), folder))
       .with_remedy(Remedy::kFollowAnywhere);
@@ -106,9 +106,8 @@ Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
   auto& files = followed.files;
   if (std::find(files.begin(), files.end(), file.get()) != files.end() ||
       files.size() >= kMostFollowed) {
-    return Error(
-        ErrorCode::kCorruption,
-        fmt::format("the way from parent to parent comes back to '{}', or does not end", path));
+    return Error(ErrorCode::kCorruption,
+                 fmt::format("the chain of parents comes back to '{}', or does not end", path));
   }
   const Policy& policy = context_.policy;
   ImageFacts facts;
@@ -124,7 +123,7 @@ Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
   }
   if (facts.is_delta && !facts.parent) {
     return Error(ErrorCode::kWrongBase,
-                 fmt::format("'{}' is only what changed over another image, and does not say over "
+                 fmt::format("'{}' has only the changes over another image, and does not say over "
                              "which",
                              path));
   }
@@ -139,7 +138,7 @@ Result<std::shared_ptr<File>> Opener::open_image(const std::string& path,
     SNAP_ASSIGN(auto parent, open_parent(path, facts, followed));
     if (named != nullptr && parent->size() < facts.size) {
       context_.notices.warn(
-          fmt::format("the parent '{}' has {} bytes, and '{}' {}: what is missing of it "
+          fmt::format("the parent '{}' has {} bytes, and '{}' {}: what is missing "
                       "is read as zeros",
                       parent->name(), parent->size(), path, facts.size));
     }
@@ -162,7 +161,7 @@ Result<std::shared_ptr<File>> Opener::open_named_parent(const std::string& path,
   const std::string& named = *named_parent(followed);
   SNAP_ASSIGN(ImageSpec spec, parse_image_spec(named));
   if (!spec.stores.empty()) {
-    return Error(ErrorCode::kUnsupported, fmt::format("'{}': a view is no parent here", named));
+    return Error(ErrorCode::kUnsupported, fmt::format("'{}': a view cannot be a parent", named));
   }
   spec.base.by_magic = true;
   const OpenOptions options{Access::kRead, context_.policy.force_share};
@@ -291,7 +290,7 @@ Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const
   if (parent.name.empty()) {
     return Error(
                ErrorCode::kWrongBase,
-               fmt::format("'{}' is only what changed over its parent, {}, and does not say where "
+               fmt::format("'{}' has only the changes over its parent, {}, and does not say where "
                            "that is",
                            path, label_of(parent)))
         .with_remedy(Remedy::kNameParent);
@@ -303,7 +302,7 @@ Result<std::shared_ptr<File>> Opener::open_parent(const std::string& path, const
     const bool in_folder =
         check_in_folder(followed.folder, "parent", path, spec.path()).has_value();
     return Error(ErrorCode::kUnsupported,
-                 fmt::format("'{}' is only what changed over its parent '{}', which is not opened "
+                 fmt::format("'{}' has only the changes over its parent '{}', which is not opened "
                              "unasked",
                              path, excerpt(parent.name, kMostOfName)))
         .with_remedy(in_folder ? Remedy::kFollowParents : Remedy::kFollowAnywhere);

@@ -61,7 +61,7 @@ Result<std::shared_ptr<File>> Opener::open_partition(const std::shared_ptr<File>
     }
     if (partition.passes_end) {
       context_.notices.warn(
-          fmt::format("partition {} goes on behind the end of '{}': what is missing "
+          fmt::format("partition {} continues past the end of '{}': what is missing "
                       "cannot be read",
                       part.number, disk->name()));
     }

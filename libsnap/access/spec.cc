@@ -182,7 +182,7 @@ Result<void> check_is_view(const ImageSpec& spec) {
   }
   if (!spec.stores.empty()) return {};
   return Error(ErrorCode::kInvalidArgument,
-               fmt::format("'{}' is no snapshot: an origin and its COW are wanted, as ORIGIN@COW",
+               fmt::format("'{}' is not a snapshot: name an origin and its COW, as ORIGIN@COW",
                            spec.base.name()));
 }
 

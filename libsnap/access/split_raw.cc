@@ -84,7 +84,7 @@ Error not_a_part(const std::string& name, std::string_view why) {
 Result<SplitPart> look_at_part(const std::string& name, const struct stat& st,
                                const struct stat& first) {
   if (S_ISLNK(st.st_mode)) return not_a_part(name, "is a symbolic link");
-  if (!S_ISREG(st.st_mode)) return not_a_part(name, "is no plain file");
+  if (!S_ISREG(st.st_mode)) return not_a_part(name, "is not a plain file");
   if (st.st_uid != first.st_uid) {
     return not_a_part(name, fmt::format("belongs to user {}, and the first part to user {}",
                                         st.st_uid, first.st_uid));
@@ -147,7 +147,7 @@ Result<std::vector<SplitPart>> find_split_raw(const std::string& first) {
   const std::string zeroth = first.substr(0, first.size() - 1) + '0';
   if (first.back() == '1' && fs::exists(zeroth, ignored)) {
     return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is there, too: the split image begins with it", zeroth));
+                 fmt::format("'{}' exists, too: the split image begins with it", zeroth));
   }
   std::vector<SplitPart> parts;
   std::string name = first;
@@ -200,7 +200,7 @@ Result<std::vector<SplitPart>> find_counted_parts(const std::string& first) {
   if (!numbers.empty() && *numbers.begin() < counter->number) {
     return Error(
         ErrorCode::kInvalidArgument,
-        fmt::format("'{}{}' is there, too: the image begins with it", stem, *numbers.begin()));
+        fmt::format("'{}{}' exists, too: the image begins with it", stem, *numbers.begin()));
   }
   std::vector<SplitPart> parts;
   struct stat of_first {};

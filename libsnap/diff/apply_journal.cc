@@ -36,7 +36,7 @@ Result<std::optional<ApplyJournal>> ApplyJournal::open(File& file) {
   std::optional<ApplyJournal> found;
   if (file.size() == 0) return found;
   const Error other(ErrorCode::kCorruption,
-                    fmt::format("'{}' is no journal of an apply, or is damaged", file.name()));
+                    fmt::format("'{}' is not the journal of an apply, or is damaged", file.name()));
   if (file.size() != kFileSize) return other;
   bool blank = true;
   for (uint64_t i = 0; i < 2; ++i) {

@@ -231,10 +231,11 @@ Result<ChainReader> Chain::read(bool resizable) {
 Error Chain::does_not_follow(size_t i, const WindowChange& change) const {
   const auto& record = change.records[i];
   const uint64_t at = change.start() + (record ? record->extents.front().offset : 0);
-  return {ErrorCode::kWrongBase,
-          fmt::format("'{}' does not follow '{}': it expects other content at byte {} (is a diff "
-                      "missing between them, or is the order another?)",
-                      name(i), i == 0 ? "nothing" : name(i - 1), at)};
+  return {
+      ErrorCode::kWrongBase,
+      fmt::format("'{}' does not follow '{}': it expects different content at byte {} (is a diff "
+                  "missing between them, or is the order another?)",
+                  name(i), i == 0 ? "nothing" : name(i - 1), at)};
 }
 
 // The strongest that both have decides: their contents, whole; what they come from and lead to.
@@ -251,7 +252,7 @@ Result<void> Chain::check_link(size_t i, const ChangeHeader& before, const Chang
                                        name(i), name(i - 1), what));
     return decision;
   };
-  constexpr std::string_view kContent = "it starts from an image with other content";
+  constexpr std::string_view kContent = "it starts from an image with different content";
   if (auto by = decide(end_before.target_sum, end.base_sum, kContent)) return *by;
   if (auto by = decide(end_before.target_content, end.base_content, kContent)) return *by;
   if (auto by = decide(end_before.child_id, header.parent_id, "it names another parent"))

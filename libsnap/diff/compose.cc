@@ -380,9 +380,10 @@ Result<ChangeEnd> invert_changes(Chain& chain, Image& base,
   const auto& expectations = chain.header(0).expectations;
   SNAP_ASSIGN(const auto unmet, unmet_expectations(expectations, base));
   if (!unmet.empty()) {
-    return Error(ErrorCode::kWrongBase,
-                 fmt::format("'{}' is not what '{}' was made for: it has other content at byte {}",
-                             base.name(), chain.name(0), expectations[unmet.front()].position()));
+    return Error(
+        ErrorCode::kWrongBase,
+        fmt::format("'{}' is not what '{}' was made for: it has different content at byte {}",
+                    base.name(), chain.name(0), expectations[unmet.front()].position()));
   }
   ChangeHeader header;
   header.reverse = false;

@@ -339,7 +339,7 @@ Error SnapdiffReader::damaged(const std::string& what) const {
 
 Result<void> SnapdiffReader::read_exactly(std::span<std::byte> out) {
   SNAP_ASSIGN(const bool whole, input_.read(out));
-  return whole ? Result<void>() : damaged("the stream ends here: it was cut");
+  return whole ? Result<void>() : damaged("the stream ends here: it is truncated");
 }
 
 Result<bool> SnapdiffReader::read_element() {
@@ -361,7 +361,7 @@ Result<bool> SnapdiffReader::read_element() {
 Result<void> SnapdiffReader::read_header() {
   SNAP_ASSIGN(const bool any, read_element());
   if (!any) return damaged("it is empty");
-  if (!is_header(element_)) return damaged("it is no snapdiff");
+  if (!is_header(element_)) return damaged("it is not a snapdiff");
   if (element_kind(element_) != Element::kHeader) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("'{}' is a snapdiff of version '{}'; this program reads version 1",
@@ -455,7 +455,7 @@ Result<bool> SnapdiffReader::next(ChangeRecord& record) {
     if (!any) {
       SNAP_ASSIGN(any, read_element());
     }
-    if (!any) return damaged("the stream ends without its end element: it was cut");
+    if (!any) return damaged("the stream ends without its end element: it is truncated");
     const auto kind = element_kind(element_);
     if (!kind) {
       return Error(ErrorCode::kUnsupported,
@@ -565,7 +565,7 @@ Result<void> SnapdiffReader::read_end() {
 
 Result<ChangeEnd> read_snapdiff_end(File& file) {
   const Error cut(ErrorCode::kCorruption,
-                  fmt::format("'{}' does not end as a snapdiff does: it was cut, or more was "
+                  fmt::format("'{}' does not end as a snapdiff does: it is truncated, or more was "
                               "added",
                               file.name()));
   if (file.size() < kEndSize) return cut;

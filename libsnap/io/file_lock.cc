@@ -93,8 +93,8 @@ Result<void> check_not_held(int fd, const std::string& name) {
     struct stat other {};
     if (!backing || ::stat(backing->c_str(), &other) != 0) continue;
     if (other.st_dev == st.st_dev && other.st_ino == st.st_ino) {
-      return busy(name, fmt::format("is behind /dev/{} (losetup -d /dev/{} frees it)", device_name,
-                                    device_name));
+      return busy(name, fmt::format("is attached to /dev/{} (losetup -d /dev/{} frees it)",
+                                    device_name, device_name));
     }
   }
   return {};

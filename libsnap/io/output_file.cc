@@ -153,10 +153,10 @@ Result<void> OutputFile::open_partial(const std::vector<const File*>& inputs) {
   // What was opened counts, not what had the name before.
   if (::fstat(file_->fd(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 ||
       st.st_uid != ::geteuid() || (st.st_mode & 022) != 0) {
-    return refuse(
-        fmt::format("'{}' has several names, is somebody else's, or others may write it: it is not "
-                    "gone on with; remove it, or name another output",
-                    name));
+    return refuse(fmt::format(
+        "'{}' has several names, belongs to somebody else, or others may write to it: it is not "
+        "continued; remove it, or name another output",
+        name));
   }
   return {};
 }
@@ -178,7 +178,7 @@ Result<std::unique_ptr<OutputFile>> OutputFile::resume(const std::string& path, 
     (void)output->file_->forget_cache(0, left);
   }
   if (output->resumed_ && left != size && !replace) {
-    return refuse(fmt::format("'{}' is there and has {} bytes, not {}: it is of something else",
+    return refuse(fmt::format("'{}' exists and has {} bytes, not {}: it belongs to something else",
                               output->temporary_, left, size))
         .with_remedy(Remedy::kOverwrite);
   }
@@ -250,7 +250,7 @@ Result<void> OutputFile::name_it() {
   }
   if (err == 0) return {};
   if (err == EEXIST) {
-    return refuse(fmt::format("'{}' was made by somebody else meanwhile", path_));
+    return refuse(fmt::format("'{}' was created by somebody else in the meantime", path_));
   }
   return Error::from_errno(err, fmt::format("cannot name the new file '{}'", path_));
 }

@@ -26,7 +26,7 @@ using access::Phase;
 
 Error not_the_base(const std::string& image, const std::string& diff) {
   return {ErrorCode::kWrongBase,
-          fmt::format("'{}' is not the base of '{}': its content is another", image, diff)};
+          fmt::format("'{}' is not the base of '{}': its content differs", image, diff)};
 }
 
 // Before anything is written: all of the base must be the first diff's, and what becomes of it,
@@ -77,23 +77,24 @@ Result<Known> verify_result(const Context& context, Image& image, uint64_t size,
     right = content == *last.target_content;
   }
   if (right) return Known::kAll;
-  return Error(ErrorCode::kWrongBase,
-               fmt::format("'{}' has all changes of '{}', but other content elsewhere: it is not "
-                           "the image that this leads to",
-                           image.name(), diffs.name(diffs.count() - 1)));
+  return Error(
+      ErrorCode::kWrongBase,
+      fmt::format("'{}' has all changes of '{}', but different content elsewhere: it is not "
+                  "the image that this leads to",
+                  image.name(), diffs.name(diffs.count() - 1)));
 }
 
 Result<void> check_spool(const DiffSet& diffs) {
   if (!diffs.spool.empty() || diffs.stream == nullptr) return {};
   return Error(ErrorCode::kInvalidArgument,
-               fmt::format("where is {} to be kept until it is applied?", diffs.stream->name()))
+               fmt::format("where should {} be kept until it is applied?", diffs.stream->name()))
       .with_remedy(Remedy::kNameSpool);
 }
 
 void warn_of_unchecked(const Context& context, const Apply& apply, const OpenDiffs& diffs) {
   if (apply.shape().has_old_sums) return;
   context.notices.warn(fmt::format(
-      "'{}' has no sums: whether the image is its base cannot be checked", diffs.name(0)));
+      "'{}' has no checksums: whether the image is its base cannot be checked", diffs.name(0)));
 }
 
 // The beginning of the base into the new file: as a clone where the file system can.
@@ -129,7 +130,7 @@ Spool::~Spool() {
 Result<void> Spool::receive(access::Door& door, DataSource& stream, const std::string& path) {
   if (::access(path.c_str(), F_OK) == 0) {
     return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is there already: if an apply was interrupted, give it as the "
+                 fmt::format("'{}' already exists: if an apply was interrupted, give it as the "
                              "diff instead of the stream; else remove it, or name another",
                              path))
         .with_remedy(Remedy::kNameSpool);
@@ -252,7 +253,7 @@ Result<void> ApplyJob::open(const access::ImageSpec& image,
   const std::string beside = is_file ? disk_.top.spec().path() : "";
   if (!is_file && !journal) {
     return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is no whole file: where is the journal to be kept while the "
+                 fmt::format("'{}' is not a whole file: where should the journal be kept while the "
                              "diff is applied?",
                              access::name_of(image)))
         .with_remedy(Remedy::kNameJournal);
@@ -326,8 +327,9 @@ Result<void> ApplyJob::find_journal() {
   SNAP_ASSIGN(journal_, ApplyJournal::open(*journal_file_));
   resumes_ = journal_.has_value();
   if (resumes_ && request_.without_journal) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("there is a journal, '{}': the apply goes on by it", journal_path_));
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("there is a journal, '{}': the apply continues from it", journal_path_));
   }
   return {};
 }
@@ -346,7 +348,7 @@ Result<void> ApplyJob::check_diffs() {
   }
   if (request_.without_journal && !apply_->shape().has_old_sums) {
     return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' has no sums, so that all of it is always written, whatever "
+                 fmt::format("'{}' has no checksums, so all of it is always written, whatever "
                              "'{}' has: apply it without --resume-without-journal",
                              diffs_.name(0), file.name()));
   }

@@ -14,7 +14,7 @@ Result<CheckedDiffs> check_diffs(const access::Context& context,
   Apply apply(std::move(chain));
   if (content != nullptr && apply.shape().full) {
     return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is a full diff: it is for no image", diffs.front()->name()));
+                 fmt::format("'{}' is a full diff: it needs no image", diffs.front()->name()));
   }
   // As apply would have it.
   const bool resizable = image == nullptr || (image->layers.size() == 1 &&

@@ -44,7 +44,7 @@ Result<void> check_same_tail(Image& image, Image& base, uint64_t from) {
   SNAP_TRY(base.read_at(from, theirs));
   if (mine == theirs) return {};
   return Error(ErrorCode::kUnsupported,
-               fmt::format("'{}' and its base differ in their last {} bytes, behind the last whole "
+               fmt::format("'{}' and its base differ in their last {} bytes, after the last whole "
                            "sector: a store cannot say that",
                            image.name(), mine.size()));
 }
@@ -133,8 +133,8 @@ class Conversion {
     const bool raw_base = below->kind == access::ImageKind::kRaw;
     if (!raw_base && (driver_.has_parents_size || !below->can_be_parent)) {
       return Error(ErrorCode::kUnsupported,
-                   fmt::format("'{}' is of {}, which cannot be the base of {}", name, below->name,
-                               driver_.name))
+                   fmt::format("'{}' comes from {}, which cannot be the base of {}", name,
+                               below->name, driver_.name))
           .with_remedy(Remedy::kTakeBaseAsRaw);
     }
     SNAP_TRY(check_base(spec.path(), *below));
@@ -151,9 +151,10 @@ class Conversion {
     SNAP_ASSIGN(const auto file, door_.opener().open_path(path, access::kLook));
     SNAP_ASSIGN(const access::ImageFacts facts, driver.facts(*file, context_.cancel));
     if (facts.not_as_qemu.empty()) return {};
-    return Error(ErrorCode::kUnsupported,
-                 fmt::format("'{}' is no base for others: QEMU reads it otherwise ({})", path,
-                             facts.not_as_qemu));
+    return Error(
+        ErrorCode::kUnsupported,
+        fmt::format("'{}' cannot be the base of another image: QEMU reads it differently ({})",
+                    path, facts.not_as_qemu));
   }
 
   Result<void> settle_size() {
@@ -251,7 +252,7 @@ class Conversion {
     SNAP_ASSIGN(const auto output, door_.resume_file(request_.path, create_.size));
     if (output->is_resumed()) {
       context_.notices.warn(
-          fmt::format("'{}' is there: the conversion continues from it", output->temporary_name()));
+          fmt::format("'{}' exists: the conversion continues from it", output->temporary_name()));
     }
     create_.before = output->is_resumed()      ? Before::kPartly
                      : output->starts_zeroed() ? Before::kZeros
@@ -269,7 +270,7 @@ class Conversion {
     const ErrorCode code = error.code();
     if (code == ErrorCode::kInterrupted || code == ErrorCode::kNoSpace || output.is_resumed()) {
       return std::move(error).with_note(fmt::format(
-          "'{}' is kept, and the same command goes on with it", output.temporary_name()));
+          "'{}' is kept, and the same command continues from it", output.temporary_name()));
     }
     output.do_not_keep();
     return error;

@@ -54,7 +54,7 @@ Result<void> check_tail(Image& source, const BlockMap& map, const Job& job) {
     SNAP_TRY(source.read_at(at, piece));
     if (!is_all_zero(piece)) {
       return not_as_mapped(
-          source, fmt::format("it goes on behind the {} bytes that the map is of", map.image_size));
+          source, fmt::format("it has more than the {} bytes that the map covers", map.image_size));
     }
     at += piece.size();
   }

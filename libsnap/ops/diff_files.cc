@@ -311,7 +311,7 @@ Result<bool> FileComparison::lives_in(Side& side, const FileNode& node) {
 bool FileComparison::enters(Side& side, const NamedFile& folder) {
   if (side.entered.insert(folder.node.id).second) return true;
   problems_.add(folder.path,
-                Error(ErrorCode::kCorruption, "it is a folder that has another name, too"));
+                Error(ErrorCode::kCorruption, "it is a folder that has two names"));
   return false;
 }
 

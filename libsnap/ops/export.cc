@@ -51,8 +51,7 @@ Result<void> check(const ExportRequest& request) {
   if (request.full && request.base) return bad("a full diff has no base");
   if (own_base && (image.stores.empty() || !image.view_parts.empty())) {
     return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("what is '{}' to be compared with? (Of ORIGIN@COW it is the origin.)",
-                             access::name_of(image)))
+                 fmt::format("there is nothing to compare '{}' with", access::name_of(image)))
         .with_remedy(Remedy::kNameBase);
   }
   if (request.reverse && !own_base) {

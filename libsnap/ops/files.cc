@@ -29,10 +29,11 @@ Result<Error> no_file_system(const access::Context& context, Image& image,
   const auto partitions = context.drivers.volumes.read_partitions(disk);
   const bool divided = partitions && partitions->has_value();
   return Error(ErrorCode::kUnsupported,
-               divided ? fmt::format("'{0}' is divided: name the partition ('{0}#p1'; 'snaptool "
-                                     "info' lists them)",
-                                     image.name())
-                       : fmt::format("'{}' holds no file system that is known", image.name()));
+               divided
+                   ? fmt::format("'{0}' is partitioned: name the partition ('{0}#p1'; 'snaptool "
+                                 "info' lists them)",
+                                 image.name())
+                   : fmt::format("'{}' holds no file system that is known", image.name()));
 }
 
 Result<FileNode> child_named(FileSystem& files, const FileNode& folder, const std::string& path,
@@ -96,7 +97,7 @@ class Walk {
     const bool enters = options_.recursive && node && node->type == NodeType::kFolder &&
                         !entry.deleted && !node->deleted;
     if (enters && !seen_.insert(node->id).second) {
-      node = Error(ErrorCode::kCorruption, "it is a folder that has another name, too");
+      node = Error(ErrorCode::kCorruption, "it is a folder that has two names");
     } else if (enters) {
       ahead_.push_back({path, *node});
     }
@@ -136,7 +137,7 @@ Result<FileNode> find_file(FileSystem& files, const std::string& path) {
     const size_t end = std::min(path.find('/', at), path.size());
     if (end > at && node.type != NodeType::kFolder) {
       return Error(ErrorCode::kNotFound,
-                   fmt::format("'{}' is no folder", excerpt(path.substr(0, at), kMostOfName)));
+                   fmt::format("'{}' is not a folder", excerpt(path.substr(0, at), kMostOfName)));
     }
     if (end > at) {
       SNAP_ASSIGN(node,

@@ -45,7 +45,7 @@ Result<void> check_room_for_copies(const Origin& origin, uint64_t offset, uint64
              fmt::format("snapshot '{}' has room for {} more chunks, and must keep {}: {}{}",
                          full->cow().name(), full->room(), needed,
                          written == 0 ? std::string("nothing was changed")
-                                      : fmt::format("nothing was changed behind byte {}", offset),
+                                      : fmt::format("nothing was changed past byte {}", offset),
                          size ? fmt::format("; a COW of {} bytes would do", *size) : std::string()))
       .with_remedy(Remedy::kAllowInvalid);
 }

@@ -185,7 +185,7 @@ Result<uint64_t> restore_in_place(access::Door& door, DataSource& dump,
   const Context& context = door.context();
   if (!dump.can_rewind()) {
     return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' is there already: the dump must come from a file, so that it is "
+                 fmt::format("'{}' already exists: the dump must come from a file, so that it is "
                              "read once before anything is written",
                              spec.name()));
   }
@@ -194,7 +194,7 @@ Result<uint64_t> restore_in_place(access::Door& door, DataSource& dump,
   File& cow = target.file();
   for (const Storage& storage : cow.storages()) {
     if (storage.id == dump.id()) {
-      return Error(ErrorCode::kInvalidArgument, "the dump and the COW are one file");
+      return Error(ErrorCode::kInvalidArgument, "the dump and the COW are the same file");
     }
   }
   SNAP_TRY(check_has_no_content(context, cow, made->head()));
@@ -278,7 +278,7 @@ Result<Resized> resize(const Context& context, const access::FileSpec& spec, uin
   SNAP_ASSIGN(const PersistentStore store, PersistentStore::open(cow));
   if (wanted < minimum) {
     return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' cannot be cut to {} bytes: what it holds needs {}", spec.name(),
+                 fmt::format("'{}' cannot shrink to {} bytes: what it holds needs {}", spec.name(),
                              wanted, minimum));
   }
   Resized resized{cow.size(), std::max(minimum, usable_store_size(store.layout(), wanted))};
@@ -313,7 +313,7 @@ static Result<void> check_no_image(const Context& context, File& cow) {
   if (driver->kind != access::ImageKind::kImage) return {};
   return Error(
       ErrorCode::kUnsupported,
-      fmt::format("'{}' has the magic of {}: it is no dm-snapshot store (--chunk-size says "
+      fmt::format("'{}' has the magic of {}: it is not a dm-snapshot store (--chunk-size says "
                   "that it is one)",
                   cow.name(), driver->name));
 }
@@ -340,7 +340,7 @@ Result<std::unique_ptr<RepairJob>> RepairJob::prepare(const Context& context,
   SNAP_ASSIGN(job->salvage_, Salvage::open(*job->cow_, options));
   if (job->salvage_->invalid() && !context.policy.ignore_invalid) {
     return Error(ErrorCode::kInvalidated,
-                 fmt::format("'{}' is marked invalid: the origin may have been written since "
+                 fmt::format("'{}' is marked invalid: the origin may have been written to since "
                              "without it",
                              job->cow_->name()))
         .with_remedy(Remedy::kIgnoreInvalid);

@@ -233,7 +233,7 @@ class Refused(BmapTest):
         self.save(content[:-1], make_bmap(content, ranges))
         self.refused(65, "bytes, not")
         self.save(content + b"x", make_bmap(content, ranges))
-        self.refused(65, "goes on behind")
+        self.refused(65, "it has more than the")
         other, other_ranges = self.some()
         self.save(content, make_bmap(other, other_ranges))
         self.refused(65, "not the image of the block map")

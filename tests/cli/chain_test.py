@@ -131,7 +131,7 @@ class Unlinked(ChainTest):
         self.good("export", "--full", self.write("x", other), "-o", self.path("other"))
         refused = run("apply", "--unlinked", self.path("other"), self.path("d"), "-o", self.path("never"))
         self.assertEqual(refused.returncode, 66, refused.stderr)
-        self.assertIn("other content at byte 12288", refused.stderr)
+        self.assertIn("different content at byte 12288", refused.stderr)
 
     def test_what_links_a_views_diff(self):
         for option in (["--parent", self.path("full")], ["--verify-base"]):

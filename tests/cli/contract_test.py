@@ -541,7 +541,7 @@ class Merging(ContractTest):
         self.assertEqual((sha256_of_file(self.origin), sha256_of_file(self.cow)), merged)
         process = run("undo", undo, f"{self.origin}@{self.cow}")
         self.assertEqual(process.returncode, 0, process.stderr)
-        self.assertIn("gave back", process.stdout)
+        self.assertIn("restored", process.stdout)
         self.assert_untouched()
         # Again, it finds them as they are to be.
         self.assertEqual(run("undo", undo, self.origin, self.cow).returncode, 0)

@@ -674,7 +674,7 @@ class Broken(ConvertTest):
             process = interrupted(number, "convert", "-j", "1", self.raw, self.out)
             self.assertEqual(process.returncode, status, process.stderr)
             self.assertEqual(self.left("out"), ["out.partial"])
-            self.assertRegex(process.stderr, r"out\.partial' is kept[^\n]*goes on with it")
+            self.assertRegex(process.stderr, r"out\.partial' is kept[^\n]*continues from it")
             self.assertEqual(self.partial.stat().st_size, len(self.content))
             self.goes_on()
 
@@ -759,7 +759,7 @@ class Broken(ConvertTest):
         done = run_under_strace(full, "convert", "-j", "1", self.raw, self.out)
         self.sound(done, (73,))
         self.assertEqual(self.left("out"), ["out.partial"])
-        self.assertIn("goes on with it", done.stderr)
+        self.assertIn("continues from it", done.stderr)
         self.goes_on()
         for options in ([], ["-c"]):
             done = run_under_strace(full, "convert", "-O", "qcow2", "-j", "1", *options, self.raw, self.out)

@@ -61,7 +61,7 @@ class ManPages(ScratchTest):
 
     def test_a_page_for_each_command_and_no_other(self):
         pages = {path.name for path in MAN.iterdir()}
-        self.assertEqual(pages, {"snaptool.1", "snaptool-image.7", "snaptool-json.7"} | {f"snaptool-{c}.1" for c in commands()})
+        self.assertEqual(pages, {"snaptool.1", "snaptool-image.7", "snaptool-json.7", "snaptool-tutorial.7"} | {f"snaptool-{c}.1" for c in commands()})
 
     def test_each_page_is_installed(self):
         cmake = (Path(os.environ["SNAPTOOL_SOURCE"]) / "cli" / "CMakeLists.txt").read_text(encoding="utf-8")
@@ -93,7 +93,7 @@ class ManPages(ScratchTest):
     def test_only_commands_that_exist(self):
         for page in MAN.iterdir():
             text, _ = rendered(page)
-            named = set(re.findall(r"(?m)(?:^ +|^SYNOPSIS\n +|\$\()snaptool ([a-z][a-z-]*)", text))
+            named = set(re.findall(r"(?m)(?:^ +(?:\$ )?|^SYNOPSIS\n +|\$\()snaptool ([a-z][a-z-]*)", text))
             named |= set(re.findall(r"snaptool-([a-z-]+)\(1\)", text))
             # "snaptool reads ..." begins the overview's description.
             self.assertLessEqual(named - {"reads"}, set(commands()), page)

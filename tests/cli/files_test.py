@@ -106,8 +106,8 @@ class Files(ScratchTest):
 
         refused(1, "cat", self.image, "none", words=["'none'"])
         refused(1, "ls", self.image, "d/none")
-        refused(1, "ls", self.image, "big/none", words=["no folder"])
-        refused(64, "cat", self.image, "d", words=["no file"])
+        refused(1, "ls", self.image, "big/none", words=["not a folder"])
+        refused(64, "cat", self.image, "d", words=["not a regular file"])
         refused(64, "cat", self.image, "link")
         refused(64, "cat", self.image)
         refused(64, "cat", self.image, "big", "--inode", "12")

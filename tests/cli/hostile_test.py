@@ -81,7 +81,7 @@ class OddNames(ContractTest):
         """The shell takes from a message the very name that was given."""
         done = run("merge", "--undo", self.scratch / "undo", self.origin, self.cow)
         self.assertEqual(done.returncode, 0, done.stderr)
-        command = done.stdout.split("'snaptool ", 1)[1].rsplit("' brings", 1)[0]
+        command = done.stdout.split("'snaptool ", 1)[1].rsplit("' takes", 1)[0]
         words = subprocess.run(["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True).stdout
         self.assertEqual(words.split(b"\0")[1:-1], [os.fsencode(path) for path in (self.scratch / "undo", self.origin, self.cow)])
 

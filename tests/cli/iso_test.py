@@ -596,7 +596,7 @@ class Damaged(IsoTest):
         self.patch(d + 10, bytes(8))
         self.assertIn("has no bytes", Listed(self.image, root=PRIMARY_ROOT).errors[0][2])
         self.image.write_bytes(whole + bytes(1 << 20))
-        self.assertIn("the image goes on for 1048576 bytes behind it", Listed(self.image).warnings[0])
+        self.assertIn("the image continues for 1048576 bytes after it", Listed(self.image).warnings[0])
         self.image.write_bytes(whole)
         self.patch(a + 2 + 7, b"\x99")
         self.assertIn("numbers differ", Listed(self.image).warnings[0])

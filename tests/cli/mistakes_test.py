@@ -211,10 +211,10 @@ MISTAKES = [
     # Which file is which.
     Mistake("arguments swapped", nothing, "{c} {o}", 64, ["operands are swapped", "origin first"]),
     Mistake("swapped as a view", nothing, "{c}@{o}", 64, ["operands are swapped", "origin first"]),
-    Mistake("the origin twice", nothing, "{o} {o}", 64, ["same file", "name the origin and, behind it, its COW"]),
-    Mistake("the COW twice", nothing, "{c} {c}", 64, ["same file", "name the origin and, behind it, its COW"]),
-    Mistake("a hard link", link("alias", origin_of), "{o} {d}/alias", 64, ["same file", "name the origin and"]),
-    Mistake("a symbolic link", symlink("alias", cow_of), "{d}/alias {c}", 64, ["same file", "name the origin and"]),
+    Mistake("the origin twice", nothing, "{o} {o}", 64, ["same file", "name the origin first, then its COW"]),
+    Mistake("the COW twice", nothing, "{c} {c}", 64, ["same file", "name the origin first, then its COW"]),
+    Mistake("a hard link", link("alias", origin_of), "{o} {d}/alias", 64, ["same file", "name the origin first"]),
+    Mistake("a symbolic link", symlink("alias", cow_of), "{d}/alias {c}", 64, ["same file", "name the origin first"]),
     Mistake("the COW forgotten", nothing, "{o}", 64, ["the COW is missing", "ORIGIN COW or ORIGIN@COW"]),
     Mistake("one file too many", nothing, "{o} {c} {o}", 64, ["superfluous", "ORIGIN COW"]),
     Mistake("a view as the COW", copy("c2", cow_of), "{o} {o}@{c}", 64, ["names a view where a COW is expected"]),
@@ -240,14 +240,14 @@ MISTAKES = [
     Mistake("the origin in QEMU", written_by_qemu, OC, 75, ["{o}", "virtual machine", "lsof"]),
     Mistake("seen read-only, too", locked_like_qemu, "--dry-run {o} {c}", 75, ["{o}", "QEMU", "lsof", "-U"]),
     Mistake("the COW behind a loop device", lambda pair: pair.attach(pair.cow), OC, 75,
-            ["{c}", "behind /dev/loop", "losetup -d"]),
+            ["{c}", "attached to /dev/loop", "losetup -d"]),
     Mistake("the origin behind a loop device", lambda pair: pair.attach(pair.origin), OC, 75,
-            ["{o}", "behind /dev/loop", "losetup -d"]),
+            ["{o}", "attached to /dev/loop", "losetup -d"]),
     Mistake("a loop device and its file", lambda pair: pair.attach_as("loop", pair.origin), "{d}/loop {o}", 64,
-            ["lie in the same file", "name the origin and, behind it, its COW"]),
+            ["lie in the same file", "name the origin first, then its COW"]),
     Mistake("two loop devices of one file",
             lambda pair: [pair.attach_as(name, pair.cow) for name in ("loop1", "loop2")], "{d}/loop1 {d}/loop2", 64,
-            ["lie in the same file", "name the origin and, behind it, its COW"]),
+            ["lie in the same file", "name the origin first, then its COW"]),
     Mistake("--force-share in place", nothing, "--force-share {o} {c}", 64, ["for reading only", "--dry-run or -o"]),
     Mistake("the origin is read-only", without_write_permission(origin_of), OC, 1,
             ["{o}", "for writing", "Permission denied", "you lack read or write permission"]),
@@ -277,10 +277,10 @@ MISTAKES = [
 
     # What is not a sound store.
     Mistake("an empty COW", lambda pair: os.truncate(pair.cow, 0), OC, 1,
-            ["0 bytes", "no store", "copied whole?"]),
+            ["0 bytes", "not a store", "copied whole?"]),
     Mistake("a COW cut in its data", cut_in_data, OC, 65, ["the COW has 60 chunks", "new-beyond-cow", "copied whole?"]),
     Mistake("a COW cut before an area", full_area_without_a_next, OC, 65,
-            ["beyond the file's end", "missing-area", "copied whole?"]),
+            ["past the end of the file", "missing-area", "copied whole?"]),
     Mistake("a qcow2 image", lambda pair: pair.patch(pair.cow, 0, b"QFI\xfb\0\0\0\3"), OC, 65,
             ["bad-magic", "qcow2 image", "qemu-img", "name the COW"]),
     Mistake("a random file", lambda pair: pair.cow.write_bytes(random.Random(3).randbytes(65536)), OC, 65,
@@ -302,7 +302,7 @@ MISTAKES = [
     Mistake("one chunk for two entries", lambda pair: pair.patch_entry(50, 5, 20), OC, 65,
             ["duplicate-new", "snaptool verify", "sound copy"]),
     Mistake("the list's beginning wiped", lambda pair: pair.patch(pair.cow, CHUNK_BYTES, bytes(512)), OC, 65,
-            ["68 entries lie behind the end", "beginning wiped?", "sound copy", "--force"]),
+            ["68 entries lie past the end", "beginning wiped?", "sound copy", "--force"]),
 
     # Where to.
     Mistake("-o names the origin", nothing, "{o} {c} -o {o}", 64, ["{o}", "is an input", "name another file"]),
@@ -319,7 +319,7 @@ MISTAKES = [
     Mistake("-o with --dry-run", nothing, "{o} {c} --dry-run -o {d}/new", 64, ["go with a merge in place"]),
     Mistake("--undo names the COW", nothing, "--undo {c} {o} {c}", 64, ["is an input", "name another"]),
     Mistake("--undo of another merge", done_with_undo, "--undo {d}/old.undo {o} {c}", 66,
-            ["of a merge that is done", "name another file"]),
+            ["belongs to a finished merge", "name another file"]),
 
     # How.
     Mistake("a sibling that is the COW", nothing, "--sibling {c} {o} {c}", 64, ["same file"]),
@@ -340,7 +340,7 @@ MISTAKES = [
 COMMANDS = [
     Mistake("qemu-img's word", nothing, "commit {o} {c}", 64, ["'commit'", "did you mean 'snaptool merge'?"]),
     Mistake("an unknown command", nothing, "mrege {o} {c}", 64, ["'mrege'", "snaptool --help"]),
-    Mistake("the option first", nothing, "--dry-run merge {o} {c}", 64, ["options come behind the command"]),
+    Mistake("the option first", nothing, "--dry-run merge {o} {c}", 64, ["options come after the command"]),
     Mistake("no command", nothing, "", 64, ["a command is missing", "snaptool --help"]),
 ]
 

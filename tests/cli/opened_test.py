@@ -109,7 +109,7 @@ class ParentsOfAnImage(OpenedTest):
         for name in ("fifo", "/dev/zero", "below"):
             (self.work / "below").mkdir(exist_ok=True)
             words = self.done(63, "read", "--follow-parents", self.overlay("top.qcow2", name)).stderr
-            self.assertIn("no plain file", words)
+            self.assertIn("not a plain file", words)
 
 
 class PartsOfASplitImage(OpenedTest):
@@ -146,10 +146,10 @@ class PartsOfASplitImage(OpenedTest):
         parts = self.parts()
         parts[1].unlink()
         os.mkfifo(parts[1])
-        self.refused("disk.002' is no plain file")
+        self.refused("disk.002' is not a plain file")
         parts[1].unlink()
         parts[1].mkdir()
-        self.refused("disk.002' is no plain file")
+        self.refused("disk.002' is not a plain file")
 
     def test_none_is_there(self):
         """Nor does a name that names something else help: `file:` takes it as it is."""

@@ -590,7 +590,7 @@ class Partitions(PartsTest):
         path.write_bytes(good[:20 << 20])
         done = run("read", "--length", "64k", f"{path}#p2", binary=True)
         self.assertEqual((done.returncode, done.stdout), (0, self.pv.read_bytes()[:65536]))
-        self.assertIn(b"goes on behind the end", done.stderr)
+        self.assertIn(b"continues past the end", done.stderr)
         self.assertEqual(run("read", f"{path}#p2", binary=True).returncode, 65)
 
     def test_gpt_by_sgdisk_with_odd_numbers(self):

@@ -454,7 +454,7 @@ class Damage(RbdTest):
         self.assertEqual(len(content), 20_000)
         for more in (b"\0", b"e", bytes(BLOCK), stream, self.rng.randbytes(100)):
             done = run("read", self.file_of("disk.rbd", stream + more), binary=True)
-            self.assertIn("bytes behind its end", self.sound(done, (0,)))
+            self.assertIn("bytes past its end", self.sound(done, (0,)))
             self.same(done.stdout, content, more[:5])
 
     def hostile(self):

@@ -159,7 +159,7 @@ class WipedStores(ReadersTest):
             for command in self.readers():
                 done = run(*command, binary=True)
                 self.assertEqual((done.returncode, done.stdout), (2 if command[0] == "diff" else 1, b""), (size, command))
-                self.assertIn("no store", done.stderr.decode())
+                self.assertIn("not a store", done.stderr.decode())
             verified = run("verify", self.cow)
             self.assertEqual(verified.returncode, 2)
             self.assertNotIn("corrupt", verified.stdout + verified.stderr)
@@ -259,18 +259,18 @@ class Undo(ReadersTest):
         self.store(range(60))
         before = self.cow.read_bytes()
         done = run("merge", "--undo", undo, self.origin, self.cow)
-        self.assertIn("brings both back", done.stdout)
+        self.assertIn("takes this back", done.stdout)
         done = run("undo", undo, self.origin, self.cow)
-        self.assertIn("gave back 60 exceptions", done.stdout)
+        self.assertIn("restored 60 exceptions", done.stdout)
         self.assertEqual((self.origin.read_bytes(), self.cow.read_bytes()), (self.content, before))
         done = run("undo", undo, self.origin, self.cow)
         self.assertEqual(done.returncode, 0)
-        self.assertIn("nothing to give back", done.stdout)
-        self.assertNotIn("gave back", done.stdout)
+        self.assertIn("nothing to restore", done.stdout)
+        self.assertNotIn("restored", done.stdout)
         undo.write_bytes(b"")
         done = run("merge", "--undo", undo, self.origin, self.cow)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertNotIn("brings both back", done.stdout)
+        self.assertNotIn("takes this back", done.stdout)
         self.assertIn("what this command merged", done.stdout)
 
 
@@ -315,7 +315,7 @@ class Verify(ReadersTest):
             status, report = self.verify(self.cow)
             self.assertEqual((status, report["result"], report["counts"]), (0, "sound", {"leaked-chunks": 1}))
             self.assertEqual(report["findings"][0]["severity"], "note")
-            self.assertIn(f"{lost} data chunk", report["findings"][0]["message"])
+            self.assertIn(f"without an exception: {lost} ", report["findings"][0]["message"])
 
 
 if __name__ == "__main__":

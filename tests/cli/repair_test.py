@@ -97,7 +97,7 @@ class Repair(RepairTest):
         junk = self.scratch / "junk"
         for magic in (b"KDMV\1\0\0\0", b"QFI\xfb\0\0\0\3"):
             junk.write_bytes(magic.ljust(300000, b"\0"))
-            self.refused(63, "repair", junk, "-o", self.scratch / "none", words=["no dm-snapshot store", "--chunk-size"])
+            self.refused(63, "repair", junk, "-o", self.scratch / "none", words=["not a dm-snapshot store", "--chunk-size"])
         junk.write_bytes(self.junk(300000))
         self.refused(65, "repair", junk, "-o", self.scratch / "none", words=["--chunk-size"])
 
@@ -195,7 +195,7 @@ class DumpAndRestore(RepairTest):
             "text": head + "hello</dm_snapshot>", "twice": xml + xml,
             "doctype": '<!DOCTYPE d [<!ENTITY a "b">]>' + xml,
             "unknown": head + "<origin/></dm_snapshot>",
-            "no number": head + '<exception old_chunk="x" new_chunk="2"/></dm_snapshot>',
+            "not a number": head + '<exception old_chunk="x" new_chunk="2"/></dm_snapshot>',
             "missing": head + '<exception old_chunk="1"/></dm_snapshot>',
             "twice the same": head + '<exception old_chunk="1" old_chunk="1" new_chunk="2"/></dm_snapshot>',
             "header chunk": head + '<exception old_chunk="1" new_chunk="0"/></dm_snapshot>',

@@ -74,7 +74,7 @@ class OfAnImage(Half):
         self.good("apply", "--resume-without-journal", diff, image)
         self.assertEqual(image.read_bytes(), grown.read_bytes())
         rbd = self.export("rbd", grown, "--base", self.a, "-O", "rbd", "--from-snap", "one")
-        self.refused(64, "apply", "--resume-without-journal", rbd, image, words=["no sums"])
+        self.refused(64, "apply", "--resume-without-journal", rbd, image, words=["no checksums"])
 
     def test_without_a_journal_a_view_is_read_whole(self):
         diff = self.export("diff", self.file("child", self.child[:len(self.base)]), "--base", self.a)

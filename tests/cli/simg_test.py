@@ -188,7 +188,7 @@ class Damage(SimgTest):
         self.image.write_bytes(image.build() + b"junk" * 9)
         done = self.good("read", self.image, binary=True)
         self.assertEqual(done.stdout, image.content)
-        self.assertIn("36 bytes behind its last chunk", self.good("info", self.image).stdout
+        self.assertIn("36 bytes past its last chunk", self.good("info", self.image).stdout
                       + self.good("info", self.image).stderr)
 
     def test_mutants(self):

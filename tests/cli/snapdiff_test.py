@@ -102,7 +102,7 @@ class Export(SnapdiffTest):
         unpack(folder / "origin.mid.img.zst", origin)
         unpack(folder / "cow.before.img.zst", cow)
         forth, back = self.scratch / "forth", self.scratch / "back"
-        self.assertIn("makes the origin into", self.good("export", f"{origin}@{cow}", "-o", forth).stdout)
+        self.assertIn("turns the origin into", self.good("export", f"{origin}@{cow}", "-o", forth).stdout)
         self.assertIn("view into the origin", self.good("export", "--reverse", f"{origin}@{cow}", "-o", back).stdout)
         view = self.scratch / "view"
         self.good("apply", forth, origin, "-o", view)
@@ -342,7 +342,7 @@ class Apply(SnapdiffTest):
     def test_usage(self):
         diff = self.export("diff", self.b, "--base", self.a)
         self.refused(64, "apply", diff, words=["image"])
-        self.refused(64, "apply", self.a, self.b, words=["no diff"])
+        self.refused(64, "apply", self.a, self.b, words=["not a diff"])
         self.refused(63, "apply", diff, diff)
         self.refused(1, "apply", diff, self.scratch / "nothing-there")
         self.refused(64, "apply", diff, self.a, "-o", self.b)
@@ -354,7 +354,7 @@ class Apply(SnapdiffTest):
 class Verify(SnapdiffTest):
     def test_whole_and_damaged(self):
         diff = self.export("diff", self.b, "--base", self.a)
-        self.assertIn("whole", self.good("diff-verify", diff).stdout)
+        self.assertIn("intact", self.good("diff-verify", diff).stdout)
         self.assertIn("expects", self.good("diff-verify", diff, self.a).stdout)
         self.assertIn("already", self.good("diff-verify", diff, self.b).stdout)
         other = bytearray(self.base)
@@ -462,7 +462,7 @@ class Rbd(SnapdiffTest):
             self.assertEqual(apply_rbd(self.base, parsed), self.child)
             image = self.file("image", self.base)
             done = self.good("apply", diff, image)
-            self.assertIn("no sums", done.stderr)
+            self.assertIn("no checksums", done.stderr)
             self.assertEqual(image.read_bytes(), self.child)
             full = self.export(f"full-{version}", self.b, "--full", "-O", version, "--to-snap", "two")
             self.assertIsNone(read_rbd(full.read_bytes())[0])

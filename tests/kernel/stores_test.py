@@ -11,7 +11,7 @@ from harness import (KERNEL_STORES, ScratchTest, main, run, sha256_of_file, unpa
 
 # What the kernel refuses: our code for it, and a word of the reason.
 REFUSED = {
-    "crafted-area-full-no-next": ("missing-area", "beyond the file's end"),
+    "crafted-area-full-no-next": ("missing-area", "past the end of the file"),
     "crafted-bad-magic": ("bad-magic", "0x12345678"),
     "crafted-chunk-hdr-0": ("bad-chunk-size", "0 sectors"),
     "crafted-chunk-hdr-12": ("bad-chunk-size", "12 sectors"),

@@ -94,7 +94,7 @@ Result<void> Merge::keep_undo(File& journal, const Job& job) {
         return {};
       }
       return Error(ErrorCode::kWrongBase,
-                   fmt::format("undo file '{}' is of a merge that is done; name another file",
+                   fmt::format("undo file '{}' belongs to a finished merge; name another file",
                                journal.name()));
     }
     if (journal_->state() == UndoJournal::State::kUndoing) {
@@ -284,14 +284,14 @@ Result<void> Merge::check_tail_is_merged(const Job& job) {
   if (!checked && checked.error().code() == ErrorCode::kIo) {
     return std::move(checked)
         .error()
-        .with_note("while looking whether entries behind the end of the list are merged")
+        .with_note("while checking whether entries past the end of the list are merged")
         .with_remedy(Remedy::kDropTail);
   }
   SNAP_ASSIGN(const TailCheck tail, std::move(checked));
   if (!tail.missing) return {};
   return Error(ErrorCode::kCorruption,
                fmt::format(
-                   "'{}' is not merged, nothing was written: {} entries lie behind the end of its "
+                   "'{}' is not merged, nothing was written: {} entries lie past the end of its "
                    "list, and the origin does not have the data of origin chunk {:#x} (data "
                    "chunk {:#x}): no interrupted merge left them; did a power cut tear a write to "
                    "the snapshot, or was the list's beginning wiped? look for a sound copy",

@@ -23,8 +23,9 @@ Result<std::unique_ptr<Undo>> Undo::begin(File& origin, File& cow, File& journal
   SNAP_ASSIGN(auto journal, UndoJournal::open(journal_file, job));
   SNAP_ASSIGN(auto store, PersistentStore::open(cow));
   if (store.state() != StoreState::kValid) {
-    return Error(ErrorCode::kWrongBase,
-                 fmt::format("'{}' is no valid store: it was changed after the merge", cow.name()));
+    return Error(
+        ErrorCode::kWrongBase,
+        fmt::format("'{}' is not a valid store: it was changed after the merge", cow.name()));
   }
   SNAP_TRY(store.read_metadata(job.cancel));
   std::atomic<bool> differs{store.exceptions() < journal.shape().exceptions};

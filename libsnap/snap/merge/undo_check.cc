@@ -25,9 +25,8 @@ Result<void> check_entries(PersistentStore& store, const UndoJournal::Batch& bat
     const bool cleared = found[i] == Exception{};
     const bool live = batch.first_entry + i < store.exceptions();
     if (found[i] != tables.entries[i] && (live || !cleared)) {
-      return changed(
-          fmt::format("'{}' was changed after the merge: entry {} of its list is another",
-                      store.cow().name(), batch.first_entry + i));
+      return changed(fmt::format("'{}' was changed after the merge: entry {} of its list differs",
+                                 store.cow().name(), batch.first_entry + i));
     }
   }
   return {};
@@ -114,12 +113,13 @@ Result<void> check_against_journal(File& origin, PersistentStore& store, UndoJou
   if (store.state() != StoreState::kValid ||
       shape.chunk_sectors != store.layout().chunk_sectors() || shape.origin_size != origin.size() ||
       shape.cow_size != store.cow().size()) {
-    return changed(fmt::format("undo file '{}' is of another merge: '{}' and '{}' have other sizes",
-                               journal.name(), origin.name(), store.cow().name()));
+    return changed(
+        fmt::format("undo file '{}' belongs to another merge: '{}' and '{}' have other sizes",
+                    journal.name(), origin.name(), store.cow().name()));
   }
   if (store.exceptions() > shape.exceptions || store.exceptions() < journal.first_entry()) {
     return changed(fmt::format(
-        "'{}' has {} exceptions, but undo file '{}' is of a merge that left {} to {}: it is of "
+        "'{}' has {} exceptions, but undo file '{}' belongs to a merge that left {} to {}: it is of "
         "another merge, or was not named when that merge went on",
         store.cow().name(), store.exceptions(), journal.name(), journal.first_entry(),
         shape.exceptions));
@@ -133,8 +133,8 @@ Result<void> check_against_journal(File& origin, PersistentStore& store, UndoJou
     }
     SNAP_ASSIGN(const auto ends, UndoJournal::ends_of(origin));
     if (ends != journal.ends()) {
-      return changed(fmt::format(
-          "'{}' was changed after the merge: its first or last MiB is another", origin.name()));
+      return changed(fmt::format("'{}' was changed after the merge: its first or last MiB differs",
+                                 origin.name()));
     }
   }
   for (const UndoJournal::Batch& batch : journal.batches()) {

@@ -161,7 +161,7 @@ Result<void> Salvage::settle_chunk_size() {
   const ChunkSizeGuess& best = guesses_.front();
   if (guesses_.size() > 1 && best.fitting < 2 * guesses_[1].fitting) {
     return Error(ErrorCode::kCorruption,
-                 fmt::format("'{}' {}, and its chunk size cannot be told: {}", name,
+                 fmt::format("'{}' {}, and its chunk size is not known: {}", name,
                              header_findings_.front().message, describe(guesses_)))
         .with_remedy(Remedy::kNameChunkSize);
   }
@@ -340,7 +340,7 @@ class Salvage::Walk {
     finding.area = first;
     finding.offset = *layout_.area_location(first) * layout_.chunk_bytes();
     finding.message = first == last
-                          ? "most of its entries cannot be: something else was written over it"
+                          ? "most of its entries make no sense: it was overwritten"
                           : fmt::format(
                                 "so it is for all to area {}: most of their entries cannot be, "
                                 "something else was written over them",
@@ -353,7 +353,7 @@ class Salvage::Walk {
     finding.code = DefectCode::kMissingArea;
     finding.area = area_;
     finding.message =
-        fmt::format("the list goes on in area {}, which lies beyond the file's end", area_);
+        fmt::format("the list continues in area {}, which lies past the end of the file", area_);
     drop_(std::move(finding));
   }
 

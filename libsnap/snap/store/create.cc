@@ -55,11 +55,10 @@ Result<uint64_t> minimum_store_size(File& cow, const Cancel& cancel) {
   }
   if (const auto refusal = refusal_of(report, cow, "is not resized", true)) return *refusal;
   if (report.count(DefectCode::kLiveBehindTerminator) > 0) {
-    return Error(
-               ErrorCode::kCorruption,
-               fmt::format("'{}' is not resized: entries lie behind the end of its list, and their "
-                           "data might be cut away",
-                           cow.name()))
+    return Error(ErrorCode::kCorruption,
+                 fmt::format("'{}' is not resized: entries lie past the end of its list, and their "
+                             "data might be cut away",
+                             cow.name()))
         .with_remedy(Remedy::kListDefects);
   }
   SNAP_ASSIGN(PersistentStore store, PersistentStore::open(cow));

@@ -158,7 +158,7 @@ class XmlReader {
       if (last) return {};
       silence_ += head.size();
       if (silence_ > kMostSilence) {
-        return at_line({ErrorCode::kCorruption, "this is no dump: it does not come to an end"});
+        return at_line({ErrorCode::kCorruption, "this is not a dump: it has no end"});
       }
       head.resize(kPiece);
       SNAP_ASSIGN(const size_t size, source_(head));
@@ -195,7 +195,7 @@ class XmlReader {
       uint64_t value = 0;
       const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
       if (ec != std::errc() || end != text.data() + text.size()) {
-        return Error(ErrorCode::kCorruption, fmt::format("'{}' is no number", excerpt(text)));
+        return Error(ErrorCode::kCorruption, fmt::format("'{}' is not a number", excerpt(text)));
       }
       SNAP_TRY(fields.add(attributes[0], value));
     }
@@ -263,10 +263,10 @@ class SourceBuffer : public std::streambuf {
   int_type underflow() override {
     silence_ += bytes_.size();
     bytes_.resize(kPiece);
-    const auto size = silence_ > kMostSilence
-                          ? Result<size_t>(Error(ErrorCode::kCorruption,
-                                                 "this is no dump: it does not come to an end"))
-                          : source_(bytes_);
+    const auto size =
+        silence_ > kMostSilence
+            ? Result<size_t>(Error(ErrorCode::kCorruption, "this is not a dump: it has no end"))
+            : source_(bytes_);
     if (!size) error_ = size.error();
     bytes_.resize(size ? *size : 0);
     if (bytes_.empty()) return traits_type::eof();
@@ -299,7 +299,7 @@ class JsonReader : public nlohmann::json_sax<nlohmann::json> {
     if (error_) return *error_;
     SNAP_CHECK(parsed);
     if (!assembler_.begun() || !ended_runs_) {
-      return Error(ErrorCode::kCorruption, "this is no dump: it has no runs");
+      return Error(ErrorCode::kCorruption, "this is not a dump: it has no runs");
     }
     if (exceptions_ && *exceptions_ != assembler_.exceptions()) {
       return Error(ErrorCode::kCorruption, fmt::format("it should have {} exceptions, and has {}",
@@ -366,7 +366,7 @@ class JsonReader : public nlohmann::json_sax<nlohmann::json> {
   }
   bool parse_error(size_t position, const std::string&, const nlohmann::json::exception&) override {
     if (!error_) {
-      error_ = Error(ErrorCode::kCorruption, fmt::format("byte {}: this is no json", position));
+      error_ = Error(ErrorCode::kCorruption, fmt::format("byte {}: this is not JSON", position));
     }
     return false;
   }
@@ -407,7 +407,7 @@ Result<void> read_dump(const TextSource& source, const std::string& name,
   } else if (first != std::string_view::npos && text[first] == '<') {
     done = XmlReader(source, visitor).read(std::move(head));
   } else {
-    done = Error(ErrorCode::kCorruption, "it is no dump: neither XML nor json");
+    done = Error(ErrorCode::kCorruption, "it is not a dump: it is neither XML nor JSON");
   }
   if (done) return {};
   return std::move(done).error().with_context(name);

@@ -58,10 +58,12 @@ Result<Finding> finding_of_no_magic(File& cow) {
   if (cow.size() < kSmallest) {
     return header_finding(
         DefectCode::kTooSmall,
-        fmt::format("it has {} bytes, all zeros: it is no store, nor room for one", cow.size()));
+        fmt::format("it has {} bytes, all zeros: it is not a store, and too small for one",
+                    cow.size()));
   }
-  return header_finding(DefectCode::kNoStore,
-                        "its magic is 0, and so is all where a list would be: it is a new store");
+  return header_finding(
+      DefectCode::kNoStore,
+      "its magic is 0, and so is everything where a list would be: it is a new store");
 }
 
 // Whether reads give what the medium has; they do from then on, mostly.
@@ -87,7 +89,7 @@ Result<PersistentStore> PersistentStore::open(File& cow) {
   const Finding& finding = examined.findings.front();
   if (finding.code == DefectCode::kTooSmall) {
     return Error(ErrorCode::kNotFound,
-                 fmt::format("'{}' is no dm-snapshot store: {}", cow.name(), finding.message));
+                 fmt::format("'{}' is not a dm-snapshot store: {}", cow.name(), finding.message));
   }
   const Advice advice = advice_for(finding.code);
   return Error(ErrorCode::kCorruption,
@@ -161,9 +163,10 @@ Result<void> PersistentStore::read_area_piece(uint64_t area, uint64_t first,
     missing_area_ = area;
     return Error(
         ErrorCode::kCorruption,
-        area == 0 ? fmt::format("'{}' ends before its first area", cow_->name())
-                  : fmt::format("area {} of '{}' is full, but area {} lies beyond the file's end",
-                                area - 1, cow_->name(), area));
+        area == 0
+            ? fmt::format("'{}' ends before its first area", cow_->name())
+            : fmt::format("area {} of '{}' is full, but area {} lies past the end of the file",
+                          area - 1, cow_->name(), area));
   }
   buffer_.resize(out.size() * kDiskExceptionSize);
   SNAP_TRY(cow_->read_at(*location * layout().chunk_bytes() + first * kDiskExceptionSize, buffer_));

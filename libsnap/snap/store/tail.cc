@@ -74,7 +74,7 @@ Result<std::optional<std::string>> doubt_of_tail(PersistentStore& store, Image& 
   SNAP_ASSIGN(const TailCheck tail, check_tail(store, origin, cancel));
   if (!tail.missing) return std::optional<std::string>();
   return std::optional(fmt::format(
-      "{} entries lie behind the end of the list of '{}', and the origin does not have the data of "
+      "{} entries lie past the end of the list of '{}', and the origin does not have the data of "
       "origin chunk {:#x}: was the beginning of the list wiped?",
       tail.entries, store.cow().name(), tail.missing->old_chunk));
 }

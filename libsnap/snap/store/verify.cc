@@ -51,9 +51,8 @@ void note_leaks(const PersistentStore& store, VerifyReport& report) {
   Finding finding;
   finding.code = DefectCode::kLeakedChunks;
   finding.message = fmt::format(
-      "{} data chunks before chunk {} are in no exception: a crash or a "
-      "merge left them",
-      data - store.exceptions(), end);
+      "data chunks before chunk {} without an exception: {} (a crash or a merge left them)", end,
+      data - store.exceptions());
   report.add(std::move(finding));
 }
 
@@ -115,7 +114,7 @@ Result<void> check_list(PersistentStore& store, EntryChecker& checker, VerifyRep
                   "the entry that ends the list names an origin chunk");
     } else {
       checker.add(DefectCode::kLiveBehindTerminator, area, index, entry,
-                  "an entry lies behind the end of the list: not safe to write to "
+                  "an entry lies past the end of the list: not safe to write to "
                   "(merging mends it; so does any writer of snaptool's)");
     }
   });

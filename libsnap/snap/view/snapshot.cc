@@ -34,7 +34,7 @@ Result<PersistentStore> open_to_append(Image& origin, File& cow, const SnapshotO
       return Error(
                  ErrorCode::kCorruption,
                  fmt::format(
-                     "'{}' is not written to: {} entries lie behind the end of its list, and the "
+                     "'{}' is not written to: {} entries lie past the end of its list, and the "
                      "origin does not have the data of origin chunk {:#x} (data chunk {:#x}): they are "
                      "nothing if a power cut tore the last write to the snapshot; if the list's "
                      "beginning was wiped, they are all that is left of it",
@@ -146,7 +146,7 @@ Result<Extent> Snapshot::extent_at(uint64_t offset, uint64_t limit) {
 Error Snapshot::full_error(uint64_t offset) const {
   return Error(
       ErrorCode::kNoSpace,
-      fmt::format("'{}' is full: nothing of the snapshot's chunk {} and behind it was "
+      fmt::format("'{}' is full: nothing from the snapshot's chunk {} on was "
                   "written{}",
                   cow().name(), offset / chunk_bytes_, valid_ ? "" : ", and it is invalid now"));
 }
@@ -309,7 +309,7 @@ Result<void> Snapshot::write_at(uint64_t offset, std::span<const std::byte> data
   SNAP_TRY(check_usable());
   if (overflowed_) {
     return Error(ErrorCode::kNoSpace,
-                 fmt::format("'{}' has overflowed: it takes no more writes", name_));
+                 fmt::format("'{}' has overflowed: it accepts no more writes", name_));
   }
   return remember(write_pieces(offset, data));
 }
@@ -340,7 +340,7 @@ Result<void> Snapshot::discard(uint64_t offset, uint64_t length, const DiscardOp
   SNAP_TRY(check_usable());
   if (overflowed_) {
     return Error(ErrorCode::kNoSpace,
-                 fmt::format("'{}' has overflowed: it takes no more writes", name_));
+                 fmt::format("'{}' has overflowed: it accepts no more writes", name_));
   }
   const uint64_t end = offset + length;
   for (uint64_t at = offset; at < end;) {
