@@ -14,7 +14,7 @@
 namespace snaptool::cli {
 namespace {
 
-constexpr size_t kRows = 10000;   // of the table
+constexpr size_t kMostRows = 10000;   // of the table
 constexpr size_t kSections = 16;  // that the disk can be looked at one by one
 constexpr size_t kColumns = 500;  // of a section
 constexpr size_t kBins = kSections * kColumns;
@@ -68,7 +68,7 @@ class HtmlReport : public ReportWriter {
   }
 
   Result<void> add(const ReportRange& range) override {
-    if (ranges_.size() < kRows) ranges_.push_back(range);
+    if (ranges_.size() < kMostRows) ranges_.push_back(range);
     // Its bytes are spread evenly over the bins that it touches.
     const Difference& difference = range.difference;
     const auto kind = static_cast<size_t>(kind_of(range));
@@ -90,14 +90,14 @@ class HtmlReport : public ReportWriter {
   Result<void> add_change(const ops::FileChange& change) override {
     Volume& volume = volumes_.back();
     ++volume.change_count;
-    if (volume.changes.size() < kRows) volume.changes.push_back(change_row(change));
+    if (volume.changes.size() < kMostRows) volume.changes.push_back(change_row(change));
     return {};
   }
   Result<void> add_piece(const ops::FilePiece& piece) override {
     Volume& volume = volumes_.back();
     ++volume.piece_count;
     volume.totals.add(piece.piece);
-    if (volume.pieces.size() < kRows) volume.pieces.push_back(piece_row(piece, volume.pair));
+    if (volume.pieces.size() < kMostRows) volume.pieces.push_back(piece_row(piece, volume.pair));
     return {};
   }
   Result<void> end_volume(const ops::FileDiffSummary& summary) override {
@@ -105,7 +105,7 @@ class HtmlReport : public ReportWriter {
     return {};
   }
   Result<void> add_outside(const ByteRange& range) override {
-    if (outside_.size() < kRows) outside_.push_back(range);
+    if (outside_.size() < kMostRows) outside_.push_back(range);
     return {};
   }
 
