@@ -80,6 +80,9 @@ class HfsPlusFileSystem : public FileSystem {
                             const std::function<Result<void>(uint64_t id)>& visit) override;
   Result<void> visit_runs(const FileNode& node,
                           const std::function<Result<void>(const FileRun&)>& visit) override;
+  Result<void> visit_structures(
+      const FileNode& node,
+      const std::function<Result<void>(uint64_t offset, uint64_t length)>& visit) override;
   Result<void> visit_entries(const FileNode& folder, bool deleted,
                              const std::function<Result<void>(const FileEntry&)>& visit) override;
   Result<void> read(const FileNode& node, uint64_t offset, std::span<std::byte> out) override;
@@ -100,6 +103,7 @@ class HfsPlusFileSystem : public FileSystem {
   struct Pass {
     uint64_t id = 0;  // the node that is being visited; 0: its runs were counted
     uint64_t blocks = 0;
+    uint64_t attributes = 0;  // records of these that were looked at for where they lie
   };
 
   const VolumeHeader& header() const { return volume_.header(); }
@@ -238,6 +242,7 @@ Result<void> HfsPlusFileSystem::visit_nodes(
     const std::function<Result<void>(const FileNode&)>& visit) {
   Damage damage;
   pass_ = Pass{};
+  catalog_.reset_limit();
   auto visited = volume_.catalog().walk_all(damage, [&](const TreeRecord& found) -> Result<bool> {
     SNAP_TRY(visit_record(found, damage, visit));
     return true;
@@ -358,6 +363,30 @@ Result<void> HfsPlusFileSystem::visit_fork_runs(
   if (done >= size) return {};
   return damaged(
       fmt::format("file {} of {} bytes has blocks for {}", opened.record.id, size, done));
+}
+
+// Large extended attributes, and the fork that has the content of a compressed file.
+Result<void> HfsPlusFileSystem::visit_structures(
+    const FileNode& node,
+    const std::function<Result<void>(uint64_t offset, uint64_t length)>& visit) {
+  constexpr uint64_t kLeastRecord = 32;  // of the attributes tree, bytes
+  SNAP_ASSIGN(Opened opened, open_node(node.id));
+  if (opened.is_resource) return {};
+  SNAP_ASSIGN(const uint64_t count,
+              catalog_.visit_attribute_extents(
+                  opened.record.id, [&](const BlockExtent& extent) -> Result<void> {
+                    SNAP_TRY(volume_.ground().check(extent));
+                    return visit(volume_.ground().place_of(extent.start),
+                                 extent.count * block_size());
+                  }));
+  if (pass_) pass_->attributes += count;
+  if (pass_ && pass_->attributes > volume_.attributes().file().size() / kLeastRecord) {
+    return damaged("there are more extended attributes than their tree can have");
+  }
+  if (!opened.compression || !opened.compression->is_in_fork()) return {};
+  opened.is_resource = true;
+  return visit_fork_runs(opened, node.id, opened.record.resource.size,
+                         [&](const FileRun& run) { return visit(*run.place, run.length); });
 }
 
 Result<void> HfsPlusFileSystem::visit_entries(

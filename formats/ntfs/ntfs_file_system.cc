@@ -9,6 +9,7 @@
 #include "formats/ntfs/entry_walk.h"
 #include "formats/ntfs/space.h"
 #include "formats/ntfs/state.h"
+#include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
 
 namespace snaptool::ntfs {
@@ -336,19 +337,30 @@ Result<void> NtfsFileSystem::visit_runs(const FileNode& node,
   return runs.finish();
 }
 
-// What is packed has no runs.
+// What is packed has no runs. All streams of a file depend on the list of its attributes; those
+// that are neither content nor nodes of their own are the file's.
 Result<void> NtfsFileSystem::visit_structures(
     const FileNode& node,
     const std::function<Result<void>(uint64_t offset, uint64_t length)>& visit) {
   SNAP_ASSIGN(const Found found, find(node.id));
-  if (found.stream == nullptr) return {};
-  return visit_segments(volume_, *found.stream, 0, [&](const Segment& segment) -> Result<bool> {
-    for (const Run& run : segment.packed) {
-      if (!run.place) continue;
-      SNAP_TRY(visit(*run.place << boot().cluster_bits, run.length << boot().cluster_bits));
-    }
-    return true;
-  });
+  for (const Stream& stream : found.known->file->streams) {
+    const bool is_content = &stream == found.stream;
+    const bool is_of_file = !found.is_alternate && (stream.type != kData || stream.name.empty());
+    if (!is_content && !is_of_file && stream.type != kAttributeList) continue;
+    const auto visit_segment = [&](const Segment& segment) -> Result<bool> {
+      if (segment.kind == Segment::Kind::kPlace && !is_content) {
+        const uint64_t clusters = div_round_up(segment.length, block_size());
+        SNAP_TRY(visit(segment.place, clusters * block_size()));
+      }
+      for (const Run& run : segment.packed) {
+        if (!run.place) continue;
+        SNAP_TRY(visit(*run.place << boot().cluster_bits, run.length << boot().cluster_bits));
+      }
+      return true;
+    };
+    SNAP_TRY(visit_segments(volume_, stream, 0, visit_segment));
+  }
+  return {};
 }
 
 Result<void> NtfsFileSystem::visit_entries(

@@ -102,7 +102,9 @@ class FileLoader {
     SNAP_ASSIGN(const std::vector<std::byte> bytes,
                 StreamReader(volume_).read_all(list, kMostListBytes));
     std::vector<Wanted> wanted;
+    found_.push_back(found_part(base, attribute));
     SNAP_TRY(visit_list(bytes, id_, [&](const ListEntry& entry) -> Result<void> {
+      if (entry.type == kAttributeList) return {};  // it is known already
       wanted.push_back(
           {entry.record.id, entry.instance, entry.record.sequence, entry.type, entry.first});
       return {};
