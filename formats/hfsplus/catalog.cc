@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "formats/common/file_facts.h"
 #include "libsnap/base/endian.h"
 #include "libsnap/base/units.h"
 
@@ -208,7 +209,7 @@ Result<uint64_t> Catalog::sum_of(const LargeValue& value) {
   uint64_t sum = bytes_sum(value.name, 1);
   uint64_t done = 0;
   do {
-    SNAP_TRY(ground.poll());
+    SNAP_TRY(ground.image.poll());
     piece.resize(std::min<uint64_t>(kLargePiece, value.size - done));
     large_bytes_ += piece.size();
     if (large_bytes_ > kLargeTimes * ground.image.size()) {

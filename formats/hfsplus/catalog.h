@@ -53,8 +53,8 @@ class Catalog {
     bool has_gap = false;
   };
 
-  Result<uint64_t> walk_attributes(
-      uint32_t id, const std::function<Result<void>(const TreeRecord&)>& visit);
+  Result<uint64_t> walk_attributes(uint32_t id,
+                                   const std::function<Result<void>(const TreeRecord&)>& visit);
   Result<void> add_attribute(const TreeRecord& record, AttributeFacts& facts,
                              std::optional<LargeValue>& large);
   static void add_extents(const TreeRecord& record, LargeValue& large);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "formats/common/file_facts.h"
 #include "formats/common/uuid.h"
 #include "formats/hfsplus/catalog.h"
 #include "libsnap/base/arithmetic.h"
@@ -258,7 +259,7 @@ Result<void> HfsPlusFileSystem::visit_record(
   const uint16_t type = record_type(found.data);
   if (type == kFolderThread || type == kFileThread) return {};
   if (type != kFolderRecord && type != kFileRecord) {
-    damage.add(damaged(fmt::format("the catalog has a record of type {}", type)));
+    damage.add(fmt::format("the catalog has a record of type {}", type));
     return {};
   }
   const auto record = parse_record(found.key, found.data);
@@ -410,7 +411,7 @@ Result<void> HfsPlusFileSystem::visit_entries(
         SNAP_TRY(visit_entry(found, damage, visit));
         return true;
       }));
-  if (!has_thread) damage.add(damaged(fmt::format("folder {} has no thread", id)));
+  if (!has_thread) damage.add(fmt::format("folder {} has no thread", id));
   return damage.result();
 }
 
@@ -419,7 +420,7 @@ Result<void> HfsPlusFileSystem::visit_entry(
     const std::function<Result<void>(const FileEntry&)>& visit) {
   const uint16_t type = record_type(found.data);
   if (type != kFolderRecord && type != kFileRecord) {
-    damage.add(damaged(fmt::format("the catalog has a record of type {}", type)));
+    damage.add(fmt::format("the catalog has a record of type {}", type));
     return {};
   }
   const auto record = parse_record(found.key, found.data);
@@ -430,7 +431,7 @@ Result<void> HfsPlusFileSystem::visit_entry(
   entry.id = record->id;
   entry.type = record->type();
   if (entry.name == "." || entry.name == "..") {
-    damage.add(damaged(fmt::format("node {} has the name '{}'", record->id, entry.name)));
+    damage.add(fmt::format("node {} has the name '{}'", record->id, entry.name));
     return {};
   }
   const auto node = catalog_.resolve(*record);
@@ -461,8 +462,8 @@ Result<void> HfsPlusFileSystem::read_fork(const Fork& fork, uint32_t id, bool is
       [&](uint64_t first, const BlockExtent& extent) -> Result<bool> {
         const uint64_t to = std::min((first + extent.count) * block, end);
         const uint64_t place = volume_.ground().place_of(extent.start) + (done - first * block);
-        SNAP_TRY(volume_.ground().poll());
-        SNAP_TRY(volume_.ground().read(place, out.subspan(done - offset, to - done)));
+        SNAP_TRY(volume_.ground().image.poll());
+        SNAP_TRY(volume_.ground().image.read_data(place, out.subspan(done - offset, to - done)));
         done = to;
         return done < end;
       }));

@@ -84,7 +84,7 @@ class NtfsFileSystem : public FileSystem {
   // With the copy of the boot sector, where the image has it.
   uint64_t size() const override {
     const uint64_t sectors = boot().sectors * boot().sector_bytes;
-    const bool has_copy = volume_.image_size() >= sectors + boot().sector_bytes;
+    const bool has_copy = volume_.pages().size() >= sectors + boot().sector_bytes;
     return has_copy ? sectors + boot().sector_bytes : sectors;
   }
   const std::vector<std::string>& warnings() const override { return volume_.warnings(); }
@@ -231,7 +231,7 @@ Result<void> NtfsFileSystem::visit_nodes(
   } else if (const Stream* const bitmap = (*mft)->find(kBitmap)) {
     bits.emplace(files_.reader(), *bitmap);
   } else {
-    damage.add(damaged("the MFT has no bitmap"));
+    damage.add("the MFT has no bitmap");
   }
   pass_ = Pass{};
   auto visited = volume_.visit_records(damage, [&](uint64_t id) {
@@ -259,7 +259,7 @@ Result<void> NtfsFileSystem::visit_record(
   }
   if (!(*record)->head.is_used || !(*record)->head.is_base()) return {};
   if (!is_used) {
-    damage.add(damaged(fmt::format("record {} is in use, but free in the MFT's bitmap", id)));
+    damage.add(fmt::format("record {} is in use, but free in the MFT's bitmap", id));
   }
   const auto known = files_.get(id);
   if (!known) return damage.note(known.error());
