@@ -120,7 +120,7 @@ Result<bool> ClusterFiles::is_entry(uint64_t id) {
   auto known = folders_.find(first);
   if (known == folders_.end() || !known->second.is_listed) {
     const StoredFile file = known == folders_.end() ? root_with_id() : known->second.file;
-    FirstDamage ignored;
+    Damage ignored;
     SNAP_TRY(ignored.note(list_folder(file, [](const FileEntry&) { return Result<void>(); })));
     known = folders_.find(first);
   }
@@ -129,7 +129,7 @@ Result<bool> ClusterFiles::is_entry(uint64_t id) {
 
 // Looks for the folder that a cluster is of.
 Result<void> ClusterFiles::search(uint32_t cluster) {
-  FirstDamage damage;
+  Damage damage;
   SNAP_TRY(visit_tree([&] { return owners_.count(cluster) == 0; },
                       [](const FileEntry&) { return Result<void>(); }, damage));
   if (owners_.count(cluster) == 0) return damage.result();
@@ -270,7 +270,7 @@ Result<void> ClusterFiles::list_folder(const StoredFile& file, const VisitEntry&
   if (file.is_sized && file.node.size == 0) return {};  // exFAT may have such
   SNAP_ASSIGN(const Folder* const found, folder_of(file));
   const Folder folder = *found;
-  FirstDamage damage;
+  Damage damage;
   if (!folder.damage.empty()) damage.add(broken_file(file.node, folder.damage));
   std::vector<Piece> pieces;
   if (file.first == 0) pieces.push_back(fixed_root());
@@ -295,7 +295,7 @@ Result<void> ClusterFiles::list_folder(const StoredFile& file, const VisitEntry&
 
 // Every folder once, and what is in it. Damage is noted.
 Result<void> ClusterFiles::visit_tree(const std::function<bool()>& goes_on, const VisitEntry& visit,
-                                      FirstDamage& damage) {
+                                      Damage& damage) {
   std::vector<StoredFile> ahead{root_with_id()};
   std::optional<Error> ended;                        // by visit
   uint64_t left = uint64_t{table().clusters()} + 1;  // clusters, or folders without
@@ -328,7 +328,7 @@ Result<void> ClusterFiles::visit_tree(const std::function<bool()>& goes_on, cons
 }
 
 Result<void> ClusterFiles::visit_nodes(const std::function<Result<void>(const FileNode&)>& visit) {
-  FirstDamage damage;
+  Damage damage;
   SNAP_ASSIGN(const FileNode top, node(kRoot));
   pass_ = 0;
   auto visited = visit(top);

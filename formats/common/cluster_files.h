@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "formats/common/cluster_chain.h"
+#include "formats/common/damage.h"
 #include "libsnap/access/file_system.h"
 
 namespace snaptool {
@@ -15,28 +16,6 @@ struct StoredFile {
   uint32_t first = 0;    // cluster
   bool is_sized = true;  // a folder of FAT is as long as its chain
   uint64_t written = 0;  // bytes; what comes after them reads as zeros
-};
-
-// The first thing that was found damaged, where reading goes on all the same.
-class FirstDamage {
- public:
-  void add(std::string what) { add(Error(ErrorCode::kCorruption, std::move(what))); }
-  void add(Error error) {
-    if (!first_) first_ = std::move(error);
-  }
-  // An error only for what visit returned or what the media did; damage is noted.
-  Result<void> note(Result<void> result) {
-    if (result || result.error().code() != ErrorCode::kCorruption) return result;
-    add(std::move(result).error());
-    return {};
-  }
-  Result<void> result() const {
-    if (first_) return Error(*first_);
-    return {};
-  }
-
- private:
-  std::optional<Error> first_;
 };
 
 // What FAT and exFAT have in common: files are chains of clusters, and nothing but their entries
@@ -115,8 +94,8 @@ class ClusterFiles : public access::FileSystem {
   virtual Result<StoredFile> stored_at(uint64_t id) = 0;
   // The entries of a folder, also free ones, until its end. Errors: kInterrupted, those of Image
   // and of visit; damage is noted.
-  virtual Result<void> list(FolderReader& reader, const access::FileNode& folder,
-                            FirstDamage& damage, const VisitEntry& visit) = 0;
+  virtual Result<void> list(FolderReader& reader, const access::FileNode& folder, Damage& damage,
+                            const VisitEntry& visit) = 0;
 
   // The slot before or after that one, in its folder; nothing: there is none.
   std::optional<uint64_t> id_before(uint64_t id) const;
@@ -163,7 +142,7 @@ class ClusterFiles : public access::FileSystem {
   Result<void> list_folder(const StoredFile& file, const VisitEntry& visit);
   Result<ClusterChain*> chain_of(const StoredFile& file);
   Result<void> visit_tree(const std::function<bool()>& goes_on, const VisitEntry& visit,
-                          FirstDamage& damage);
+                          Damage& damage);
 
   // By their first clusters; a root that is no chain has 0.
   std::unordered_map<uint32_t, Folder> folders_;

@@ -15,7 +15,8 @@ namespace snaptool {
 class ImagePages {
  public:
   // Requires: both outlive it.
-  ImagePages(Image& image, const Cancel& cancel) : image_(image), cancel_(cancel) {}
+  ImagePages(Image& image, const Cancel& cancel, uint64_t page_bytes = 8 * kKiB)
+      : image_(image), cancel_(cancel), page_bytes_(page_bytes) {}
 
   uint64_t size() const { return image_.size(); }
   // Errors: kInterrupted.
@@ -25,7 +26,6 @@ class ImagePages {
   Result<void> read_data(uint64_t offset, std::span<std::byte> out);  // keeps nothing
 
  private:
-  static constexpr uint64_t kPageBytes = 8 * kKiB;
   struct Page {
     uint64_t start = UINT64_MAX;
     RawBytes bytes;
@@ -36,6 +36,7 @@ class ImagePages {
 
   Image& image_;
   const Cancel& cancel_;
+  const uint64_t page_bytes_;
   std::array<Page, 64> pages_;  // by the page's number
 };
 

@@ -47,7 +47,7 @@ class ExfatFileSystem : public ClusterFiles {
   uint64_t most_folder_bytes() const override { return kMostFolderBytes; }
   StoredFile root_file() const override;
   Result<StoredFile> stored_at(uint64_t id) override;
-  Result<void> list(FolderReader& reader, const FileNode& folder, FirstDamage& damage,
+  Result<void> list(FolderReader& reader, const FileNode& folder, Damage& damage,
                     const VisitEntry& visit) override;
 
  private:
@@ -71,10 +71,10 @@ class ExfatFileSystem : public ClusterFiles {
   Result<void> add_table_runs(const Extent& extent);
   void note_root_slot(Bytes slot);
   Result<void> add_slot(Partial& set, const FolderReader& reader, const FileNode& folder,
-                        FirstDamage& damage, const VisitEntry& visit);
-  Result<void> end_set(Partial& set, const FileNode& folder, FirstDamage& damage,
+                        Damage& damage, const VisitEntry& visit);
+  Result<void> end_set(Partial& set, const FileNode& folder, Damage& damage,
                        const VisitEntry& visit);
-  Result<void> visit_set(const Partial& set, const FileNode& folder, FirstDamage& damage,
+  Result<void> visit_set(const Partial& set, const FileNode& folder, Damage& damage,
                          const VisitEntry& visit);
   Result<std::vector<std::byte>> read_set(uint64_t id);
 
@@ -121,7 +121,7 @@ Result<void> ExfatFileSystem::check_boot_sum() {
 
 // What the tables of a file system lack is a warning: files are read without them.
 Result<void> ExfatFileSystem::open_tables() {
-  FirstDamage damage;
+  Damage damage;
   const auto top = node(kRoot);
   if (top) {
     // The tables are found while the root is listed.
@@ -130,7 +130,7 @@ Result<void> ExfatFileSystem::open_tables() {
   } else {
     SNAP_TRY(damage.note(top.error()));
   }
-  FirstDamage lacks;
+  Damage lacks;
   if (root_.bitmap) {
     SNAP_TRY(lacks.note(table_.open_bitmap(*root_.bitmap)));
   } else {
@@ -140,7 +140,7 @@ Result<void> ExfatFileSystem::open_tables() {
     warnings_.push_back(
         fmt::format("{}: what is free is not known", lacks.result().error().describe()));
   }
-  FirstDamage broken;
+  Damage broken;
   SNAP_TRY(broken.note(open_upcase()));
   if (!broken.result()) {
     warnings_.push_back(
@@ -267,8 +267,8 @@ void ExfatFileSystem::note_root_slot(Bytes slot) {
   }
 }
 
-Result<void> ExfatFileSystem::visit_set(const Partial& set, const FileNode& folder,
-                                        FirstDamage& damage, const VisitEntry& visit) {
+Result<void> ExfatFileSystem::visit_set(const Partial& set, const FileNode& folder, Damage& damage,
+                                        const VisitEntry& visit) {
   const auto parsed = parse_set(set.bytes);
   const bool is_deleted = (type_of(set.bytes) & kInUse) == 0;
   if (is_deleted && (!parsed || parsed->is_sum_wrong)) return {};
@@ -297,7 +297,7 @@ Result<void> ExfatFileSystem::visit_set(const Partial& set, const FileNode& fold
 }
 
 // Once it has all of its slots.
-Result<void> ExfatFileSystem::end_set(Partial& set, const FileNode& folder, FirstDamage& damage,
+Result<void> ExfatFileSystem::end_set(Partial& set, const FileNode& folder, Damage& damage,
                                       const VisitEntry& visit) {
   if (set.bytes.size() < set.slots * kSlotBytes) return {};
   const Partial whole = std::exchange(set, {});
@@ -305,7 +305,7 @@ Result<void> ExfatFileSystem::end_set(Partial& set, const FileNode& folder, Firs
 }
 
 Result<void> ExfatFileSystem::add_slot(Partial& set, const FolderReader& reader,
-                                       const FileNode& folder, FirstDamage& damage,
+                                       const FileNode& folder, Damage& damage,
                                        const VisitEntry& visit) {
   const Bytes slot = reader.slot();
   const uint8_t type = type_of(slot);
@@ -334,8 +334,8 @@ Result<void> ExfatFileSystem::add_slot(Partial& set, const FolderReader& reader,
   return {};
 }
 
-Result<void> ExfatFileSystem::list(FolderReader& reader, const FileNode& folder,
-                                   FirstDamage& damage, const VisitEntry& visit) {
+Result<void> ExfatFileSystem::list(FolderReader& reader, const FileNode& folder, Damage& damage,
+                                   const VisitEntry& visit) {
   Partial set;
   for (;;) {
     const auto next = reader.next();

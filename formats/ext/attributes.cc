@@ -3,8 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "libsnap/base/crc32.h"
-#include "libsnap/base/crc32c.h"
+#include "formats/common/file_facts.h"
 #include "libsnap/base/endian.h"
 
 namespace snaptool::ext {
@@ -89,14 +88,6 @@ Result<std::vector<std::byte>> inline_rest(const Inode& inode) {
     return {};
   }));
   return rest;
-}
-
-uint64_t bytes_sum(Bytes bytes, uint64_t seed) {
-  // Two sums of other polynomials, and then mixed, since those of several are added.
-  uint64_t sum = uint64_t{crc32(bytes, static_cast<uint32_t>(seed))} << 32U |
-                 crc32c(bytes, static_cast<uint32_t>(seed >> 32U));
-  sum = (sum ^ sum >> 31U) * 0x9e3779b97f4a7c15U;
-  return sum ^ sum >> 29U;
 }
 
 uint64_t attribute_sum(const Attribute& attribute) {

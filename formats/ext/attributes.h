@@ -30,6 +30,5 @@ Result<std::vector<std::byte>> inline_rest(const Inode& inode);
 
 // A number over them that does not depend on their order, for FileNode::metadata_sum.
 uint64_t attribute_sum(const Attribute& attribute);
-uint64_t bytes_sum(Bytes bytes, uint64_t seed);
 
 }  // namespace snaptool::ext

@@ -109,7 +109,7 @@ class BlockWalk {
 
   Result<void> read_table(uint64_t block, RawBytes& bytes) {
     if (++tables_ > volume_.held_blocks()) return used_twice();
-    SNAP_TRY(volume_.poll());
+    SNAP_TRY(volume_.pages().poll());
     if (visit_map_ != nullptr) SNAP_TRY((*visit_map_)(block));
     return volume_.read_block(block, bytes);
   }

@@ -143,7 +143,7 @@ Result<void> visit_block_entries(Bytes block, const FolderRules& rules, Damage& 
     block = block.subspan(raw.length);
   }
   if (!block.empty()) {
-    damage.add(damaged(fmt::format("the entries of folder {} end in mid-entry", rules.id)));
+    damage.add(fmt::format("the entries of folder {} end in mid-entry", rules.id));
   }
   return {};
 }

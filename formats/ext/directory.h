@@ -10,27 +10,6 @@ namespace snaptool::ext {
 
 // The entries of folders. Pure: over blocks in memory.
 
-// The first thing that was found damaged, where reading goes on all the same.
-class Damage {
- public:
-  void add(Error error) {
-    if (!first_) first_ = std::move(error);
-  }
-  // An error only for what visit returned or what the media did; damage is noted.
-  Result<void> note(Result<void> result) {
-    if (result || result.error().code() != ErrorCode::kCorruption) return result;
-    add(std::move(result).error());
-    return {};
-  }
-  Result<void> result() const {
-    if (first_) return Error(*first_);
-    return {};
-  }
-
- private:
-  std::optional<Error> first_;
-};
-
 struct FolderRules {
   uint32_t id = 0;  // the folder
   uint32_t inodes = 0;

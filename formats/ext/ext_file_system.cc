@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "formats/common/file_facts.h"
 #include "formats/common/uuid.h"
 #include "formats/ext/attributes.h"
 #include "formats/ext/block_walk.h"
@@ -257,7 +258,7 @@ Result<void> ExtFileSystem::visit_groups(
     Damage& damage, const std::function<Result<void>(const FileNode&)>& visit) {
   for (uint32_t index = 0; index < super().groups; ++index) {
     if (super().descriptor_block_of(index) >= volume_.held_blocks()) break;
-    SNAP_TRY(volume_.poll());
+    SNAP_TRY(volume_.pages().poll());
     SNAP_TRY(visit_group(index, damage, visit));
   }
   return {};
@@ -282,13 +283,12 @@ Result<void> ExtFileSystem::visit_group(uint32_t index, Damage& damage,
   if (!read) return damage.note(read);
   if (!is_bitmap_sum(Bytes(bitmap).first(super().inodes_per_group / 8), group->inode_bitmap_sum,
                      super())) {
-    damage.add(
-        damaged(fmt::format("the checksum of the inode bitmap of group {} is wrong", index)));
+    damage.add(fmt::format("the checksum of the inode bitmap of group {} is wrong", index));
   }
   const uint32_t first = index * super().inodes_per_group + 1;
   for (uint32_t i = 0; i < group->used_inodes; ++i) {
     if ((std::to_integer<unsigned>(bitmap[i / 8]) >> (i % 8) & 1U) == 0) continue;
-    if (i % 1024 == 0) SNAP_TRY(volume_.poll());
+    if (i % 1024 == 0) SNAP_TRY(volume_.pages().poll());
     if (is_shown(first + i)) SNAP_TRY(visit_used(first + i, damage, visit));
   }
   return {};
@@ -436,7 +436,7 @@ Result<void> ExtFileSystem::visit_inline_entries(const Inode& inode, const Folde
   if (!content) return damage.note(content.error());
   const Bytes bytes = *content;
   if (bytes.size() < kParentBytes) {
-    damage.add(damaged(fmt::format("folder {} has {} bytes", inode.id, bytes.size())));
+    damage.add(fmt::format("folder {} has {} bytes", inode.id, bytes.size()));
     return {};
   }
   const size_t within = std::min(bytes.size(), kMapBytes);
@@ -460,8 +460,7 @@ Result<void> ExtFileSystem::visit_folder_blocks(const Inode& inode, const Folder
   })));
   if (ended) return *ended;
   if (blocks == 0 || inode.size % super().block_size() != 0 || seen != blocks) {
-    damage.add(
-        damaged(fmt::format("folder {} of {} bytes has {} blocks", inode.id, inode.size, seen)));
+    damage.add(fmt::format("folder {} of {} bytes has {} blocks", inode.id, inode.size, seen));
   }
   return {};
 }
@@ -471,15 +470,15 @@ Result<void> ExtFileSystem::visit_folder_run(const Inode& inode, const BlockRun&
                                              const VisitEntry& visit) {
   RawBytes block;
   for (uint64_t i = 0; i < run.length; ++i) {
-    SNAP_TRY(volume_.poll());
+    SNAP_TRY(volume_.pages().poll());
     const auto read = volume_.read_block(*run.place + i, block);
     if (!read) {
       SNAP_TRY(damage.note(read));
       continue;
     }
     if (!is_folder_sum(block, run.first + i == 0, inode, super())) {
-      damage.add(damaged(
-          fmt::format("the checksum of block {} of folder {} is wrong", run.first + i, inode.id)));
+      damage.add(
+          fmt::format("the checksum of block {} of folder {} is wrong", run.first + i, inode.id));
     }
     SNAP_TRY(visit_block_entries(block, rules, damage, visit));
   }
@@ -512,9 +511,9 @@ Result<void> ExtFileSystem::read_blocks(const Inode& inode, uint64_t offset,
     const uint64_t to = std::min((run.first + run.length) << bits, end);
     if (from >= to) return false;
     if (!run.place) return true;
-    SNAP_TRY(volume_.poll());
+    SNAP_TRY(volume_.pages().poll());
     const uint64_t place = (*run.place << bits) + (from - (run.first << bits));
-    SNAP_TRY(volume_.read_data(place, out.subspan(from - offset, to - from)));
+    SNAP_TRY(volume_.pages().read_data(place, out.subspan(from - offset, to - from)));
     return to < end;
   });
 }
@@ -536,9 +535,10 @@ Result<std::string> ExtFileSystem::target(const FileNode& link) {
 
 Result<uint64_t> ExtFileSystem::layout_sum() {
   SNAP_TRY(space_.prepare());
-  const uint64_t how = uint64_t{super().inode_bytes} << 40U ^ uint64_t{super().block_bits} << 32U ^
-                       uint64_t{super().incompat & ~kIncompatRecover} ^
-                       uint64_t{super().inodes_per_group} << 8U;
+  const uint64_t how = uint64_t{super().inode_bytes} << 40U ^
+                       uint64_t { super().block_bits } << 32U ^
+                       uint64_t { super().incompat & ~kIncompatRecover } ^
+                       uint64_t { super().inodes_per_group } << 8U;
   return space_.layout_sum() ^ how;
 }
 

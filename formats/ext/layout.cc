@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstring>
 
+#include "formats/common/file_facts.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/bytes.h"
 #include "libsnap/base/check.h"
@@ -242,8 +243,6 @@ void read_numbers(Inode& inode, Bytes bytes, const Superblock& superblock) {
 
 }  // namespace
 
-Error damaged(std::string what) { return {ErrorCode::kCorruption, std::move(what)}; }
-
 uint32_t sum_of(Bytes bytes, uint32_t seed) { return ~crc32c(bytes, ~seed); }
 
 uint32_t sum_of_number(uint32_t number, uint32_t seed) {
@@ -357,26 +356,7 @@ bool is_bitmap_sum(Bytes bitmap, uint32_t sum, const Superblock& superblock) {
   return sum == (superblock.descriptor_bytes >= 64 ? found : found & 0xffffU);
 }
 
-access::NodeType Inode::type() const {
-  switch (mode >> 12U) {
-    case 0x1:
-      return access::NodeType::kFifo;
-    case 0x2:
-      return access::NodeType::kCharacterDevice;
-    case 0x4:
-      return access::NodeType::kFolder;
-    case 0x6:
-      return access::NodeType::kBlockDevice;
-    case 0x8:
-      return access::NodeType::kFile;
-    case 0xa:
-      return access::NodeType::kLink;
-    case 0xc:
-      return access::NodeType::kSocket;
-    default:
-      return access::NodeType::kOther;
-  }
-}
+access::NodeType Inode::type() const { return type_of_mode(mode); }
 
 bool Inode::is_short_link() const {
   return type() == access::NodeType::kLink && size < kMapBytes && !has_extents() && !is_inline();

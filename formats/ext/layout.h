@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "formats/common/damage.h"
 #include "libsnap/access/file_system.h"
 #include "libsnap/base/result.h"
 
@@ -172,7 +173,5 @@ Result<ExtentNode> parse_extent_node(Bytes bytes);
 MapEntry extent_entry(Bytes bytes, const ExtentNode& node, unsigned index);
 // Of a block; without sums it is.
 bool is_extent_sum(Bytes block, const Inode& inode, const Superblock& superblock);
-
-Error damaged(std::string what);
 
 }  // namespace snaptool::ext

@@ -41,9 +41,9 @@ Result<void> Space::prepare() {
   if (prepared_) return {};
   const Superblock& superblock = volume_.superblock();
   for (uint32_t index = 0; index < superblock.groups; ++index) {
-    if (index % 1024 == 0) SNAP_TRY(volume_.poll());
+    if (index % 1024 == 0) SNAP_TRY(volume_.pages().poll());
     if (superblock.descriptor_block_of(index) >= volume_.held_blocks()) {
-      damage_.add(damaged("the image ends before the descriptors of all groups"));
+      damage_.add("the image ends before the descriptors of all groups");
       break;  // those of the rest lie farther out
     }
     auto group = volume_.group(index);
@@ -70,8 +70,8 @@ void Space::add_table(const Table& table) {
   const Superblock& superblock = volume_.superblock();
   if (table.block <= superblock.first_data_block || table.block >= superblock.blocks ||
       table.blocks > superblock.blocks - table.block) {
-    damage_.add(damaged(fmt::format("a table of group {} lies at block {} of {}", table.group,
-                                    table.block, superblock.blocks)));
+    damage_.add(fmt::format("a table of group {} lies at block {} of {}", table.group, table.block,
+                            superblock.blocks));
     return;
   }
   tables_.push_back(table);
@@ -85,8 +85,8 @@ void Space::sort_tables() {
   for (const Table& table : tables_) {
     Table* const before = kept > 0 ? &tables_[kept - 1] : nullptr;
     if (before != nullptr && before->end() > table.block) {
-      damage_.add(damaged(fmt::format("tables of the groups {} and {} lie on one another",
-                                      before->group, table.group)));
+      damage_.add(fmt::format("tables of the groups {} and {} lie on one another", before->group,
+                              table.group));
     } else if (before != nullptr && before->end() == table.block &&
                before->kind == SpaceKind::kMetadata && table.kind == SpaceKind::kMetadata) {
       ++before->blocks;
@@ -142,7 +142,7 @@ Result<void> Space::visit_inodes_at(
     const uint64_t start = table->block << superblock.block_bits;
     if (start >= end) break;
     if (table->kind != SpaceKind::kNodes) continue;
-    SNAP_TRY(volume_.poll());
+    SNAP_TRY(volume_.pages().poll());
     SNAP_ASSIGN(const Group group, volume_.group(table->group));
     const uint64_t first = std::max(offset, start) - start;
     const uint64_t from = first / superblock.inode_bytes;

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
@@ -19,10 +18,10 @@ constexpr uint16_t kStateErrors = 2;
 
 Result<void> Volume::open() {
   std::array<std::byte, kSuperblockBytes> bytes{};
-  SNAP_TRY(read_data(kSuperblockAt, bytes));
+  SNAP_TRY(pages_.read_data(kSuperblockAt, bytes));
   SNAP_ASSIGN(superblock_, parse_superblock(bytes));
   held_blocks_ =
-      std::min(superblock_.blocks, div_round_up(image_.size(), superblock_.block_size()));
+      std::min(superblock_.blocks, div_round_up(pages_.size(), superblock_.block_size()));
   SNAP_TRY(check_ends());
   warn_of_state();
   return {};
@@ -31,9 +30,9 @@ Result<void> Volume::open() {
 // What is walked over has to be in the image, so that no number makes it longer.
 Result<void> Volume::check_ends() {
   const uint64_t bytes = superblock_.blocks << superblock_.block_bits;
-  if (bytes > image_.size()) {
+  if (bytes > pages_.size()) {
     warnings_.push_back(
-        fmt::format("the image ends {} bytes before its file system", bytes - image_.size()));
+        fmt::format("the image ends {} bytes before its file system", bytes - pages_.size()));
   }
   if ((superblock_.incompat & kIncompatMetaGroups) != 0) return {};
   if (superblock_.descriptor_block_of(superblock_.groups - 1) >= held_blocks_) {
@@ -59,49 +58,12 @@ uint64_t Volume::table_blocks() const {
                       superblock_.block_size());
 }
 
-Result<void> Volume::poll() const {
-  if (cancel_.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
-  return {};
-}
-
-Result<void> Volume::read_data(uint64_t offset, std::span<std::byte> out) {
-  if (offset > image_.size() || out.size() > image_.size() - offset) {
-    return damaged(fmt::format("the image ends before byte {}", offset + out.size()));
-  }
-  return image_.read_at(offset, out);
-}
-
-Result<const Volume::Page*> Volume::page(uint64_t start) {
-  Page& page = pages_[start / kPageBytes % pages_.size()];
-  if (page.start == start) return &page;
-  page.start = UINT64_MAX;
-  page.bytes.resize(std::min(kPageBytes, image_.size() - start));
-  SNAP_TRY(image_.read_at(start, page.bytes));
-  page.start = start;
-  return &page;
-}
-
-Result<void> Volume::read(uint64_t offset, std::span<std::byte> out) {
-  if (offset > image_.size() || out.size() > image_.size() - offset) {
-    return damaged(fmt::format("the image ends before byte {}", offset + out.size()));
-  }
-  while (!out.empty()) {
-    const uint64_t start = round_down(offset, kPageBytes);
-    SNAP_ASSIGN(const Page* const from, page(start));
-    const size_t length = std::min<size_t>(out.size(), from->bytes.size() - (offset - start));
-    std::memcpy(out.data(), from->bytes.data() + (offset - start), length);
-    out = out.subspan(length);
-    offset += length;
-  }
-  return {};
-}
-
 Result<void> Volume::read_block(uint64_t block, RawBytes& out) {
   if (block < superblock_.first_data_block || block == 0 || block >= superblock_.blocks) {
     return damaged(fmt::format("block {} of {} is named", block, superblock_.blocks));
   }
   out.resize(superblock_.block_size());
-  return read(block << superblock_.block_bits, out);
+  return pages_.read(block << superblock_.block_bits, out);
 }
 
 Result<Group> Volume::group(uint32_t index) {
@@ -110,7 +72,7 @@ Result<Group> Volume::group(uint32_t index) {
   const std::span<std::byte> bytes = std::span(buffer).first(superblock_.descriptor_bytes);
   const uint64_t block = superblock_.descriptor_block_of(index);
   const uint64_t within = index % superblock_.descriptors_per_block();
-  SNAP_TRY(read((block << superblock_.block_bits) + within * bytes.size(), bytes));
+  SNAP_TRY(pages_.read((block << superblock_.block_bits) + within * bytes.size(), bytes));
   const Group group = parse_group(bytes, index, superblock_);
   if (group.sum_is_wrong && !warned_of_group_) {
     warned_of_group_ = true;
@@ -129,7 +91,7 @@ Result<Inode> Volume::inode(uint32_t id) {
   std::array<std::byte, 64 * kKiB> buffer;
   const std::span<std::byte> bytes = std::span(buffer).first(superblock_.inode_bytes);
   const uint64_t within = (id - 1) % superblock_.inodes_per_group;
-  SNAP_TRY(read((in.inode_table << superblock_.block_bits) + within * bytes.size(), bytes));
+  SNAP_TRY(pages_.read((in.inode_table << superblock_.block_bits) + within * bytes.size(), bytes));
   return parse_inode(bytes, id, superblock_);
 }
 
@@ -142,7 +104,7 @@ Result<bool> Volume::is_used(uint32_t id) {
     return damaged(fmt::format("the bitmap for inode {} lies outside of the file system", id));
   }
   std::array<std::byte, 1> byte{};
-  SNAP_TRY(read((in.inode_bitmap << superblock_.block_bits) + within / 8, byte));
+  SNAP_TRY(pages_.read((in.inode_bitmap << superblock_.block_bits) + within / 8, byte));
   return (std::to_integer<unsigned>(byte[0]) >> (within % 8) & 1U) != 0;
 }
 

@@ -54,7 +54,7 @@ class FatFileSystem : public ClusterFiles {
   StoredFile root_file() const override;
   Piece fixed_root() const override { return {boot_.root_start, boot_.root_bytes}; }
   Result<StoredFile> stored_at(uint64_t id) override;
-  Result<void> list(FolderReader& reader, const FileNode& folder, FirstDamage& damage,
+  Result<void> list(FolderReader& reader, const FileNode& folder, Damage& damage,
                     const VisitEntry& visit) override;
 
  private:
@@ -64,9 +64,9 @@ class FatFileSystem : public ClusterFiles {
   Result<uint64_t> metadata_sum(uint64_t id, Bytes slot, const Entry& entry);
   bool is_plausible(const Entry& entry) const;
   std::optional<FileEntry> entry_of(Bytes slot, LongName& long_name, const FileNode& folder,
-                                    FirstDamage& damage) const;
+                                    Damage& damage) const;
   void check_dots(const Entry& entry, uint64_t number, uint32_t first, const FileNode& folder,
-                  FirstDamage& damage) const;
+                  Damage& damage) const;
 
   BootSector boot_;
   Table table_;
@@ -206,8 +206,7 @@ bool FatFileSystem::is_plausible(const Entry& entry) const {
 }
 
 std::optional<FileEntry> FatFileSystem::entry_of(Bytes slot, LongName& long_name,
-                                                 const FileNode& folder,
-                                                 FirstDamage& damage) const {
+                                                 const FileNode& folder, Damage& damage) const {
   Entry entry = parse_entry(slot, boot_.bits);
   FileEntry result;
   result.name = long_name.take(slot);
@@ -229,7 +228,7 @@ std::optional<FileEntry> FatFileSystem::entry_of(Bytes slot, LongName& long_name
 
 // A folder begins with "." and ".."; what does not is none, or is damaged.
 void FatFileSystem::check_dots(const Entry& entry, uint64_t number, uint32_t first,
-                               const FileNode& folder, FirstDamage& damage) const {
+                               const FileNode& folder, Damage& damage) const {
   if (folder.id == kRoot || number > 2) return;
   const bool is_self = number == 1;
   const bool sound = entry.is_dots() && !entry.is_deleted && entry.is_folder() &&
@@ -240,7 +239,7 @@ void FatFileSystem::check_dots(const Entry& entry, uint64_t number, uint32_t fir
   }
 }
 
-Result<void> FatFileSystem::list(FolderReader& reader, const FileNode& folder, FirstDamage& damage,
+Result<void> FatFileSystem::list(FolderReader& reader, const FileNode& folder, Damage& damage,
                                  const VisitEntry& visit) {
   LongName long_name;
   for (;;) {

@@ -32,20 +32,43 @@ class Catalog {
   bool is_indirect(const CatalogRecord& record) const;
   std::string folder_link_target(const CatalogRecord& link) const;
   Result<const AttributeFacts*> attributes(uint32_t id);
+  // Extents of the large values among them; visit(extent). Returns how many records it looked at.
+  // Errors: kCorruption, those of Image and of visit.
+  Result<uint64_t> visit_attribute_extents(
+      uint32_t id, const std::function<Result<void>(const BlockExtent&)>& visit);
+  // Reading of large values is limited; from here on, anew.
+  void reset_limit() { large_bytes_ = 0; }
   void keep(const CatalogRecord& record);
   std::string label() const { return label_; }
 
  private:
   Result<std::optional<CatalogRecord>> by_key(Bytes key);
-  Result<void> add_attribute(Bytes key, Bytes data, AttributeFacts& facts);
+  // A value that lies in blocks of its own, as its records are come to.
+  struct LargeValue {
+    std::vector<std::byte> name;
+    uint64_t size = 0;
+    uint64_t place_sum = 0;  // over its size and where it lies
+    uint64_t blocks = 0;
+    std::vector<BlockExtent> extents;
+    bool has_gap = false;
+  };
+
+  Result<uint64_t> walk_attributes(uint32_t id,
+                                   const std::function<Result<void>(const TreeRecord&)>& visit);
+  Result<void> add_attribute(const TreeRecord& record, AttributeFacts& facts,
+                             std::optional<LargeValue>& large);
+  static void add_extents(const TreeRecord& record, LargeValue& large);
+  Result<uint64_t> sum_of(const LargeValue& value);
 
   Volume& volume_;
   std::string label_;
   uint32_t links_folder_ = 0;  // 0: there are no hard links
   std::array<std::optional<CatalogRecord>, 64> kept_;
   std::array<AttributeFacts, 64> facts_;
-  // Of those that have many, so that no file that is there many times is looked at as often.
+  // Of those that have many or large ones, so that no file that is there many times is looked at as
+  // often.
   std::map<uint32_t, AttributeFacts> large_facts_;
+  uint64_t large_bytes_ = 0;  // of large values that were read
 };
 
 }  // namespace snaptool::hfsplus

@@ -16,7 +16,7 @@ namespace {
 constexpr size_t kHeadBytes = 16;
 constexpr uint32_t kMagic = 0x636d7066;     // little-endian: "fpmc" on the disk
 constexpr uint64_t kForkBlock = 64 * kKiB;  // of content
-constexpr uint64_t kMostWithin = 4 * kMiB;
+constexpr uint64_t kMostOfByte = 1032;      // that deflate makes of one
 constexpr uint64_t kMostPacked = 2 * kForkBlock;
 
 std::string_view method_of(uint32_t type) {
@@ -76,8 +76,10 @@ Result<void> Unpacker::load(uint32_t id, const Compression& compression, uint64_
     }
     kept_ = compression.within;
   } else if (compression.type == 3) {
-    if (compression.size > kMostWithin) {
-      return damaged(fmt::format("compressed file {} has {} bytes in one", id, compression.size));
+    // A node of the tree has the attribute, so this is no more than 32 MiB.
+    if (compression.size > kMostOfByte * compression.within.size()) {
+      return damaged(fmt::format("compressed file {} has {} bytes in {}", id, compression.size,
+                                 compression.within.size()));
     }
     SNAP_TRY(unpack(compression.within, compression.size, id));
   } else {

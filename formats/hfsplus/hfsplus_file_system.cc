@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "formats/common/file_facts.h"
 #include "formats/common/uuid.h"
 #include "formats/hfsplus/catalog.h"
 #include "libsnap/base/arithmetic.h"
@@ -80,6 +81,9 @@ class HfsPlusFileSystem : public FileSystem {
                             const std::function<Result<void>(uint64_t id)>& visit) override;
   Result<void> visit_runs(const FileNode& node,
                           const std::function<Result<void>(const FileRun&)>& visit) override;
+  Result<void> visit_structures(
+      const FileNode& node,
+      const std::function<Result<void>(uint64_t offset, uint64_t length)>& visit) override;
   Result<void> visit_entries(const FileNode& folder, bool deleted,
                              const std::function<Result<void>(const FileEntry&)>& visit) override;
   Result<void> read(const FileNode& node, uint64_t offset, std::span<std::byte> out) override;
@@ -100,6 +104,7 @@ class HfsPlusFileSystem : public FileSystem {
   struct Pass {
     uint64_t id = 0;  // the node that is being visited; 0: its runs were counted
     uint64_t blocks = 0;
+    uint64_t attributes = 0;  // records of these that were looked at for where they lie
   };
 
   const VolumeHeader& header() const { return volume_.header(); }
@@ -238,6 +243,7 @@ Result<void> HfsPlusFileSystem::visit_nodes(
     const std::function<Result<void>(const FileNode&)>& visit) {
   Damage damage;
   pass_ = Pass{};
+  catalog_.reset_limit();
   auto visited = volume_.catalog().walk_all(damage, [&](const TreeRecord& found) -> Result<bool> {
     SNAP_TRY(visit_record(found, damage, visit));
     return true;
@@ -253,7 +259,7 @@ Result<void> HfsPlusFileSystem::visit_record(
   const uint16_t type = record_type(found.data);
   if (type == kFolderThread || type == kFileThread) return {};
   if (type != kFolderRecord && type != kFileRecord) {
-    damage.add(damaged(fmt::format("the catalog has a record of type {}", type)));
+    damage.add(fmt::format("the catalog has a record of type {}", type));
     return {};
   }
   const auto record = parse_record(found.key, found.data);
@@ -360,6 +366,30 @@ Result<void> HfsPlusFileSystem::visit_fork_runs(
       fmt::format("file {} of {} bytes has blocks for {}", opened.record.id, size, done));
 }
 
+// Large extended attributes, and the fork that has the content of a compressed file.
+Result<void> HfsPlusFileSystem::visit_structures(
+    const FileNode& node,
+    const std::function<Result<void>(uint64_t offset, uint64_t length)>& visit) {
+  constexpr uint64_t kLeastRecord = 32;  // of the attributes tree, bytes
+  SNAP_ASSIGN(Opened opened, open_node(node.id));
+  if (opened.is_resource) return {};
+  SNAP_ASSIGN(const uint64_t count,
+              catalog_.visit_attribute_extents(
+                  opened.record.id, [&](const BlockExtent& extent) -> Result<void> {
+                    SNAP_TRY(volume_.ground().check(extent));
+                    return visit(volume_.ground().place_of(extent.start),
+                                 extent.count * block_size());
+                  }));
+  if (pass_) pass_->attributes += count;
+  if (pass_ && pass_->attributes > volume_.attributes().file().size() / kLeastRecord) {
+    return damaged("there are more extended attributes than their tree can have");
+  }
+  if (!opened.compression || !opened.compression->is_in_fork()) return {};
+  opened.is_resource = true;
+  return visit_fork_runs(opened, node.id, opened.record.resource.size,
+                         [&](const FileRun& run) { return visit(*run.place, run.length); });
+}
+
 Result<void> HfsPlusFileSystem::visit_entries(
     const FileNode& folder, bool /*deleted*/,
     const std::function<Result<void>(const FileEntry&)>& visit) {
@@ -381,7 +411,7 @@ Result<void> HfsPlusFileSystem::visit_entries(
         SNAP_TRY(visit_entry(found, damage, visit));
         return true;
       }));
-  if (!has_thread) damage.add(damaged(fmt::format("folder {} has no thread", id)));
+  if (!has_thread) damage.add(fmt::format("folder {} has no thread", id));
   return damage.result();
 }
 
@@ -390,7 +420,7 @@ Result<void> HfsPlusFileSystem::visit_entry(
     const std::function<Result<void>(const FileEntry&)>& visit) {
   const uint16_t type = record_type(found.data);
   if (type != kFolderRecord && type != kFileRecord) {
-    damage.add(damaged(fmt::format("the catalog has a record of type {}", type)));
+    damage.add(fmt::format("the catalog has a record of type {}", type));
     return {};
   }
   const auto record = parse_record(found.key, found.data);
@@ -401,7 +431,7 @@ Result<void> HfsPlusFileSystem::visit_entry(
   entry.id = record->id;
   entry.type = record->type();
   if (entry.name == "." || entry.name == "..") {
-    damage.add(damaged(fmt::format("node {} has the name '{}'", record->id, entry.name)));
+    damage.add(fmt::format("node {} has the name '{}'", record->id, entry.name));
     return {};
   }
   const auto node = catalog_.resolve(*record);
@@ -432,8 +462,8 @@ Result<void> HfsPlusFileSystem::read_fork(const Fork& fork, uint32_t id, bool is
       [&](uint64_t first, const BlockExtent& extent) -> Result<bool> {
         const uint64_t to = std::min((first + extent.count) * block, end);
         const uint64_t place = volume_.ground().place_of(extent.start) + (done - first * block);
-        SNAP_TRY(volume_.ground().poll());
-        SNAP_TRY(volume_.ground().read(place, out.subspan(done - offset, to - done)));
+        SNAP_TRY(volume_.ground().image.poll());
+        SNAP_TRY(volume_.ground().image.read_data(place, out.subspan(done - offset, to - done)));
         done = to;
         return done < end;
       }));

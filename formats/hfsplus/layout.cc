@@ -7,8 +7,8 @@
 #include <bit>
 #include <cstring>
 
-#include "libsnap/base/crc32.h"
-#include "libsnap/base/crc32c.h"
+#include "formats/common/file_facts.h"
+#include "formats/common/utf16.h"
 #include "libsnap/base/endian.h"
 
 namespace snaptool::hfsplus {
@@ -20,7 +20,6 @@ constexpr uint16_t kHfsX = 0x4858;       // "HX"
 constexpr int64_t kEpoch = -2082844800;  // 1904, in seconds since 1970
 constexpr uint32_t kMostBlock = 1U << 30U;
 constexpr size_t kMostName = 255;  // units of UTF-16
-constexpr uint16_t kTypeMask = 0xf000;
 
 uint16_t u16(Bytes bytes, size_t at) { return load_be<uint16_t>(bytes.data() + at); }
 uint32_t u32(Bytes bytes, size_t at) { return load_be<uint32_t>(bytes.data() + at); }
@@ -114,27 +113,7 @@ uint16_t next_folded(Bytes name, size_t& at) {
 
 uint32_t number_at(Bytes key, size_t at) { return key.size() < at + 4 ? 0 : u32(key, at); }
 
-void append_point(std::string& text, uint32_t point) {
-  const auto put = [&](uint32_t byte) { text += static_cast<char>(byte); };
-  const auto more = [&](unsigned shift) { put(0x80U | (point >> shift & 0x3fU)); };
-  if (point < 0x80) return put(point);
-  if (point < 0x800) {
-    put(0xc0U | point >> 6U);
-    return more(0);
-  }
-  if (point < 0x10000) {
-    put(0xe0U | point >> 12U);
-  } else {
-    put(0xf0U | point >> 18U);
-    more(12);
-  }
-  more(6);
-  more(0);
-}
-
 }  // namespace
-
-Error damaged(std::string what) { return Error(ErrorCode::kCorruption, std::move(what)); }
 
 bool is_hfs(Bytes header) {
   if (header.size() < kHeaderBytes || u16(header, 0) != kHfs) return false;
@@ -196,20 +175,8 @@ access::NodeType CatalogRecord::type() const {
   using access::NodeType;
   if (is_folder) return NodeType::kFolder;
   if (is_folder_link()) return NodeType::kLink;
-  switch (mode & kTypeMask) {
-    case 0x1000:
-      return NodeType::kFifo;
-    case 0x2000:
-      return NodeType::kCharacterDevice;
-    case 0x6000:
-      return NodeType::kBlockDevice;
-    case 0xa000:
-      return NodeType::kLink;
-    case 0xc000:
-      return NodeType::kSocket;
-    default:
-      return NodeType::kFile;
-  }
+  const NodeType said = type_of_mode(mode);
+  return said == NodeType::kFolder || said == NodeType::kOther ? NodeType::kFile : said;
 }
 
 bool CatalogRecord::is_file_link() const {
@@ -319,26 +286,14 @@ int compare_attributes(Bytes a, Bytes b) {
 
 std::string name_text(Bytes utf16) {
   std::string text;
-  for (size_t at = 0; at + 2 <= utf16.size(); at += 2) {
-    uint32_t point = u16(utf16, at);
-    if (is_in(static_cast<uint16_t>(point), 0xd800, 0xdbff) && at + 4 <= utf16.size() &&
-        (u16(utf16, at + 2) & 0xfc00U) == 0xdc00U) {
-      at += 2;
-      point = 0x10000 + ((point - 0xd800) << 10U) + (u16(utf16, at) - 0xdc00U);
+  for (const char c : wtf8_of_utf16(utf16, true)) {
+    if (c == '\0') {
+      text += "\xe2\x90\x80";
+    } else {
+      text += c == '/' ? ':' : c;
     }
-    if (point == '/') point = ':';
-    if (point == 0) point = 0x2400;
-    append_point(text, point);
   }
   return text;
-}
-
-uint64_t bytes_sum(Bytes bytes, uint64_t seed) {
-  // Two sums of other polynomials, and then mixed, since those of several are added.
-  uint64_t sum = uint64_t{crc32(bytes, static_cast<uint32_t>(seed))} << 32U |
-                 crc32c(bytes, static_cast<uint32_t>(seed >> 32U));
-  sum = (sum ^ sum >> 31U) * 0x9e3779b97f4a7c15U;
-  return sum ^ sum >> 29U;
 }
 
 }  // namespace snaptool::hfsplus

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "formats/common/damage.h"
 #include "libsnap/access/file_system.h"
 #include "libsnap/base/result.h"
 
@@ -123,30 +124,5 @@ int compare_attributes(Bytes a, Bytes b);
 
 // UTF-8, half a pair as its three bytes. '/' becomes ':', as users have it, and NUL U+2400.
 std::string name_text(Bytes utf16);
-
-Error damaged(std::string what);
-// A number over these bytes, for FileNode::metadata_sum.
-uint64_t bytes_sum(Bytes bytes, uint64_t seed);
-
-// The first thing that was found damaged, where reading goes on all the same.
-class Damage {
- public:
-  void add(Error error) {
-    if (!first_) first_ = std::move(error);
-  }
-  // An error only for what visit returned or what the media did; damage is noted.
-  Result<void> note(Error error) {
-    if (error.code() != ErrorCode::kCorruption) return error;
-    add(std::move(error));
-    return {};
-  }
-  Result<void> result() const {
-    if (first_) return Error(*first_);
-    return {};
-  }
-
- private:
-  std::optional<Error> first_;
-};
 
 }  // namespace snaptool::hfsplus

@@ -22,18 +22,6 @@ constexpr int kMap = 2;
 
 }  // namespace
 
-Result<void> Ground::poll() const {
-  if (cancel.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
-  return {};
-}
-
-Result<void> Ground::read(uint64_t place, std::span<std::byte> out) const {
-  if (place > image.size() || out.size() > image.size() - place) {
-    return damaged(fmt::format("the image ends before byte {}", place + out.size()));
-  }
-  return image.read_at(place, out);
-}
-
 Result<void> Ground::check(const BlockExtent& extent) const {
   if (extent.start < blocks && extent.count <= blocks - extent.start) return {};
   return damaged(
@@ -71,8 +59,8 @@ Result<void> OwnFile::read(uint64_t offset, std::span<std::byte> out) const {
     const uint64_t first = (ends_[i] - extents_[i].count) * ground_->block_size;
     const uint64_t end = ends_[i] * ground_->block_size;
     const size_t length = std::min<uint64_t>(out.size(), end - offset);
-    SNAP_TRY(
-        ground_->read(ground_->place_of(extents_[i].start) + (offset - first), out.first(length)));
+    SNAP_TRY(ground_->image.read_data(ground_->place_of(extents_[i].start) + (offset - first),
+                                      out.first(length)));
     out = out.subspan(length);
     offset += length;
   }
@@ -152,7 +140,7 @@ Result<Tree::Node> Tree::load(uint32_t number) {
   Node& kept = cache_[number % cache_.size()];
   if (kept && kept->number == number) return kept;
   if (number >= nodes_) return broken(number, fmt::format("is named, of {}", nodes_));
-  SNAP_TRY(ground_->poll());
+  SNAP_TRY(ground_->image.poll());
   auto node = std::make_shared<TreeNode>();
   node->bytes.resize(node_bytes_);
   SNAP_TRY(file_.read(uint64_t{number} * node_bytes_, node->bytes));
@@ -261,9 +249,9 @@ Result<uint32_t> Tree::leaf_after(Bytes key, uint32_t broken) {
 Result<Tree::Node> Tree::next_leaf(uint32_t number, const std::vector<std::byte>& last,
                                    uint32_t& left, Damage& damage) {
   while (number != 0) {
-    SNAP_TRY(ground_->poll());
+    SNAP_TRY(ground_->image.poll());
     if (left == 0) {
-      damage.add(damaged(fmt::format("the leaves of the {} lead to themselves", name_)));
+      damage.add(fmt::format("the leaves of the {} lead to themselves", name_));
       return Node();
     }
     --left;
@@ -327,7 +315,7 @@ Result<void> Tree::walk_all(Damage& damage, const Visit& visit) {
   if (root_ == 0) return {};
   uint32_t left = nodes_;
   SNAP_ASSIGN(Node leaf, next_leaf(first_leaf_, {}, left, damage));
-  if (!leaf) damage.add(damaged(fmt::format("the {} has no first leaf", name_)));
+  if (!leaf) damage.add(fmt::format("the {} has no first leaf", name_));
   return walk_leaves(std::move(leaf), 0, damage, visit);
 }
 

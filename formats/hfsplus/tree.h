@@ -6,24 +6,19 @@
 #include <memory>
 #include <utility>
 
+#include "formats/common/image_pages.h"
 #include "formats/hfsplus/layout.h"
 #include "libsnap/base/io_bytes.h"
-#include "libsnap/base/progress.h"
-#include "libsnap/io/image.h"
 
 namespace snaptool::hfsplus {
 
 // Where the volume lies in the image.
 struct Ground {
-  Image& image;
-  const Cancel& cancel;
+  ImagePages& image;
   uint64_t base = 0;  // of block 0
   uint32_t block_size = 0;
   uint32_t blocks = 0;
 
-  Result<void> poll() const;
-  // Errors: kCorruption where the image ends before; those of Image.
-  Result<void> read(uint64_t place, std::span<std::byte> out) const;
   uint64_t place_of(uint32_t block) const { return base + uint64_t{block} * block_size; }
   // Errors: kCorruption for one that lies outside.
   Result<void> check(const BlockExtent& extent) const;
@@ -36,7 +31,7 @@ class OwnFile {
   Result<void> open(const Ground& ground, uint64_t size, std::vector<BlockExtent> extents);
   uint64_t size() const { return size_; }
   const std::vector<BlockExtent>& extents() const { return extents_; }
-  // Errors: those of Ground::read; kCorruption past its end.
+  // Errors: those of ImagePages; kCorruption past its end.
   Result<void> read(uint64_t offset, std::span<std::byte> out) const;
 
  private:

@@ -30,14 +30,14 @@ std::array<std::byte, 10> extents_key(uint32_t id, bool is_resource, uint32_t bl
 
 Result<void> Volume::open() {
   std::array<std::byte, kHeaderBytes> bytes{};
-  SNAP_TRY(ground_.read(kHeaderAt, bytes));
+  SNAP_TRY(ground_.image.read_data(kHeaderAt, bytes));
   if (is_hfs(bytes)) {
     const std::optional<uint64_t> inner = embedded_volume(bytes);
     if (!inner) {
       return Error(ErrorCode::kUnsupported, "it is HFS (standard), which is not read");
     }
     ground_.base = *inner;
-    SNAP_TRY(ground_.read(*inner + kHeaderAt, bytes));
+    SNAP_TRY(ground_.image.read_data(*inner + kHeaderAt, bytes));
   }
   SNAP_ASSIGN(header_, parse_header(bytes));
   ground_.block_size = header_.block_size;
@@ -105,7 +105,7 @@ Result<void> Volume::look_at_journal() {
   constexpr uint32_t kNotYetMade = 4;
   std::array<std::byte, 52> info{};
   auto read = ground_.check({header_.journal_block, 1});
-  if (read) read = ground_.read(ground_.place_of(header_.journal_block), info);
+  if (read) read = ground_.image.read_data(ground_.place_of(header_.journal_block), info);
   if (!read) {
     if (read.error().code() != ErrorCode::kCorruption) return read;
     warnings_.emplace_back("its journal is not where it should be: the last changes may be torn");
@@ -134,7 +134,7 @@ Result<void> Volume::look_at_journal_header(uint64_t offset, uint64_t size) {
   constexpr uint32_t kOrder = 0x12345678;
   std::array<std::byte, 24> head{};
   auto read = size < head.size() ? Result<void>(damaged("the journal is too short"))
-                                 : ground_.read(ground_.base + offset, head);
+                                 : ground_.image.read_data(ground_.base + offset, head);
   if (!read && read.error().code() != ErrorCode::kCorruption) return read;
   const std::byte* const at = head.data();
   const bool big = load_be<uint32_t>(at + 4) == kOrder;

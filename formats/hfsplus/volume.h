@@ -9,7 +9,7 @@ namespace snaptool::hfsplus {
 class Volume {
  public:
   // Requires: both outlive it.
-  Volume(Image& image, const Cancel& cancel) : ground_{image, cancel} {}
+  Volume(Image& image, const Cancel& cancel) : pages_(image, cancel), ground_{pages_} {}
   // Before anything else. Errors: kCorruption, kUnsupported, those of Image.
   Result<void> open();
 
@@ -46,6 +46,7 @@ class Volume {
   void add_use(const OwnFile& file, access::SpaceKind kind);
   void sort_uses();
 
+  ImagePages pages_;
   Ground ground_;
   VolumeHeader header_;
   std::vector<std::string> warnings_;

@@ -68,7 +68,7 @@ class Folders::Reader {
   }
   void finish() {
     if (file_) {
-      damage_.add(damaged(fmt::format("the file at byte {} has no last record", file_->record.at)));
+      damage_.add(fmt::format("the file at byte {} has no last record", file_->record.at));
     }
   }
 
@@ -80,9 +80,9 @@ class Folders::Reader {
         record.size == place_.end - place_.start) {
       return;
     }
-    damage_.add(damaged(
+    damage_.add(
         fmt::format("the folder at byte {} does not begin with a record of itself, of {} bytes",
-                    place_.start, place_.end - place_.start)));
+                    place_.start, place_.end - place_.start));
   }
 
   Result<bool> add(const Record& record) {
@@ -91,8 +91,8 @@ class Folders::Reader {
       file_.emplace();
       file_->record = record;
     } else if (record.name() != file_->record.name()) {
-      damage_.add(damaged(
-          fmt::format("the file at byte {} has records with other names", file_->record.at)));
+      damage_.add(
+          fmt::format("the file at byte {} has records with other names", file_->record.at));
     }
     add_section(record);
     if (record.goes_on()) return true;
@@ -136,13 +136,13 @@ Result<void> Folders::visit(const FolderPlace& place, uint64_t from, Damage& dam
                             const std::function<Result<bool>(Listed&)>& visit) {
   Reader reader(volume_, place, damage, visit);
   if (place.start >= place.end) {
-    damage.add(damaged(fmt::format("the folder of the record at byte {} has no bytes", place.id)));
+    damage.add(fmt::format("the folder of the record at byte {} has no bytes", place.id));
   }
   IoBytes sector;
   for (uint64_t at = from; at < place.end; at += kSectorBytes) {
-    SNAP_TRY(volume_.poll());
+    SNAP_TRY(volume_.pages().poll());
     sector.resize(std::min(kSectorBytes, place.end - at));
-    auto read = volume_.read(at, sector);
+    auto read = volume_.pages().read(at, sector);
     if (!read) {
       SNAP_TRY(damage.note(std::move(read)));
       break;  // the image ends

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "formats/common/file_facts.h"
 #include "formats/iso9660/folders.h"
 #include "formats/iso9660/zisofs.h"
 #include "libsnap/base/bytes.h"
@@ -32,32 +33,6 @@ struct File {
   uint64_t id() const { return listed.record.at; }
 };
 using KnownFile = std::shared_ptr<const File>;
-
-NodeType type_of_mode(uint32_t mode) {
-  switch (mode >> 12U) {
-    case 1:
-      return NodeType::kFifo;
-    case 2:
-      return NodeType::kCharacterDevice;
-    case 4:
-      return NodeType::kFolder;
-    case 6:
-      return NodeType::kBlockDevice;
-    case 8:
-      return NodeType::kFile;
-    case 10:
-      return NodeType::kLink;
-    case 12:
-      return NodeType::kSocket;
-    default:
-      return NodeType::kOther;
-  }
-}
-
-bool is_sound_name(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
-         name.find('\0') == std::string_view::npos;
-}
 
 // Why the content cannot be read, if so.
 std::optional<Error> refusal(const File& file) {
@@ -144,7 +119,7 @@ Result<KnownFile> IsoFileSystem::root_file() {
   std::array<std::byte, kMostRecordBytes> bytes{};
   const FolderPlace& place = file->folder;
   const auto there = std::span(bytes).first(std::min<uint64_t>(bytes.size(), file->size));
-  SNAP_TRY(volume_.read(place.start, there));
+  SNAP_TRY(volume_.pages().read(place.start, there));
   const auto self = parse_record(there, place.start);
   // What lists it tells of what is wrong with it.
   if (self && self->is_self()) {
@@ -205,7 +180,7 @@ Result<void> IsoFileSystem::settle_type(File& file) {
 Result<void> IsoFileSystem::follow_child(File& file) {
   const uint64_t at = uint64_t{*file.rock.child()} * volume_.block_bytes();
   std::array<std::byte, kMostRecordBytes> bytes{};
-  SNAP_TRY(volume_.read(at, bytes));
+  SNAP_TRY(volume_.pages().read(at, bytes));
   SNAP_ASSIGN(const Record self, parse_record(bytes, at));
   if (!self.is_self() || !self.is_folder()) {
     return damaged(fmt::format("the file at byte {} leads to byte {}, where there is no folder",
@@ -294,13 +269,13 @@ Result<uint64_t> IsoFileSystem::metadata_sum(const File& file) {
   const Record& record = file.listed.record;
   uint64_t sum = file.rock.sum() + (record.flags & (kHidden | kHasRecords | kProtected));
   if (!volume_.rules().has_rock_ridge && !is_all_zero(record.system_use())) {
-    sum += bytes_sum(record.system_use());
+    sum += bytes_sum(record.system_use(), 1);
   }
   if (record.attribute_blocks > 0) {
     // Owner, permissions, times and the kind of records; what programs added may go on behind it.
     std::array<std::byte, 512> attributes{};
-    SNAP_TRY(volume_.read(uint64_t{record.block} * volume_.block_bytes(), attributes));
-    sum += bytes_sum(attributes);
+    SNAP_TRY(volume_.pages().read(uint64_t{record.block} * volume_.block_bytes(), attributes));
+    sum += bytes_sum(attributes, 1);
   }
   return sum;
 }
@@ -384,8 +359,7 @@ Result<void> IsoFileSystem::visit_listed(
       SNAP_TRY(damage.note(file.error()));
     }
     if (!is_sound_name(entry.name)) {
-      damage.add(
-          damaged(fmt::format("the directory record at byte {} has an impossible name", entry.id)));
+      damage.add(fmt::format("the directory record at byte {} has an impossible name", entry.id));
       return true;
     }
     SNAP_TRY(visit(entry));
@@ -437,9 +411,9 @@ Result<void> IsoFileSystem::read_sections(const File& file, uint64_t offset,
     if (out.empty()) return {};
     const uint64_t end = start + section.length;
     if (offset < end) {
-      SNAP_TRY(volume_.poll());
+      SNAP_TRY(volume_.pages().poll());
       const auto piece = out.first(std::min<uint64_t>(out.size(), end - offset));
-      SNAP_TRY(volume_.read_data(section.place + (offset - start), piece));
+      SNAP_TRY(volume_.pages().read_data(section.place + (offset - start), piece));
       out = out.subspan(piece.size());
       offset += piece.size();
     }

@@ -211,6 +211,4 @@ std::string joliet_name(std::string_view name) {
   return text;
 }
 
-Error damaged(std::string what) { return {ErrorCode::kCorruption, std::move(what)}; }
-
 }  // namespace snaptool::iso9660

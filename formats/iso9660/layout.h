@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "formats/common/damage.h"
 #include "libsnap/access/file_system.h"
 #include "libsnap/base/result.h"
 
@@ -109,7 +110,5 @@ std::string plain_name(std::string_view name);
 // UTF-16, big endian, as UTF-8; half a pair is kept as if it were a character of its own. Without
 // version 1.
 std::string joliet_name(std::string_view name);
-
-Error damaged(std::string what);
 
 }  // namespace snaptool::iso9660

@@ -5,8 +5,7 @@
 
 #include <algorithm>
 
-#include "libsnap/base/crc32.h"
-#include "libsnap/base/crc32c.h"
+#include "formats/common/file_facts.h"
 #include "libsnap/base/endian.h"
 #include "libsnap/base/printable.h"
 
@@ -25,11 +24,6 @@ std::string_view text_from(Bytes entry, size_t from) {
 
 Error too_short(std::string_view kind) {
   return damaged(fmt::format("an entry {} of Rock Ridge is too short", printable(kind)));
-}
-
-uint64_t mixed(uint64_t sum) {
-  sum = (sum ^ sum >> 31U) * 0x9e3779b97f4a7c15U;
-  return sum ^ sum >> 29U;
 }
 
 bool begins_shared(Bytes area) {
@@ -195,14 +189,9 @@ Result<void> RockRidge::add_zisofs(Bytes entry) {
   return {};
 }
 
-void RockRidge::add_sum(Bytes entry) {
-  // Two sums of other polynomials, since one is no sum of much.
-  sums_ = {crc32(entry, sums_[0]), crc32c(entry, sums_[1])};
-  summed_ += entry.size();
-}
+void RockRidge::add_sum(Bytes entry) { sum_ = bytes_sum(entry, sum_); }
 
 Result<void> RockRidge::finish() {
-  if (summed_ > 0) sum_ = mixed(uint64_t{sums_[0]} << 32U | sums_[1]) ^ summed_;
   if (name_goes_on_) return damaged("a name of Rock Ridge ends early");
   if (target_goes_on_ || component_goes_on_) return damaged("the target of a link ends early");
   return {};
@@ -218,10 +207,6 @@ std::optional<size_t> shared_area_at(Bytes root_area, SharingRules& rules) {
   // Before SUSP said that there must be one.
   if (root_area.size() >= 5 && text_from(root_area, 0).starts_with("RR\x05")) return 0;
   return std::nullopt;
-}
-
-uint64_t bytes_sum(Bytes bytes) {
-  return mixed(uint64_t{crc32(bytes)} << 32U | crc32c(bytes)) ^ bytes.size();
 }
 
 }  // namespace snaptool::iso9660

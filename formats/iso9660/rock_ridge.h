@@ -86,16 +86,11 @@ class RockRidge {
   std::optional<uint64_t> sparse_size_;
   std::optional<Zisofs> zisofs_;
   bool has_unknown_packing_ = false;
-  std::array<uint32_t, 2> sums_{};
-  uint64_t summed_ = 0;  // bytes
   uint64_t sum_ = 0;
 };
 
 // Of the system use area of the root's record of itself: whether it is one of SUSP, and where it
 // begins there. Nothing: it is none.
 std::optional<size_t> shared_area_at(Bytes root_area, SharingRules& rules);
-
-// A number for FileNode::metadata_sum.
-uint64_t bytes_sum(Bytes bytes);
 
 }  // namespace snaptool::iso9660

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/endian.h"
@@ -40,9 +39,9 @@ Result<void> Volume::read_descriptors() {
   std::array<std::byte, kSectorBytes> bytes{};
   for (uint64_t i = 0; i < kMostDescriptors; ++i) {
     const uint64_t at = (kFirstDescriptor + i) * kSectorBytes;
-    SNAP_TRY(poll());
-    if (at + kSectorBytes > image_.size()) break;
-    SNAP_TRY(read(at, bytes));
+    SNAP_TRY(pages_.poll());
+    if (at + kSectorBytes > pages_.size()) break;
+    SNAP_TRY(pages_.read(at, bytes));
     if (!has_identifier(bytes, "CD001")) break;
     head_bytes_ = at + kSectorBytes;
     if (static_cast<DescriptorType>(bytes[0]) == DescriptorType::kTerminator) {
@@ -90,8 +89,8 @@ bool Volume::has_primary() const {
 Result<void> Volume::look_for_udf(uint64_t at) {
   std::array<std::byte, kSectorBytes> bytes{};
   for (uint64_t i = 0; i < 16; ++i, at += kSectorBytes) {
-    if (at + kSectorBytes > image_.size()) return {};
-    SNAP_TRY(read(at, bytes));
+    if (at + kSectorBytes > pages_.size()) return {};
+    SNAP_TRY(pages_.read(at, bytes));
     if (has_identifier(bytes, "NSR02") || has_identifier(bytes, "NSR03")) {
       warnings_.emplace_back("it holds a UDF file system, too, which is not read");
       head_bytes_ = at + kSectorBytes;
@@ -108,9 +107,9 @@ Result<Record> Volume::root_of(const Descriptor& descriptor) {
   const uint64_t at =
       (uint64_t{descriptor.root.block} + descriptor.root.attribute_blocks) * descriptor.block_bytes;
   std::array<std::byte, kMostRecordBytes> bytes{};
-  if (at >= image_.size()) return damaged("the image ends before its root folder");
-  const auto there = std::span(bytes).first(std::min<uint64_t>(bytes.size(), image_.size() - at));
-  SNAP_TRY(read(at, there));
+  if (at >= pages_.size()) return damaged("the image ends before its root folder");
+  const auto there = std::span(bytes).first(std::min<uint64_t>(bytes.size(), pages_.size() - at));
+  SNAP_TRY(pages_.read(at, there));
   return parse_record(there, at);
 }
 
@@ -137,8 +136,8 @@ Result<bool> Volume::is_empty(const Descriptor& descriptor) {
   std::array<std::byte, 2 * kMostRecordBytes + 1> bytes{};
   const auto root = root_of(descriptor);
   if (!root || !root->is_self() || descriptor.root.size > kSectorBytes) return false;
-  if (root->at + bytes.size() > image_.size()) return false;
-  SNAP_TRY(read(root->at, bytes));
+  if (root->at + bytes.size() > pages_.size()) return false;
+  SNAP_TRY(pages_.read(root->at, bytes));
   const auto parent = parse_record(Bytes(bytes).subspan(root->length), root->at + root->length);
   return parent && parent->is_parent() &&
          bytes[size_t{root->length} + parent->length] == std::byte{0};
@@ -169,26 +168,26 @@ void Volume::settle_size() {
   const Record& root = descriptor().root;
   const uint64_t root_end =
       (uint64_t{root.block} + root.attribute_blocks) * block_bytes() + root.size;
-  if (size_ < root_end && root_end <= image_.size()) {
+  if (size_ < root_end && root_end <= pages_.size()) {
     warnings_.push_back(
         fmt::format("it says that it has {} bytes, but its root ends at {}", size_, root_end));
-    size_ = image_.size();
+    size_ = pages_.size();
   }
-  if (size_ > image_.size()) {
+  if (size_ > pages_.size()) {
     warnings_.push_back(
-        fmt::format("the image ends {} bytes before its file system", size_ - image_.size()));
-  } else if (image_.size() - size_ >= kOddTail) {
+        fmt::format("the image ends {} bytes before its file system", size_ - pages_.size()));
+  } else if (pages_.size() - size_ >= kOddTail) {
     warnings_.push_back(
         fmt::format("the image continues for {} bytes after it: later sessions of a disc, if that "
                     "is what is there, are not shown",
-                    image_.size() - size_));
+                    pages_.size() - size_));
   }
 }
 
 // A disk with a table of partitions may have been a disc once; a hybrid has other things in them.
 Result<void> Volume::warn_of_partitions() {
   std::array<std::byte, 1024> head{};
-  SNAP_TRY(read(0, head));
+  SNAP_TRY(pages_.read(0, head));
   const auto starts_with = [&](size_t at, std::string_view text) {
     return std::string_view(reinterpret_cast<const char*>(&head[at]), text.size()) == text;
   };
@@ -246,43 +245,6 @@ std::pair<bool, uint64_t> Volume::metadata_at(uint64_t offset) const {
   return {false, size_};
 }
 
-Result<void> Volume::poll() const {
-  if (cancel_.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
-  return {};
-}
-
-Result<void> Volume::read_data(uint64_t offset, std::span<std::byte> out) {
-  if (offset > image_.size() || out.size() > image_.size() - offset) {
-    return damaged(fmt::format("the image ends before byte {}", offset + out.size()));
-  }
-  return image_.read_at(offset, out);
-}
-
-Result<const Volume::Page*> Volume::page(uint64_t start) {
-  Page& page = pages_[start / kPageBytes % pages_.size()];
-  if (page.start == start) return &page;
-  page.start = UINT64_MAX;
-  page.bytes.resize(std::min(kPageBytes, image_.size() - start));
-  SNAP_TRY(image_.read_at(start, page.bytes));
-  page.start = start;
-  return &page;
-}
-
-Result<void> Volume::read(uint64_t offset, std::span<std::byte> out) {
-  if (offset > image_.size() || out.size() > image_.size() - offset) {
-    return damaged(fmt::format("the image ends before byte {}", offset + out.size()));
-  }
-  while (!out.empty()) {
-    const uint64_t start = round_down(offset, kPageBytes);
-    SNAP_ASSIGN(const Page* const from, page(start));
-    const size_t length = std::min<size_t>(out.size(), from->bytes.size() - (offset - start));
-    std::memcpy(out.data(), from->bytes.data() + (offset - start), length);
-    out = out.subspan(length);
-    offset += length;
-  }
-  return {};
-}
-
 Result<uint64_t> Volume::place_of(const Record& record) const {
   const uint64_t place = (uint64_t{record.block} + record.attribute_blocks) * block_bytes();
   if (record.size == 0) return place;
@@ -313,16 +275,16 @@ Result<void> Volume::read_chain(RockRidge& rock, Continuation next) {
   IoBytes area;
   for (unsigned areas = 0; areas < kMostAreas; ++areas) {
     const uint64_t at = uint64_t{next.block} * block_bytes() + next.offset;
-    if (next.length > kSectorBytes || at + next.length > image_.size()) {
+    if (next.length > kSectorBytes || at + next.length > pages_.size()) {
       return damaged(
           fmt::format("a system use area is said to be {} bytes from {} on", next.length, at));
     }
     continued_bytes_ += next.length;
-    if (continued_bytes_ > kMostContinued + kContinuedTimes * image_.size()) {
+    if (continued_bytes_ > kMostContinued + kContinuedTimes * pages_.size()) {
       return damaged("the system use areas of all records are more than the image can have");
     }
     area.resize(next.length);
-    SNAP_TRY(read(at, area));
+    SNAP_TRY(pages_.read(at, area));
     SNAP_ASSIGN(const std::optional<Continuation> found, rock.add(area));
     if (!found) return {};
     next = *found;

@@ -4,47 +4,24 @@
 #include <array>
 #include <vector>
 
+#include "formats/common/image_pages.h"
 #include "formats/iso9660/rock_ridge.h"
-#include "libsnap/base/io_bytes.h"
-#include "libsnap/base/progress.h"
-#include "libsnap/base/units.h"
-#include "libsnap/io/image.h"
 
 namespace snaptool::iso9660 {
-
-// The first thing that was found damaged, where reading goes on all the same.
-class Damage {
- public:
-  void add(Error error) {
-    if (!first_) first_ = std::move(error);
-  }
-  // An error only for what the media did; damage is noted.
-  Result<void> note(Result<void> result) {
-    if (result || result.error().code() != ErrorCode::kCorruption) return result;
-    add(std::move(result).error());
-    return {};
-  }
-  Result<void> result() const {
-    if (first_) return Error(*first_);
-    return {};
-  }
-
- private:
-  std::optional<Error> first_;
-};
 
 // An image's file system: which of its trees is read, how, and its bytes. Of these, some pages are
 // kept.
 class Volume {
  public:
   // Requires: both outlive it.
-  Volume(Image& image, const Cancel& cancel) : image_(image), cancel_(cancel) {}
+  Volume(Image& image, const Cancel& cancel) : pages_(image, cancel) {}
   // Before anything else. Errors: kCorruption, kUnsupported, those of Image.
   Result<void> open();
 
   // The one whose tree is read.
   const Descriptor& descriptor() const { return descriptors_[chosen_]; }
   const SharingRules& rules() const { return rules_; }
+  ImagePages& pages() { return pages_; }
   const std::vector<std::string>& warnings() const { return warnings_; }
   uint64_t block_bytes() const { return descriptor().block_bytes; }
   uint64_t size() const { return size_; }
@@ -52,14 +29,9 @@ class Volume {
   // Whether the byte there is one of descriptors, path tables, or the list of what boots (all else
   // is taken for files'), and up to where. Requires: offset < size().
   std::pair<bool, uint64_t> metadata_at(uint64_t offset) const;
-  // Errors: kInterrupted.
-  Result<void> poll() const;
   // Once: a number is not the same in both byte orders.
   void warn_of_orders(uint64_t at);
 
-  // These have the errors kCorruption (also where the image ends before) and those of Image.
-  Result<void> read(uint64_t offset, std::span<std::byte> out);       // for small pieces
-  Result<void> read_data(uint64_t offset, std::span<std::byte> out);  // keeps nothing
   // Where the content of a record lies. Errors: kCorruption where that is outside.
   Result<uint64_t> place_of(const Record& record) const;
   // What a record has behind its name. `is_root`: the root's record of itself. Errors: kCorruption;
@@ -69,12 +41,6 @@ class Volume {
   void reset_limit() { continued_bytes_ = 0; }
 
  private:
-  static constexpr uint64_t kPageBytes = 8 * kKiB;
-  struct Page {
-    uint64_t start = UINT64_MAX;
-    RawBytes bytes;
-  };
-
   Result<void> read_descriptors();
   Result<void> check_descriptors() const;
   void note_descriptor(Bytes bytes, uint64_t at);
@@ -89,10 +55,8 @@ class Volume {
   void warn_of_other_trees();
   Result<Record> root_of(const Descriptor& descriptor);
   Result<void> read_chain(RockRidge& rock, Continuation next);
-  Result<const Page*> page(uint64_t start);
 
-  Image& image_;
-  const Cancel& cancel_;
+  ImagePages pages_;
   std::vector<Descriptor> descriptors_;  // the first: the primary one, or where there is none
   std::optional<Error> descriptor_error_;
   size_t chosen_ = 0;
@@ -104,7 +68,6 @@ class Volume {
   uint64_t continued_bytes_ = 0;
   std::vector<std::string> warnings_;
   bool warned_of_orders_ = false;
-  std::array<Page, 64> pages_;  // by the page's number
 };
 
 }  // namespace snaptool::iso9660

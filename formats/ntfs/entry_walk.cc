@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "formats/common/file_facts.h"
 #include "formats/common/utf16.h"
 #include "libsnap/base/printable.h"
 
@@ -35,7 +36,7 @@ Result<void> EntryWalk::run(const KnownFile& folder) {
       }));
   if (deleted_) {
     for (const uint64_t id : free_files_.in_folder(folder_->id)) {
-      SNAP_TRY(volume_.poll());
+      SNAP_TRY(volume_.pages().poll());
       SNAP_TRY(visit_free_record(id));
     }
   }
@@ -47,8 +48,8 @@ Result<void> EntryWalk::visit_live(const IndexEntry& entry) {
   const std::string name = wtf8_of_utf16(entry.name.name);
   if (name == "." && entry.file.id == folder_->id) return {};  // the root has itself
   const auto bad = [&](std::string_view why) {
-    damage_.add(damaged(
-        fmt::format("entry '{}' of folder {} {}", excerpt(name, kMostOfName), folder_->id, why)));
+    damage_.add(
+        fmt::format("entry '{}' of folder {} {}", excerpt(name, kMostOfName), folder_->id, why));
     return Result<void>();
   };
   if (!is_sound_name(name)) return bad("has an impossible name");
@@ -142,8 +143,7 @@ Result<void> EntryWalk::give(const std::string& name, uint64_t id, const KnownFi
 Result<void> EntryWalk::give_streams(const std::string& name, const KnownFile& known,
                                      bool deleted) {
   if (known.has_bad_stream_name) {
-    damage_.add(
-        damaged(fmt::format("record {} has a stream with an impossible name", known.file->id)));
+    damage_.add(fmt::format("record {} has a stream with an impossible name", known.file->id));
   }
   if (known.alternates.empty()) return {};
   const bool is_first_time =
@@ -151,8 +151,8 @@ Result<void> EntryWalk::give_streams(const std::string& name, const KnownFile& k
   for (const Alternate& one : known.alternates) {
     // A file with many streams and many names would have their product.
     if (!is_first_time && ++again_ > kMostStreamsAgain) {
-      damage_.add(damaged(
-          fmt::format("the files of folder {} have too many names and streams", folder_->id)));
+      damage_.add(
+          fmt::format("the files of folder {} have too many names and streams", folder_->id));
       return {};
     }
     FileEntry entry;

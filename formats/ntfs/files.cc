@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "formats/common/file_facts.h"
 #include "formats/common/utf16.h"
 #include "libsnap/base/endian.h"
 

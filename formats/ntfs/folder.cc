@@ -85,9 +85,7 @@ class IndexWalk {
   }
 
  private:
-  void note(std::string_view what) {
-    damage_.add(damaged(fmt::format("folder {} {}", folder_.id, what)));
-  }
+  void note(std::string_view what) { damage_.add(fmt::format("folder {} {}", folder_.id, what)); }
 
   Result<void> visit_node(Bytes node) {
     const NodeHead head = node_head(node);
@@ -138,16 +136,16 @@ class IndexWalk {
     uint64_t place = segment.place;
     uint64_t left = segment.length;
     while (left > 0) {
-      SNAP_TRY(volume_.poll());
+      SNAP_TRY(volume_.pages().poll());
       const size_t had = block_.size();
       const size_t length = std::min<uint64_t>(left, block_bytes_ - had);
-      if (place >= volume_.image_size() && had == 0) {
+      if (place >= volume_.pages().size() && had == 0) {
         note("has an index past the image's end");
         at_ += left;
         return {};
       }
       block_.resize(had + length);
-      const auto read = volume_.read(place, std::span(block_).subspan(had));
+      const auto read = volume_.pages().read(place, std::span(block_).subspan(had));
       if (!read) {
         SNAP_TRY(damage_.note(read));
         std::fill(block_.begin() + static_cast<ptrdiff_t>(had), block_.end(), std::byte{0});
@@ -204,7 +202,7 @@ Result<void> visit_node_entries(Bytes node, size_t from, size_t used, uint64_t f
                                 Damage& damage, const VisitIndexEntry& visit) {
   Bytes rest = node.subspan(from, used - from);
   const auto cut = [&] {
-    damage.add(damaged(fmt::format("folder {} has an entry that is cut", folder)));
+    damage.add(fmt::format("folder {} has an entry that is cut", folder));
     return Result<void>();
   };
   while (true) {

@@ -7,8 +7,6 @@
 #include <bit>
 #include <cstring>
 
-#include "libsnap/base/crc32.h"
-#include "libsnap/base/crc32c.h"
 #include "libsnap/base/endian.h"
 
 namespace snaptool::ntfs {
@@ -87,8 +85,6 @@ Result<void> parse_mapped(Bytes raw, uint64_t id, Attribute& attribute) {
 }
 
 }  // namespace
-
-Error damaged(std::string what) { return {ErrorCode::kCorruption, std::move(what)}; }
 
 Reference reference_of(uint64_t raw) {
   return {raw & 0xffffffffffffU, static_cast<uint16_t>(raw >> 48U)};
@@ -303,19 +299,6 @@ access::FileTime time_of(uint64_t raw) {
   time.seconds = static_cast<int64_t>(raw / kUnits) - kFrom1601;
   time.nanoseconds = static_cast<uint32_t>(raw % kUnits) * 100;
   return time;
-}
-
-bool is_sound_name(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
-         name.find('\0') == std::string::npos;
-}
-
-uint64_t bytes_sum(Bytes bytes, uint64_t seed) {
-  // Two sums of other polynomials, and then mixed, since those of several are added.
-  uint64_t sum = uint64_t{crc32(bytes, static_cast<uint32_t>(seed))} << 32U |
-                 crc32c(bytes, static_cast<uint32_t>(seed >> 32U));
-  sum = (sum ^ sum >> 31U) * 0x9e3779b97f4a7c15U;
-  return sum ^ sum >> 29U;
 }
 
 }  // namespace snaptool::ntfs

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "formats/common/damage.h"
 #include "libsnap/access/file_system.h"
 #include "libsnap/base/result.h"
 
@@ -168,9 +169,5 @@ Result<void> visit_mapping(const Attribute& attribute, uint64_t id, uint64_t clu
                            const std::function<Result<bool>(const Run&)>& visit);
 
 access::FileTime time_of(uint64_t raw);
-// Fit to be the name of an entry, or of a stream.
-bool is_sound_name(const std::string& name);
-Error damaged(std::string what);
-uint64_t bytes_sum(Bytes bytes, uint64_t seed);
 
 }  // namespace snaptool::ntfs

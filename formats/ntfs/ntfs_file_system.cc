@@ -9,6 +9,7 @@
 #include "formats/ntfs/entry_walk.h"
 #include "formats/ntfs/space.h"
 #include "formats/ntfs/state.h"
+#include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
 
 namespace snaptool::ntfs {
@@ -83,7 +84,7 @@ class NtfsFileSystem : public FileSystem {
   // With the copy of the boot sector, where the image has it.
   uint64_t size() const override {
     const uint64_t sectors = boot().sectors * boot().sector_bytes;
-    const bool has_copy = volume_.image_size() >= sectors + boot().sector_bytes;
+    const bool has_copy = volume_.pages().size() >= sectors + boot().sector_bytes;
     return has_copy ? sectors + boot().sector_bytes : sectors;
   }
   const std::vector<std::string>& warnings() const override { return volume_.warnings(); }
@@ -230,7 +231,7 @@ Result<void> NtfsFileSystem::visit_nodes(
   } else if (const Stream* const bitmap = (*mft)->find(kBitmap)) {
     bits.emplace(files_.reader(), *bitmap);
   } else {
-    damage.add(damaged("the MFT has no bitmap"));
+    damage.add("the MFT has no bitmap");
   }
   pass_ = Pass{};
   auto visited = volume_.visit_records(damage, [&](uint64_t id) {
@@ -258,7 +259,7 @@ Result<void> NtfsFileSystem::visit_record(
   }
   if (!(*record)->head.is_used || !(*record)->head.is_base()) return {};
   if (!is_used) {
-    damage.add(damaged(fmt::format("record {} is in use, but free in the MFT's bitmap", id)));
+    damage.add(fmt::format("record {} is in use, but free in the MFT's bitmap", id));
   }
   const auto known = files_.get(id);
   if (!known) return damage.note(known.error());
@@ -336,19 +337,30 @@ Result<void> NtfsFileSystem::visit_runs(const FileNode& node,
   return runs.finish();
 }
 
-// What is packed has no runs.
+// What is packed has no runs. All streams of a file depend on the list of its attributes; those
+// that are neither content nor nodes of their own are the file's.
 Result<void> NtfsFileSystem::visit_structures(
     const FileNode& node,
     const std::function<Result<void>(uint64_t offset, uint64_t length)>& visit) {
   SNAP_ASSIGN(const Found found, find(node.id));
-  if (found.stream == nullptr) return {};
-  return visit_segments(volume_, *found.stream, 0, [&](const Segment& segment) -> Result<bool> {
-    for (const Run& run : segment.packed) {
-      if (!run.place) continue;
-      SNAP_TRY(visit(*run.place << boot().cluster_bits, run.length << boot().cluster_bits));
-    }
-    return true;
-  });
+  for (const Stream& stream : found.known->file->streams) {
+    const bool is_content = &stream == found.stream;
+    const bool is_of_file = !found.is_alternate && (stream.type != kData || stream.name.empty());
+    if (!is_content && !is_of_file && stream.type != kAttributeList) continue;
+    const auto visit_segment = [&](const Segment& segment) -> Result<bool> {
+      if (segment.kind == Segment::Kind::kPlace && !is_content) {
+        const uint64_t clusters = div_round_up(segment.length, block_size());
+        SNAP_TRY(visit(segment.place, clusters * block_size()));
+      }
+      for (const Run& run : segment.packed) {
+        if (!run.place) continue;
+        SNAP_TRY(visit(*run.place << boot().cluster_bits, run.length << boot().cluster_bits));
+      }
+      return true;
+    };
+    SNAP_TRY(visit_segments(volume_, stream, 0, visit_segment));
+  }
+  return {};
 }
 
 Result<void> NtfsFileSystem::visit_entries(

@@ -102,7 +102,9 @@ class FileLoader {
     SNAP_ASSIGN(const std::vector<std::byte> bytes,
                 StreamReader(volume_).read_all(list, kMostListBytes));
     std::vector<Wanted> wanted;
+    found_.push_back(found_part(base, attribute));
     SNAP_TRY(visit_list(bytes, id_, [&](const ListEntry& entry) -> Result<void> {
+      if (entry.type == kAttributeList) return {};  // it is known already
       wanted.push_back(
           {entry.record.id, entry.instance, entry.record.sequence, entry.type, entry.first});
       return {};
@@ -121,7 +123,7 @@ class FileLoader {
   }
 
   Result<void> add_record(std::span<const Wanted> wanted) {
-    SNAP_TRY(volume_.poll());
+    SNAP_TRY(volume_.pages().poll());
     auto record = volume_.record(wanted[0].record);
     if (!record && record.error().code() == ErrorCode::kNotFound) {
       return damaged(fmt::format("the list of the attributes of record {} names record {} of {}",
@@ -406,11 +408,11 @@ Result<void> StreamReader::read(const Stream& stream, uint64_t offset, std::span
     const uint64_t from = std::max(one.offset, offset);
     const uint64_t to = std::min(one.offset + one.length, end);
     if (from >= to) return one.offset < end;
-    SNAP_TRY(volume_.poll());
+    SNAP_TRY(volume_.pages().poll());
     const std::span<std::byte> piece = out.subspan(from - offset, to - from);
     switch (one.kind) {
       case Segment::Kind::kPlace:
-        SNAP_TRY(volume_.read_data(one.place + (from - one.offset), piece));
+        SNAP_TRY(volume_.pages().read_data(one.place + (from - one.offset), piece));
         break;
       case Segment::Kind::kZeros:
         std::fill(piece.begin(), piece.end(), std::byte{0});
@@ -438,7 +440,7 @@ Result<void> StreamReader::read_packed(const Stream& stream, const Segment& segm
     for (const Run& run : segment.packed) {
       const size_t done = packed.size();
       packed.resize(done + (run.length << bits));
-      SNAP_TRY(volume_.read_data(*run.place << bits, std::span(packed).subspan(done)));
+      SNAP_TRY(volume_.pages().read_data(*run.place << bits, std::span(packed).subspan(done)));
     }
     unit_.resize(unit_bytes);
     const auto unpacked = unpack_lznt1(packed, unit_);

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
@@ -14,65 +13,24 @@ namespace {
 
 constexpr size_t kMostMftRuns = 1U << 20U;
 
-Error ends_before(uint64_t byte) {
-  return damaged(fmt::format("the image ends before byte {}", byte));
-}
-
 }  // namespace
 
 Result<void> Volume::open() {
   std::array<std::byte, kBootBytes> bytes{};
-  SNAP_TRY(read_data(0, bytes));
+  SNAP_TRY(pages_.read_data(0, bytes));
   SNAP_ASSIGN(boot_, parse_boot(bytes));
-  held_clusters_ = std::min(boot_.clusters, div_round_up(image_.size(), boot_.cluster_bytes()));
+  held_clusters_ = std::min(boot_.clusters, div_round_up(pages_.size(), boot_.cluster_bytes()));
   const uint64_t size = boot_.sectors * boot_.sector_bytes;
-  if (size > image_.size()) {
-    warn(fmt::format("the image ends {} bytes before its file system", size - image_.size()));
+  if (size > pages_.size()) {
+    warn(fmt::format("the image ends {} bytes before its file system", size - pages_.size()));
   }
   return find_mft();
-}
-
-Result<void> Volume::poll() const {
-  if (cancel_.requested()) return Error(ErrorCode::kInterrupted, "interrupted");
-  return {};
-}
-
-Result<void> Volume::read_data(uint64_t offset, std::span<std::byte> out) {
-  if (offset > image_.size() || out.size() > image_.size() - offset) {
-    return ends_before(offset + out.size());
-  }
-  return image_.read_at(offset, out);
-}
-
-Result<const Volume::Page*> Volume::page(uint64_t start) {
-  Page& page = pages_[start / kPageBytes % pages_.size()];
-  if (page.start == start) return &page;
-  page.start = UINT64_MAX;
-  page.bytes.resize(std::min(kPageBytes, image_.size() - start));
-  SNAP_TRY(image_.read_at(start, page.bytes));
-  page.start = start;
-  return &page;
-}
-
-Result<void> Volume::read(uint64_t offset, std::span<std::byte> out) {
-  if (offset > image_.size() || out.size() > image_.size() - offset) {
-    return ends_before(offset + out.size());
-  }
-  while (!out.empty()) {
-    const uint64_t start = round_down(offset, kPageBytes);
-    SNAP_ASSIGN(const Page* const from, page(start));
-    const size_t length = std::min<size_t>(out.size(), from->bytes.size() - (offset - start));
-    std::memcpy(out.data(), from->bytes.data() + (offset - start), length);
-    out = out.subspan(length);
-    offset += length;
-  }
-  return {};
 }
 
 Result<std::shared_ptr<const Record>> Volume::first_record(uint64_t cluster) {
   auto record = std::make_shared<Record>();
   record->bytes.resize(boot_.record_bytes);
-  SNAP_TRY(read(cluster << boot_.cluster_bits, record->bytes));
+  SNAP_TRY(pages_.read(cluster << boot_.cluster_bits, record->bytes));
   SNAP_TRY(mend_sectors(record->bytes, "FILE", "record 0"));
   SNAP_ASSIGN(record->head, parse_record(record->bytes, kMftRecord));
   return std::shared_ptr<const Record>(std::move(record));
@@ -104,7 +62,7 @@ Result<void> Volume::find_mft() {
   if (list) SNAP_TRY(mft_damage_.note(follow_list(*list)));
   if (records_ == 0) return damaged("its MFT has no records");
   if (records_ < mft_bytes_ / boot_.record_bytes) {
-    mft_damage_.add(damaged("where a part of the MFT lies is not known"));
+    mft_damage_.add("where a part of the MFT lies is not known");
   }
   return {};
 }
@@ -170,7 +128,7 @@ Result<std::vector<std::byte>> Volume::list_bytes(const Attribute& list) {
     if (from >= bytes.size()) return false;
     if (!run.place) return damaged("the list of the MFT's attributes has a hole");
     const size_t length = std::min<uint64_t>(run.length << boot_.cluster_bits, bytes.size() - from);
-    SNAP_TRY(read(*run.place << boot_.cluster_bits, std::span(bytes).subspan(from, length)));
+    SNAP_TRY(pages_.read(*run.place << boot_.cluster_bits, std::span(bytes).subspan(from, length)));
     return true;
   }));
   return bytes;
@@ -187,7 +145,7 @@ Result<void> Volume::read_mft(uint64_t offset, std::span<std::byte> out) {
     const uint64_t within = offset - (run->first << boot_.cluster_bits);
     const size_t length =
         std::min<uint64_t>(out.size(), (run->length << boot_.cluster_bits) - within);
-    SNAP_TRY(read((*run->place << boot_.cluster_bits) + within, out.first(length)));
+    SNAP_TRY(pages_.read((*run->place << boot_.cluster_bits) + within, out.first(length)));
     out = out.subspan(length);
     offset += length;
   }
@@ -222,16 +180,16 @@ Result<void> Volume::visit_records(Damage& damage,
   for (const Run& run : mft_runs_) {
     const uint64_t place = run.place.value_or(boot_.clusters) << boot_.cluster_bits;
     const uint64_t length = run.length << boot_.cluster_bits;
-    const uint64_t held = place < image_.size() ? std::min(length, image_.size() - place) : 0;
+    const uint64_t held = place < pages_.size() ? std::min(length, pages_.size() - place) : 0;
     const uint64_t offset = run.first << boot_.cluster_bits;
     if (held < length && records_in(offset + held, length - held).first < records_) {
-      damage.add(damaged(fmt::format("the image does not have record {} of the MFT",
-                                     records_in(offset + held, 1).first)));
+      damage.add(fmt::format("the image does not have record {} of the MFT",
+                             records_in(offset + held, 1).first));
     }
     if (held == 0) continue;
     const auto [first, end] = records_in(offset, held);
     for (uint64_t id = std::max(first, done); id < end; ++id) {
-      if (id % 1024 == 0) SNAP_TRY(poll());
+      if (id % 1024 == 0) SNAP_TRY(pages_.poll());
       SNAP_TRY(visit(id));
     }
     done = std::max(done, end);
@@ -246,12 +204,12 @@ Result<void> Volume::visit_records_at(uint64_t offset, uint64_t length,
     if (!run.place) continue;
     const uint64_t place = *run.place << boot_.cluster_bits;
     const uint64_t from = std::max(offset, place);
-    const uint64_t to = std::min({end, place + (run.length << boot_.cluster_bits), image_.size()});
+    const uint64_t to = std::min({end, place + (run.length << boot_.cluster_bits), pages_.size()});
     if (from >= to) continue;
     const auto [first, last] =
         records_in((run.first << boot_.cluster_bits) + (from - place), to - from);
     for (uint64_t id = first; id < last; ++id) {
-      if (id % 1024 == 0) SNAP_TRY(poll());
+      if (id % 1024 == 0) SNAP_TRY(pages_.poll());
       SNAP_TRY(visit(id));
     }
   }

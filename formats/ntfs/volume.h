@@ -5,11 +5,8 @@
 #include <memory>
 #include <vector>
 
+#include "formats/common/image_pages.h"
 #include "formats/ntfs/layout.h"
-#include "libsnap/base/io_bytes.h"
-#include "libsnap/base/progress.h"
-#include "libsnap/base/units.h"
-#include "libsnap/io/image.h"
 
 namespace snaptool::ntfs {
 
@@ -20,44 +17,22 @@ struct Record {
   std::vector<std::byte> bytes;
 };
 
-// The first thing that was found damaged, where reading goes on all the same.
-class Damage {
- public:
-  void add(Error error) {
-    if (!first_) first_ = std::move(error);
-  }
-  // An error only for what visit returned or what the media did; damage is noted.
-  Result<void> note(Result<void> result) {
-    if (result || result.error().code() != ErrorCode::kCorruption) return result;
-    add(std::move(result).error());
-    return {};
-  }
-  Result<void> result() const {
-    if (first_) return Error(*first_);
-    return {};
-  }
-
- private:
-  std::optional<Error> first_;
-};
-
 // The records of an image's file system, each read where it lies, by the runs of the MFT. Of an
 // image, some pages and records are kept, and those runs.
 class Volume {
  public:
   // Requires: both outlive it.
-  Volume(Image& image, const Cancel& cancel) : image_(image), cancel_(cancel) {}
+  Volume(Image& image, const Cancel& cancel) : pages_(image, cancel, 16 * kKiB) {}
   // Before anything else. Errors: kCorruption, those of Image.
   Result<void> open();
 
   const Boot& boot() const { return boot_; }
-  uint64_t image_size() const { return image_.size(); }
+  ImagePages& pages() { return pages_; }
+  const ImagePages& pages() const { return pages_; }
   const std::vector<std::string>& warnings() const { return warnings_; }
   void warn(std::string text) { warnings_.push_back(std::move(text)); }
   // Clusters of the file system that the image has at least a part of.
   uint64_t held_clusters() const { return held_clusters_; }
-  // Errors: kInterrupted.
-  Result<void> poll() const;
 
   uint64_t records() const { return records_; }
   const std::vector<Run>& mft_runs() const { return mft_runs_; }
@@ -65,8 +40,6 @@ class Volume {
   const Damage& mft_damage() const { return mft_damage_; }
 
   // All of these have the errors kCorruption (also where the image ends before) and those of Image.
-  Result<void> read(uint64_t offset, std::span<std::byte> out);       // for small pieces
-  Result<void> read_data(uint64_t offset, std::span<std::byte> out);  // keeps nothing
   // kNotFound: there is none of that number.
   Result<std::shared_ptr<const Record>> record(uint64_t id);
   // The numbers of all records that the image has, in order. Errors: those of visit; kInterrupted.
@@ -79,15 +52,8 @@ class Volume {
                                        const std::function<Result<bool>(const Attribute&)>& visit);
 
  private:
-  static constexpr uint64_t kPageBytes = 16 * kKiB;
-  struct Page {
-    uint64_t start = UINT64_MAX;
-    RawBytes bytes;
-  };
-
   // Records that these bytes of the MFT have a part of: first and end.
   std::pair<uint64_t, uint64_t> records_in(uint64_t offset, uint64_t length) const;
-  Result<const Page*> page(uint64_t start);
   Result<std::shared_ptr<const Record>> first_record(uint64_t cluster);
   Result<void> find_mft();
   Result<void> add_mft_extent(const Attribute& attribute);
@@ -97,8 +63,7 @@ class Volume {
   void count_records();
   Result<void> read_mft(uint64_t offset, std::span<std::byte> out);
 
-  Image& image_;
-  const Cancel& cancel_;
+  ImagePages pages_;
   Boot boot_;
   uint64_t held_clusters_ = 0;
   uint64_t mft_held_ = 0;  // clusters of the MFT that the image has
@@ -108,7 +73,6 @@ class Volume {
   std::vector<Run> mft_runs_;
   Damage mft_damage_;
   std::vector<std::string> warnings_;
-  std::array<Page, 64> pages_;                            // by the page's number
   std::array<std::shared_ptr<const Record>, 64> recent_;  // by the record's number
 };
 

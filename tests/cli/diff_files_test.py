@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -492,6 +493,31 @@ class OnNtfs(ScratchTest):
         for option in ("--files", "--files=full"):
             done = run("diff", option, before, after)
             self.assertEqual((done.returncode, "modified  p/packed (content)" in done.stdout), (1, True), (option, done.stdout, done.stderr))
+
+
+    def test_what_lies_outside_of_the_mft(self):
+        """Attributes, and a list of them, that are changed where they lie, while no record is."""
+        need(self, *TOOLS["Ntfs"])
+        before, after = self.scratch / "before.img", self.scratch / "after.img"
+        volume = Ntfs(before, {"d": Dir(), "d/ea": File(b"e"), "d/link": File(), "d/listed": File(b"l" * 10), "same": File(b"s")})
+        value = struct.pack("<IBBH", 2016, 0, 4, 2000) + b"NAME\0" + b"value" * 400 + bytes(3)
+        volume.with_inode("d/ea", lambda inode: volume.worked(volume.library.ntfs_set_ntfs_ea(inode, value, 2016, 0) == 0))
+        target = ("to/" + "t" * 500).encode("utf-16-le")
+        volume.reparse("d/link", 0xA000000C, struct.pack("<4HI", 0, len(target), len(target), len(target), 1) + target * 2)
+        for i in range(30):
+            volume.write(f"d/listed:stream {i:02} {'n' * 60}", 0, b"%d" % i)
+        entry = struct.pack("<IHBBQ", 0x80, 168, 70, 26, 0)  # of the list
+        for find, at, expected in ((b"value" * 400, 1500, (1, "  changed   d/ea (attributes)")),
+                                   (target * 2, len(target) + 700, (1, "  modified  d/link (target")),
+                                   (entry, 16, (65, "  not read: d/listed: record"))):
+            disk = bytearray(before.read_bytes())
+            place = disk.find(find)
+            self.assertGreaterEqual(place, 0, find)
+            disk[place + at] ^= 2
+            after.write_bytes(disk)
+            for option in ("--files", "--files=full"):
+                done = run("diff", option, before, after)
+                self.assertEqual((done.returncode, expected[1] in done.stdout), (expected[0], True), (option, done.stdout, done.stderr))
 
 
 class WithoutInodes(ScratchTest):

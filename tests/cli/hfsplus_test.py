@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from ext_test import FREE, JOURNAL, METADATA, NODES, Listed  # noqa: E402
 from fs_maker import TOOLS, Dir, File, HfsPlus, Symlink, sha256, tool  # noqa: E402
-from harness import ScratchTest, main, need, scaled  # noqa: E402
-from hfsplus_maker import (PRIVATE, PRIVATE_FOLDERS, TIME, HfsPlusMaker, Item, decmpfs, link, packed_fork)  # noqa: E402
+from harness import ScratchTest, main, need, run, scaled  # noqa: E402
+from hfsplus_maker import (PRIVATE, PRIVATE_FOLDERS, TIME, HfsPlusMaker, Item, Large, decmpfs, link, packed_fork)  # noqa: E402
 
 STREAM = 1 << 48
 
@@ -239,9 +239,10 @@ class Oddities(HfsTest):
         text, big = b"a line of text\n" * 60, self.rng.randbytes(3000) * 70
         made = self.make([self.packed("one", 1, 5, b"plain"), self.packed("zlib", 3, len(text), zlib.compress(text)),
                           self.packed("raw", 3, 9, b"\xff" + b"as it is."), self.packed("fork", 4, len(big), rsrc=packed_fork(big, {1})),
-                          self.packed("no flag", 3, len(text), zlib.compress(text), flag=0)], node=4096)
+                          self.packed("no flag", 3, len(text), zlib.compress(text), flag=0),
+                          self.packed("flat", 3, 6 << 20, zlib.compress(bytes(6 << 20)))], node=16384)
         listed = self.listed()
-        for name, data in (("one", b"plain"), ("zlib", text), ("raw", b"as it is."), ("fork", big), ("no flag", text)):
+        for name, data in (("one", b"plain"), ("zlib", text), ("raw", b"as it is."), ("fork", big), ("no flag", text), ("flat", bytes(6 << 20))):
             node = listed.nodes[made.ids[name]]
             self.assertEqual((node["size"], node["sha256"], node["within"]), (len(data), sha256(data), len(data)), name)
         self.assertEqual([n for n in listed.names() if ":" in n], [])
@@ -311,6 +312,52 @@ class Oddities(HfsTest):
             self.make([case])
             sums.append(self.listed().nodes[16]["sum"])
         self.assertEqual((sums[0], len(set(sums))), (0, len(sums)))
+
+    def large_sum(self, *value, **options):
+        self.make([Item("f", b"x", xattrs={"a": b"1", "b": Large(*value), "c": b"3"})], **options)
+        return self.listed().nodes[16]["sum"]
+
+    def test_large_attributes(self):
+        """Their content counts, not where it lies; where there is none, that does."""
+        data = self.rng.randbytes(150_000)
+        sums = {self.large_sum(data[:at] + b"?" + data[at + 1:]) for at in (0, 70_000, 149_999)}
+        sums |= {self.large_sum(data[:-1]), self.large_sum(b""), self.large_sum(data[:500])}
+        self.assertEqual(len(sums), 6)
+        whole = self.large_sum(data)
+        self.assertNotIn(whole, sums)
+        self.assertEqual({self.large_sum(data, 1), self.large_sum(data, 1, block=512)}, {whole})
+        short = self.large_sum(data, 0, 1 << 30)
+        self.assertEqual((short, short == whole), (self.large_sum(data[::-1], 0, 1 << 30), False))
+
+    def changed_at(self, place, items, **options):
+        """What is told of after one byte was changed."""
+        before = self.scratch / "before.img"
+        HfsPlusMaker(before, items, **options)
+        disk = bytearray(before.read_bytes())
+        disk[place(disk)] ^= 1
+        self.image.write_bytes(disk)
+        told = set()
+        for option in ("--files", "--files=full"):
+            done = run("diff", option, before, self.image)
+            self.assertEqual(done.stderr, "")
+            told.add((done.returncode, *(line for line in done.stdout.splitlines() if line.startswith("  ") and "bytes that differ" not in line)))
+        return told
+
+    def test_large_attributes_that_change(self):
+        data = self.rng.randbytes(30_000)
+        for name in ("f", "d"):
+            for options in ({}, {"pieces": 1}):
+                items = [Item("d", folder=True, xattrs={"a": Large(data, **options)} if name == "d" else {}),
+                         Item("f", b"x", xattrs={"a": Large(data, **options)} if name == "f" else {})]
+                for at in (0, 15_000, 29_999):
+                    with self.subTest(name=name, at=at, **options):
+                        told = self.changed_at(lambda disk, at=at: disk.find(data[at:at + 8] if at < 29_990 else data[-8:]) + 7 * (at > 29_990), items)
+                        self.assertEqual(told, {(1, f"  changed   {name} (attributes)")})
+
+    def test_compressed_content_that_changes(self):
+        big = self.rng.randbytes(200_000)
+        items = [self.packed("f", 4, len(big), rsrc=packed_fork(big, {0, 1, 2, 3})), Item("g", b"g")]
+        self.assertEqual(self.changed_at(lambda disk: disk.find(big[150_000:150_010]), items), {(1, "  modified  f (content)")})
 
     def test_kinds(self):
         kinds = {"fifo": 1, "char": 2, "block": 6, "symlink": 0xA, "socket": 0xC, "file": 8}

@@ -37,6 +37,14 @@ class Item:
     pieces: int = 0  # of one block each, apart
 
 
+@dataclasses.dataclass
+class Large:
+    """The value of an extended attribute that lies in blocks of its own."""
+    data: bytes
+    pieces: int = 0  # of one block each, apart
+    size: int = -1  # if another one is to be said
+
+
 def link(name, number):
     return Item(name, finder=b"hlnkhfs+".ljust(32, b"\0"), special=number, mode=0o100444)
 
@@ -182,7 +190,7 @@ class HfsPlusMaker:
         flat = [x for extent in extents[:8] for x in extent] + [0] * (16 - 2 * len(extents[:8]))
         return struct.pack(">QII16I", size, self.block, sum(count for _, count in extents), *flat)
 
-    def save(self, data, number, kind=0, pieces=0, size=-1):
+    def place(self, data, pieces):
         count, extents = -(-len(data) // self.block), []
         if pieces:
             for _ in range(count):
@@ -195,12 +203,21 @@ class HfsPlusMaker:
             part = data[at:at + length * self.block]
             self.disk[start * self.block:start * self.block + len(part)] = part
             at += len(part)
+        return extents
+
+    @staticmethod
+    def more(extents):
+        """What does not fit into a fork: (first block, its extents)."""
         done = sum(length for _, length in extents[:8])
         for i in range(8, len(extents), 8):
             some = extents[i:i + 8]
             flat = [x for extent in some for x in extent] + [0] * (16 - 2 * len(some))
-            self.overflow.append(((number, kind, done), struct.pack(">16I", *flat)))
+            yield done, struct.pack(">16I", *flat)
             done += sum(length for _, length in some)
+
+    def save(self, data, number, kind=0, pieces=0, size=-1):
+        extents = self.place(data, pieces)
+        self.overflow += [((number, kind, done), raw) for done, raw in self.more(extents)]
         return self.fork(len(data) if size < 0 else size, extents)
 
     def add_journal(self, state):
@@ -225,9 +242,16 @@ class HfsPlusMaker:
         self.records.append((parent, name, record))
         self.records.append((number, "", struct.pack(">HHIH", 3 if item.folder else 4, 0, parent, len(units(name))) + utf16(name)))
         for key, value in item.xattrs.items():
-            raw = struct.pack(">HII H", 0, number, 0, len(units(key))) + utf16(key)
-            data = struct.pack(">I8xI", 0x10, len(value)) + value + bytes(len(value) % 2)
-            self.xattrs.append(((number, units(key)), struct.pack(">H", len(raw)) + raw, data))
+            if isinstance(value, Large):
+                extents = self.place(value.data, value.pieces)
+                size = len(value.data) if value.size < 0 else value.size
+                records = [(0, struct.pack(">I4x", 0x20) + self.fork(size, extents))]
+                records += [(done, struct.pack(">I4x", 0x30) + raw) for done, raw in self.more(extents)]
+            else:
+                records = [(0, struct.pack(">I8xI", 0x10, len(value)) + value + bytes(len(value) % 2))]
+            for done, data in records:
+                raw = struct.pack(">HIIH", 0, number, done, len(units(key))) + utf16(key)
+                self.xattrs.append(((number, units(key)), struct.pack(">H", len(raw)) + raw, data))
 
     def sorted_catalog(self):
         order = units if self.binary else folded

@@ -107,7 +107,11 @@ class Checker:
         known = children(command, path)
         for key, value in members.items():
             found = known.get(key) or known.get("*")
-            if found is None:
+            if found is None and key.endswith("_hex") and key.removesuffix("_hex") in members:
+                # Bytes of a text that is not UTF-8.
+                if not all(is_hex(one) for one in (value if isinstance(value, list) else [value])):
+                    self.problems.append(f"{command}: {key} is no hex: {str(value)[:80]}")
+            elif found is None:
                 self.problems.append(f"{command}: no such key in {path or 'the document'}: {key} ({str(value)[:80]})")
             else:
                 self.value(found, value, cut)
