@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+from file_listing import content_by_runs  # noqa: E402
 from fs_maker import KIB, MIB, TIME, TOOLS, UUID, Dir, Ext, File, Symlink, sha256, tool  # noqa: E402
 from harness import ScratchTest, main, need, scaled  # noqa: E402
 

@@ -155,7 +155,8 @@ class EveryKey(ScratchTest):
     def images(self):
         self.json("diff", "--hash", "--hex=16", self.origin, self.view, status=1)
         report = self.path("report.json")
-        self.assertEqual(run("diff", "--report", report, self.origin, self.view).returncode, 1)
+        self.assertEqual(run("diff", "--report", report, "--case", "7", "--examiner", "A", "--note", "n", "--algorithm", ALGORITHMS,
+                             self.origin, self.view).returncode, 1)
         json_keys.check_document("diff", json.loads(report.read_text()))
         for options in ([], ["--block-size", "1M"]):
             self.json("hash", "--algorithm", ALGORITHMS, *options, self.origin)
@@ -214,6 +215,14 @@ class EveryKey(ScratchTest):
     def disks(self):
         pv = self.path("pv.img")
         unpack(DATA / "lvm" / "pv.img.zst", pv)
+        group = self.json("info", pv)["lvm2"]
+        volume = f"{pv}#{group['vg_name']}/{group['lvs'][0]['name']}"
+        [first, *_] = self.json("map", volume)
+        swap = struct.pack("<III", 1, 100, 0).ljust(4086 - 1024, b"\0") + b"SWAPSPACE2"
+        with open(pv, "r+b") as file:
+            file.seek(first["offset"] + 1024)
+            file.write(swap)
+        self.json("info", pv)
         disk = self.path("disk")
         with open(disk, "wb") as file:
             file.truncate(40 * MIB)
@@ -223,6 +232,8 @@ class EveryKey(ScratchTest):
         inner = self.file("inner", bytes(8 * MIB))
         subprocess.run(["sfdisk", "-q", inner], input=b"2048,1024,83\n", check=True, timeout=60)
         content[27 * MIB:35 * MIB] = inner.read_bytes()
+        self.json("info", self.file("disk", content))
+        content[27 * MIB:35 * MIB] = (bytes(1024) + swap).ljust(8 * MIB, b"\0")
         self.json("info", self.file("disk", content))
         def extended(start):
             return bytes(446) + struct.pack("<BBHBBHII", 0, 0, 0, 5, 0, 0, start, 1024) + bytes(48) + b"\x55\xaa"
@@ -252,6 +263,9 @@ class EveryKey(ScratchTest):
         with open(after, "ab") as file:
             file.write(b"x" * 4096)
         self.json("diff", "--files", before, after, status=1)
+        ext = bytearray(before.read_bytes())
+        ext[1024 + 96:1024 + 100] = b"\xff" * 4  # features that no reader knows
+        self.json("info", self.file("unknown", ext))
         xfs = [self.file(name, b"XFSB" + bytes(MIB) + name.encode()) for name in ("xfs1", "xfs2")]
         self.json("diff", "--files", *xfs, status=1)
         [where] = volume.debugfs("imap /lost")
