@@ -6,6 +6,7 @@
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/units.h"
 #include "libsnap/ops/store.h"
 
 namespace snaptool::cli {
@@ -19,6 +20,14 @@ Result<int> print_minimum(const Invocation& invocation, const access::FileSpec& 
   return kExitDone;
 }
 
+// "1M", or "+1M": so much more.
+Result<ops::NewSize> new_size(std::string_view text) {
+  ops::NewSize size;
+  size.is_added = text.starts_with('+');
+  SNAP_ASSIGN(size.bytes, parse_size(text.substr(size.is_added ? 1 : 0)));
+  return size;
+}
+
 Result<int> run_resize(Invocation& invocation) {
   SNAP_ASSIGN(const access::FileSpec spec, cow_operand(invocation, invocation.operands().front()));
   const bool only_minimum = invocation.has("minimum");
@@ -30,8 +39,8 @@ Result<int> run_resize(Invocation& invocation) {
   if (invocation.force_share()) {
     return Error(ErrorCode::kInvalidArgument, "--force-share goes with --minimum only");
   }
-  SNAP_ASSIGN(const uint64_t wanted, parse_size(invocation.operands()[1]));
-  SNAP_ASSIGN(const ops::Resized resized, ops::resize(invocation.access(), spec, wanted));
+  SNAP_ASSIGN(const ops::NewSize size, new_size(invocation.operands()[1]));
+  SNAP_ASSIGN(const ops::Resized resized, ops::resize(invocation.access(), spec, size));
   if (invocation.json()) {
     const Json json = {
         {"format_version", 1}, {"size_before", resized.before}, {"size", resized.size}};
@@ -48,13 +57,13 @@ Result<int> run_resize(Invocation& invocation) {
 CommandSpec resize_command() {
   CommandSpec command;
   command.name = "resize";
-  command.operands = "COW [SIZE]";
+  command.operands = "COW [[+]SIZE]";
   command.min_operands = 1;
   command.max_operands = 2;
   command.summary = "make a COW file longer, or cut it to what it needs";
   // clang-format off
   command.description =
-      "Changes the size of a COW, and with it the room for exceptions. It is never cut below what the store holds. A block device is resized with the tools of its own kind; the kernel uses what is there.";
+      "Changes the size of a COW, and with it the room for exceptions; +SIZE adds to what it has. It is never cut below what the store holds. A block device is resized with the tools of its own kind; the kernel uses what is there.";
   command.options = {
     flag("minimum", "only print the least size that it can be cut to"),
   };

@@ -265,12 +265,17 @@ Result<uint64_t> measure(const Context& context, const access::ImageSpec& origin
   return plan.enough;
 }
 
-Result<Resized> resize(const Context& context, const access::FileSpec& spec, uint64_t wanted) {
+Result<Resized> resize(const Context& context, const access::FileSpec& spec, const NewSize& size) {
   access::Door door(context, access::operations::kResize);
   SNAP_ASSIGN(const access::Target target, door.open_file(spec, {}, {}));
   File& cow = target.file();
   SNAP_ASSIGN(const uint64_t minimum, minimum_store_size(cow, context.cancel));
   SNAP_ASSIGN(const PersistentStore store, PersistentStore::open(cow));
+  const uint64_t wanted = size.bytes + (size.is_added ? cow.size() : 0);
+  if (wanted > kMaxFileSize) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' cannot have {} bytes", spec.name(), wanted));
+  }
   if (wanted < minimum) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("'{}' cannot be cut to {} bytes: what it holds needs {}", spec.name(),
