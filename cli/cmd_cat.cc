@@ -71,6 +71,7 @@ CommandSpec cat_command() {
   command.shared = {Shared::kOut,      Shared::kFormat,      Shared::kFollowParents,
                     Shared::kParent,   Shared::kForceShare,  Shared::kJobs,
                     Shared::kProgress, Shared::kGroupBackup, Shared::kCache};
+  command.pairs = Pairs::kFirst;
   command.run = run_cat;
   return command;
 }

@@ -134,6 +134,7 @@ CommandSpec diff_command() {
   command.shared = {Shared::kFormat,     Shared::kSecondFormat, Shared::kFollowParents,
                     Shared::kForceShare, Shared::kJobs,         Shared::kProgress,
                     Shared::kJson,       Shared::kGroupBackup};
+  command.pairs = Pairs::kEach;
   command.run = run_diff;
   return command;
 }

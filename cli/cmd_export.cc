@@ -70,6 +70,7 @@ CommandSpec export_command() {
                     Shared::kFollowParents, Shared::kIgnoreInvalid, Shared::kForceShare,
                     Shared::kJobs,          Shared::kProgress,      Shared::kJson,
                     Shared::kGroupBackup,   Shared::kCache};
+  command.pairs = Pairs::kFirst;
   command.run = run_export;
   return command;
 }

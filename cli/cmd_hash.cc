@@ -134,6 +134,7 @@ CommandSpec hash_command() {
                     Shared::kParent,     Shared::kIgnoreInvalid, Shared::kForceShare,
                     Shared::kJobs,       Shared::kProgress,      Shared::kJson,
                     Shared::kGroupBackup};
+  command.pairs = Pairs::kFirst;
   command.run = run_hash;
   return command;
 }

@@ -57,7 +57,6 @@ Result<std::string> describe_file(const Invocation& invocation, const access::Im
                                   Json& json) {
   access::Opener opener(invocation.access());
   const OpenOptions options{Access::kRead, invocation.force_share()};
-  std::string text;
   if (spec.base.is_whole_file() && spec.base.format != "split") {
     SNAP_ASSIGN(const auto file, opener.open_path(spec.base.path(), options));
     SNAP_ASSIGN(const auto* const diff, invocation.access().drivers.detect_changes(*file));
@@ -71,7 +70,8 @@ Result<std::string> describe_file(const Invocation& invocation, const access::Im
                 format_of(invocation.access().drivers, *file, spec.base.format));
     if (driver->kind == access::ImageKind::kImage) {
       SNAP_ASSIGN(const auto facts, opener.whole_facts(spec.base.path(), file, *driver));
-      text = describe_image(*driver, facts, json) + size_text("file size:", file->size());
+      const std::string text =
+          describe_image(*driver, facts, json) + size_text("file size:", file->size());
       json["file_size"] = file->size();
       const bool may_open =
           !facts.parent || invocation.has("follow-parents") || invocation.has("parent");
@@ -118,9 +118,8 @@ Result<int> run_info(Invocation& invocation) {
   const std::string& operand = invocation.operands().front();
   SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
   Json json = {{"format_version", 1}, {"filename", operand}};
-  const bool is_file = spec.stores.empty() && spec.view_parts.empty();
-  SNAP_ASSIGN(const std::string about, is_file ? describe_file(invocation, spec, json)
-                                               : describe_view(invocation, spec, json));
+  const auto tell = spec.stores.empty() && spec.view_parts.empty() ? describe_file : describe_view;
+  SNAP_ASSIGN(const std::string about, tell(invocation, spec, json));
   const std::string text = text_line("{:<16}{}", "image:", operand) + about;
   SNAP_TRY(invocation.report(invocation.json() ? json.text() : text));
   return kExitDone;
@@ -143,6 +142,7 @@ CommandSpec info_command() {
   // clang-format on
   command.shared = {Shared::kFormat,     Shared::kFollowParents, Shared::kParent,
                     Shared::kForceShare, Shared::kJson,          Shared::kGroupBackup};
+  command.pairs = Pairs::kFirst;
   command.run = run_info;
   return command;
 }

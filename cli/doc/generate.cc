@@ -140,6 +140,7 @@ std::string synopsis(const CommandSpec& command) {
   if (command.operands == "ORIGIN COW" || command.operands == "[ORIGIN] COW") {
     out += ".br\n" + line("ORIGIN@COW");
   }
+  if (command.pairs == Pairs::kFirst) out += ".br\n" + line(operands_with_pair(command));
   return out;
 }
 

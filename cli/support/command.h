@@ -32,6 +32,9 @@ enum class Shared {
 // not say here it cannot do (sandbox.h).
 enum class Writes { kNothing, kFirst, kLast, kAll };
 
+// Which operands are images that can be given as ORIGIN COW, too, besides ORIGIN@COW.
+enum class Pairs { kNone, kFirst, kEach };
+
 // One row of the command table. Help, man page, completions and the contract tests are made from
 // it.
 struct CommandSpec {
@@ -47,6 +50,8 @@ struct CommandSpec {
     return std::find(shared.begin(), shared.end(), option) != shared.end();
   }
   Writes writes = Writes::kNothing;
+  Pairs pairs = Pairs::kNone;
+  std::string_view done;  // what is done when the report is printed: "merged"; empty: nothing is
   bool enters_sandbox = false;  // by itself, after what it must open first
   // What its options ask to be told, as help does, instead of a run; nullptr: nothing.
   std::optional<std::string> (*tell)(const ParsedOptions&) = nullptr;

@@ -14,6 +14,7 @@
 #include "cli/support/command_table.h"
 #include "cli/support/exit_status.h"
 #include "cli/support/help.h"
+#include "cli/support/pairs.h"
 #include "cli/support/remedy.h"
 #include "cli/support/signals.h"
 #include "cli/support/stdio.h"
@@ -193,6 +194,10 @@ access::Policy policy_of(const CommandSpec& command, const ParsedOptions& option
 
 Result<Invocation> Invocation::create(const CommandSpec& command, ParsedOptions options) {
   Invocation invocation(command, std::move(options));
+  SNAP_ASSIGN(auto operands,
+              with_pairs_joined(command, invocation.operands(),
+                                invocation.has("force") || invocation.has("no-create")));
+  invocation.options_.set_operands(std::move(operands));
   invocation.policy_ = policy_of(command, invocation.options_);
   invocation.jobs_ = std::clamp(std::thread::hardware_concurrency(), 1U, kMostDefaultJobs);
   if (const auto jobs = invocation.value("jobs")) {

@@ -79,6 +79,7 @@ class ParsedOptions {
   // All values of one that may be given more than once, in their order.
   std::vector<std::string> values(std::string_view name) const;
   const std::vector<std::string>& operands() const { return operands_; }
+  void set_operands(std::vector<std::string> operands) { operands_ = std::move(operands); }
 
  private:
   friend Result<ParsedOptions> parse_options(const std::vector<OptionSpec>&,
