@@ -58,6 +58,8 @@ struct CommandSpec {
   Result<int> (*run)(Invocation&) = nullptr;  // the exit status, or what went wrong
 };
 
+// Those that commands share, all of them.
+std::vector<OptionSpec> shared_options();
 // Its own options and those that it shares, in the order of the help.
 std::vector<OptionSpec> all_options(const CommandSpec& command);
 

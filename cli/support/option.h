@@ -88,7 +88,7 @@ class ParsedOptions {
   std::vector<std::string> operands_;
 };
 
-// Parses the arguments behind the command's name. No abbreviations; "--" ends the options; "-" is
+// Parses the arguments after the command's name. No abbreviations; "--" ends the options; "-" is
 // an operand. Errors: kInvalidArgument: unknown option, missing or superfluous value, option given
 // twice, bad choice.
 Result<ParsedOptions> parse_options(const std::vector<OptionSpec>& specs,
