@@ -68,6 +68,8 @@ CommandSpec convert_command() {
                     Shared::kGroupBackup};
   command.writes = Writes::kLast;
   command.tell = settings_help;
+  command.pairs = Pairs::kFirst;
+  command.done = "converted";
   command.run = run_convert;
   return command;
 }

@@ -70,6 +70,7 @@ CommandSpec resize_command() {
   // clang-format on
   command.shared = {Shared::kForceShare, Shared::kJson};
   command.writes = Writes::kFirst;
+  command.done = "resized";
   command.run = run_resize;
   return command;
 }

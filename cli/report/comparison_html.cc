@@ -9,6 +9,7 @@
 #include "cli/report/comparison.h"
 #include "cli/report/file_changes.h"
 #include "cli/support/version.h"
+#include "libsnap/base/counted.h"
 
 namespace snaptool::cli {
 namespace {
@@ -160,9 +161,12 @@ class HtmlReport : public ReportWriter {
   static std::string summary_sentence(const ReportTail& tail) {
     const CompareSummary& summary = tail.summary;
     if (summary.ranges == 0 && tail.equal) return "The two images are equal.";
-    std::string text = fmt::format("{} bytes in {} ranges ({} bytes) differ.",
-                                   summary.changed_bytes, summary.ranges, summary.range_bytes);
-    if (tail.files) text += fmt::format(" {} files differ.", tail.files->files);
+    std::string text =
+        fmt::format("{} in {} ({}) differ.", counted(summary.changed_bytes, "byte"),
+                    counted(summary.ranges, "range"), counted(summary.range_bytes, "byte"));
+    if (tail.files)
+      text += fmt::format(" {} {}.", counted(tail.files->files, "file"),
+                          tail.files->files == 1 ? "differs" : "differ");
     return text;
   }
 
@@ -176,7 +180,7 @@ class HtmlReport : public ReportWriter {
     for (const auto& [when, image] :
          {std::pair{"Before", &head_.before}, {"After", &head_.after}}) {
       row(when, image->name, true);
-      row("size", fmt::format("{} bytes ({})", image->size, format_size(image->size)));
+      row("size", fmt::format("{} ({})", counted(image->size, "byte"), format_size(image->size)));
       row("SHA-256", image->sha256, true);
     }
     row("Command", head_.command_line, true);

@@ -333,7 +333,11 @@ void Invocation::say(std::string_view text) const {
 Result<void> Invocation::report(std::string_view text) const {
   if (log_) log_->add_text("result", text);
   if (quiet()) return {};
-  return print(printable_lines(text));
+  auto printed = print(printable_lines(text));
+  const bool only_tells = has("dry-run") || has("measure") || has("minimum");
+  if (printed || command_->done.empty() || only_tells) return printed;
+  return std::move(printed).error().with_context(
+      fmt::format("{}, but the report could not be written", command_->done));
 }
 
 int run_program(const std::vector<std::string>& arguments) {

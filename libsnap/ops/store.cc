@@ -9,6 +9,7 @@
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/bytes.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/snap/store/create.h"
 #include "libsnap/snap/store/persistent_store.h"
 #include "libsnap/snap/store/restore.h"
@@ -278,8 +279,8 @@ Result<Resized> resize(const Context& context, const access::FileSpec& spec, con
   }
   if (wanted < minimum) {
     return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' cannot be cut to {} bytes: what it holds needs {}", spec.name(),
-                             wanted, minimum));
+                 fmt::format("'{}' cannot be cut to {}: what it holds needs {}", spec.name(),
+                             counted(wanted, "byte"), minimum));
   }
   Resized resized{cow.size(), std::max(minimum, usable_store_size(store.layout(), wanted))};
   if (resized.size != wanted) {

@@ -9,6 +9,7 @@
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/buffer_pool.h"
 #include "libsnap/base/check.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/base/parallel.h"
 
 namespace snaptool {
@@ -118,11 +119,11 @@ Result<void> check_against_journal(File& origin, PersistentStore& store, UndoJou
                                journal.name(), origin.name(), store.cow().name()));
   }
   if (store.exceptions() > shape.exceptions || store.exceptions() < journal.first_entry()) {
-    return changed(fmt::format(
-        "'{}' has {} exceptions, but undo file '{}' is of a merge that left {} to {}: it is of "
-        "another merge, or was not named when that merge went on",
-        store.cow().name(), store.exceptions(), journal.name(), journal.first_entry(),
-        shape.exceptions));
+    return changed(
+        fmt::format("'{}' has {}, but undo file '{}' is of a merge that left {} to {}: it is of "
+                    "another merge, or was not named when that merge went on",
+                    store.cow().name(), counted(store.exceptions(), "exception"), journal.name(),
+                    journal.first_entry(), shape.exceptions));
   }
   if (journal.state() == UndoJournal::State::kFinished) {
     if (store.exceptions() > 0) {

@@ -11,6 +11,7 @@
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/bytes.h"
 #include "libsnap/base/check.h"
+#include "libsnap/base/counted.h"
 
 namespace snaptool {
 namespace {
@@ -56,9 +57,9 @@ Result<Finding> finding_of_no_magic(File& cow) {
                           "its magic is 0, but what follows is not: its header was wiped");
   }
   if (cow.size() < kSmallest) {
-    return header_finding(
-        DefectCode::kTooSmall,
-        fmt::format("it has {} bytes, all zeros: it is no store, nor room for one", cow.size()));
+    return header_finding(DefectCode::kTooSmall,
+                          fmt::format("it has {}, all zeros: it is no store, nor room for one",
+                                      counted(cow.size(), "byte")));
   }
   return header_finding(DefectCode::kNoStore,
                         "its magic is 0, and so is all where a list would be: it is a new store");
@@ -116,7 +117,7 @@ Result<PersistentStore::Examined> PersistentStore::examine(File& cow) {
   }
   if (cow.size() < kSectorSize) {
     return reject(DefectCode::kShortFile,
-                  fmt::format("it has {} bytes, less than one sector", cow.size()));
+                  fmt::format("it has {}, less than one sector", counted(cow.size(), "byte")));
   }
   if (header.magic != kSnapMagic) {
     constexpr uint32_t kQcowMagic = 0xfb494651;
