@@ -50,7 +50,7 @@ CommandSpec convert_command() {
       "An image in several files ('-O raw --option part_size=2G IMAGE out.001', '-O ewf --option segment_size=2G IMAGE out.E01') replaces none: all are written first, then they get their names, the first one last. Nor is a single out.E01 made beside an old out.E02, which would be taken for a part of it.";
   command.options = {
     choice('O', "output-format", "FMT", "raw (the default), qcow2, vmdk, vpc (VHD), vhdx, vdi (VirtualBox), simg (Android sparse), ewf (E01 evidence), rbd (Ceph's whole images), or dm-snapshot: a store over the image that --base names", {"raw", "qcow2", "ewf", "rbd", "simg", "vdi", "vhdx", "vmdk", "vpc", "vhd", "dm-snapshot"}),
-    repeated(value("option", "NAME=VALUE", "a setting of the format; '--option help' lists them (see snaptool-convert(1))")),
+    repeated(words("option", "NAME=VALUE", "a setting of the format; '--option help' lists them (see snaptool-convert(1))", setting_words())),
     flag('c', "compress", "compress the data: of qcow2 each cluster, with zstd unless compression_type says otherwise; of vmdk, as streamOptimized; ewf always is"),
     file("base", "IMAGE0", "only what differs from IMAGE0, as an overlay of it"),
     value('S', "sparse", "SIZE", "-O raw: SIZE bytes of zeros become a hole (default: 4k); 0: none do"),

@@ -124,7 +124,7 @@ CommandSpec hash_command() {
       "Prints the SHA-256 of IMAGE in the form that 'sha256sum -c' checks. Several algorithms are computed in one read, and printed in the tagged form of the same tools. With --block-size, each block has its sums, computed in parallel, and 'snaptool verify --against' says which blocks are no longer what they were.\n\n"
       "With --direct, every file that the image consists of is flushed, and read past the page cache: the sums are of what the disk holds. Where a file system has no such reads (tmpfs), -v says so.";
   command.options = {
-    value("algorithm", "NAME[,...]", "sha256 (the default), sha512, sha1, md5, or several of them"),
+    words("algorithm", "NAME[,...]", "sha256 (the default), sha512, sha1, md5, or several of them", {"sha256", "sha512", "sha1", "md5"}),
     value("block-size", "SIZE", "the sums of blocks of SIZE, not of the whole"),
     flag("direct", "read what the disk holds, not what the page cache does"),
     flag("force", "replace FILE if it exists"),

@@ -19,7 +19,12 @@ enum class OptionKind {
 };
 
 // What the shell offers for a value.
-enum class ValueHint { kNone, kFile, kChoices };
+enum class ValueHint {
+  kNone,
+  kFile,
+  kChoices,
+  kWords,  // and more may follow: a comma and another, or, after "NAME=", a value
+};
 
 // One option of a command: help, man page, completions and parser are made from it.
 struct OptionSpec {
@@ -29,7 +34,7 @@ struct OptionSpec {
   std::string_view value_name;  // in help: "SIZE"
   std::string_view help;        // a phrase without full stop
   ValueHint hint = ValueHint::kNone;
-  std::vector<std::string_view> choices;  // with kChoices
+  std::vector<std::string_view> choices;  // with kChoices and kWords
   bool repeatable = false;                // may be given more than once
   bool written = false;                   // names a file that is made or written to
 };
@@ -58,6 +63,11 @@ inline OptionSpec choice(char letter, std::string_view name, std::string_view va
                          std::string_view help, std::vector<std::string_view> choices) {
   return {
       letter, name, OptionKind::kValue, value_name, help, ValueHint::kChoices, std::move(choices)};
+}
+// One whose value has some of these words.
+inline OptionSpec words(std::string_view name, std::string_view value_name, std::string_view help,
+                        std::vector<std::string_view> choices) {
+  return {0, name, OptionKind::kValue, value_name, help, ValueHint::kWords, std::move(choices)};
 }
 // Names a file that is made or written to, not only read.
 inline OptionSpec written(OptionSpec option) {
