@@ -304,6 +304,15 @@ class Reports(TypedTest):
         self.assertEqual(closed.returncode, 1)
         self.assertIn("resized, but the report could not be written: ", closed.stderr)
 
+    def test_one_of_a_thing_is_one(self):
+        self.names["o"], self.names["c"] = self.scratch / "one", self.scratch / "one.cow"
+        self.names["o"].write_bytes(bytes(4096))
+        self.assertIn("origin's 1 chunk\n", self.good("create {o} {c}"))
+        self.assertIn(": 1 new exception\n", self.good("write -P 1 --length 4k {o} {c}"))
+        self.assertIn("(1 exception in 1 area)", self.good("verify {o} {c}"))
+        self.assertIn("in 1 range (4096 bytes)", self.snaptool("diff {o} {o}@{c}").stdout)
+        self.assertRegex(self.good("merge {o} {c}"), r"merged 1 exception \([^,]*, 1 run\)")
+
     def test_what_only_tells_has_done_nothing(self):
         with open("/dev/full", "wb") as full:
             done = subprocess.run([SNAPTOOL, "merge", "--dry-run", self.origin, self.cow], stdout=full,
