@@ -117,6 +117,7 @@ CommandSpec apply_command() {
   command.shared = {Shared::kOut,      Shared::kFormat, Shared::kJobs,
                     Shared::kProgress, Shared::kJson,   Shared::kGroupBackup};
   command.writes = Writes::kLast;
+  command.done = "applied";
   command.run = run_apply;
   return command;
 }

@@ -15,9 +15,6 @@ namespace {
 Result<access::FileNode> file_asked_for(const Invocation& invocation, access::FileSystem& files) {
   const auto& operands = invocation.operands();
   const auto inode = invocation.value("inode");
-  if (inode.has_value() == (operands.size() > 1)) {
-    return Error(ErrorCode::kInvalidArgument, "name the file: its PATH, or its --inode");
-  }
   if (!inode) return ops::find_file(files, operands[1]);
   uint64_t number = 0;
   const char* const last = inode->data() + inode->size();
@@ -30,6 +27,9 @@ Result<access::FileNode> file_asked_for(const Invocation& invocation, access::Fi
 }
 
 Result<int> run_cat(Invocation& invocation) {
+  if (invocation.has("inode") == (invocation.operands().size() > 1)) {
+    return Error(ErrorCode::kInvalidArgument, "name the file: its PATH, or its --inode");
+  }
   SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
   access::Door door(invocation.access(), access::operations::kOutput);
   SNAP_ASSIGN(access::OpenImage open, access::open_image(door.opener(), spec));
@@ -72,6 +72,7 @@ CommandSpec cat_command() {
   command.shared = {Shared::kOut,      Shared::kFormat,      Shared::kFollowParents,
                     Shared::kParent,   Shared::kForceShare,  Shared::kJobs,
                     Shared::kProgress, Shared::kGroupBackup, Shared::kCache};
+  command.pairs = Pairs::kFirst;
   command.run = run_cat;
   return command;
 }

@@ -53,7 +53,7 @@ CommandSpec convert_command() {
       "An image in several files ('-O raw --option part_size=2G IMAGE out.001', '-O ewf --option segment_size=2G IMAGE out.E01') does not replace an old one: all files are written first, then they get their names, the first one last. A single out.E01 is not made next to an old out.E02 either, which would be read as a part of it.";
   command.options = {
     choice('O', "output-format", "FMT", "raw (the default, whatever OUT is called), qcow2, vmdk, vpc (VHD), vhdx, vdi (VirtualBox), simg (Android sparse), ewf (E01 evidence), rbd (Ceph's whole images), or dm-snapshot (a store over the image that --base names)", {"raw", "qcow2", "ewf", "rbd", "simg", "vdi", "vhdx", "vmdk", "vpc", "vhd", "dm-snapshot"}),
-    repeated(value("option", "NAME=VALUE", "a setting of the format; '--option help' lists them (see snaptool-convert(1))")),
+    repeated(words("option", "NAME=VALUE", "a setting of the format; '--option help' lists them (see snaptool-convert(1))", setting_words())),
     flag('c', "compress", "compress the data: qcow2 by cluster, with zstd unless compression_type says otherwise; vmdk as streamOptimized; ewf is always compressed"),
     file("base", "IMAGE0", "make an overlay of IMAGE0, with only what differs from it"),
     value('S', "sparse", "SIZE", "-O raw: turn SIZE bytes of zeros into a hole (default: 4k); 0: make no holes"),
@@ -74,6 +74,8 @@ CommandSpec convert_command() {
   command.prints_data = [](const ParsedOptions& options) {
     return !options.operands().empty() && is_stdout(options.operands().back());
   };
+  command.pairs = Pairs::kFirst;
+  command.done = "converted";
   command.run = run_convert;
   return command;
 }

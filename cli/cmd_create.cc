@@ -9,6 +9,7 @@
 #include "cli/support/operands.h"
 #include "cli/support/stdio.h"
 #include "cli/support/writing.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/ops/store.h"
 
 namespace snaptool::cli {
@@ -69,9 +70,10 @@ Result<int> run_create(Invocation& invocation) {
     return kExitDone;
   }
   const bool all = created.room_chunks == created.origin_chunks;
-  SNAP_TRY(invocation.report(text_line(
-      "made '{}': chunks of {}, room for {} of the origin's {} chunks", path, format_size(chunk),
-      all ? "all" : fmt::format("{}", created.room_chunks), created.origin_chunks)));
+  SNAP_TRY(invocation.report(text_line("made '{}': chunks of {}, room for {} of the origin's {}",
+                                       path, format_size(chunk),
+                                       all ? "all" : fmt::format("{}", created.room_chunks),
+                                       counted(created.origin_chunks, "chunk"))));
   return kExitDone;
 }
 
@@ -97,6 +99,7 @@ CommandSpec create_command() {
   // clang-format on
   command.shared = {Shared::kForceShare, Shared::kJson};
   command.writes = Writes::kLast;
+  command.done = "made";
   command.run = run_create;
   return command;
 }

@@ -120,6 +120,7 @@ CommandSpec diff_command() {
                     Shared::kForceShare, Shared::kJobs,         Shared::kProgress,
                     Shared::kJson,       Shared::kGroupBackup};
   command.failed = kExitCorrupt;
+  command.pairs = Pairs::kEach;
   command.run = run_diff;
   return command;
 }

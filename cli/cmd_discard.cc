@@ -63,6 +63,7 @@ CommandSpec discard_command() {
   // clang-format on
   command.shared = {Shared::kFormat, Shared::kProgress, Shared::kJson, Shared::kGroupBackup};
   command.writes = Writes::kAll;
+  command.done = "discarded";
   command.run = run_discard;
   return command;
 }

@@ -71,6 +71,7 @@ CommandSpec export_command() {
                     Shared::kJobs,          Shared::kProgress,      Shared::kJson,
                     Shared::kGroupBackup,   Shared::kCache};
   command.prints_data = out_is_stdout;
+  command.pairs = Pairs::kFirst;
   command.run = run_export;
   return command;
 }

@@ -102,7 +102,7 @@ CommandSpec hash_command() {
       "Prints the SHA-256 of IMAGE in the form that 'sha256sum -c' checks. Several algorithms are computed in one read, and printed in the tagged form of the same tools. With --block-size, each block gets its own checksums, and 'snaptool verify --against' says which blocks have changed.\n\n"
       "With --direct, every file of the image is flushed, and read past the page cache: the checksums are those of what the disk holds. Where a file system has no such reads (tmpfs), -v says so.";
   command.options = {
-    value("algorithm", "NAME[,...]", "sha256 (the default), sha512, sha1, md5, or several of them"),
+    words("algorithm", "NAME[,...]", "sha256 (the default), sha512, sha1, md5, or several of them", {"sha256", "sha512", "sha1", "md5"}),
     value("block-size", "SIZE", "print the checksums of blocks of SIZE, not of the whole"),
     flag("direct", "read what the disk holds, not the page cache"),
     flag("force", "replace FILE if it exists"),
@@ -112,6 +112,7 @@ CommandSpec hash_command() {
                     Shared::kParent,     Shared::kIgnoreInvalid, Shared::kForceShare,
                     Shared::kJobs,       Shared::kProgress,      Shared::kJson,
                     Shared::kGroupBackup};
+  command.pairs = Pairs::kFirst;
   command.run = run_hash;
   return command;
 }

@@ -80,6 +80,7 @@ CommandSpec ls_command() {
   // clang-format on
   command.shared = {Shared::kOut,        Shared::kFormat, Shared::kFollowParents, Shared::kParent,
                     Shared::kForceShare, Shared::kJson,   Shared::kGroupBackup};
+  command.pairs = Pairs::kFirst;
   command.run = run_ls;
   return command;
 }

@@ -77,6 +77,7 @@ CommandSpec map_command() {
                     Shared::kParent,   Shared::kForceShare, Shared::kJobs,
                     Shared::kProgress, Shared::kJson,       Shared::kGroupBackup};
   command.enters_sandbox = true;
+  command.pairs = Pairs::kFirst;
   command.run = run_map;
   return command;
 }

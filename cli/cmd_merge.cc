@@ -8,6 +8,7 @@
 #include "cli/support/merge_options.h"
 #include "cli/support/stdio.h"
 #include "libsnap/access/stream.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/ops/merge.h"
 
 namespace snaptool::cli {
@@ -48,19 +49,19 @@ Result<int> merge_into_new_file(const Invocation& invocation, const ops::MergeRe
 
 Result<void> merge_in_place(const Invocation& invocation, const ops::MergeRequest& request,
                             ops::MergeJob& job) {
-  invocation.say(fmt::format(
-      "copying by reading and writing pieces of up to {} with {} threads; between two flushes "
-      "at most {}, and about {} s",
-      format_size(kIoPiece), invocation.access().jobs, format_size(request.options.batch_bytes),
-      request.options.batch_time.count()));
+  invocation.say(
+      fmt::format("copying by reading and writing pieces of up to {} with {}; between two flushes "
+                  "at most {}, and about {} s",
+                  format_size(kIoPiece), counted(invocation.access().jobs, "thread"),
+                  format_size(request.options.batch_bytes), request.options.batch_time.count()));
   auto merged = job.run();
   if (merged) return {};
   Error error = std::move(merged).error();
   if (error.code() == ErrorCode::kInterrupted)
     error = Error(ErrorCode::kInterrupted, "interrupted");
   return std::move(error).with_note(
-      fmt::format("{} of {} exceptions are merged, nothing is lost, and '{}' resumes",
-                  job.merged_exceptions(), job.exceptions(), resume_merge(invocation, request)));
+      fmt::format("{} of {} merged, nothing is lost, and '{}' resumes", job.merged_exceptions(),
+                  counted(job.exceptions(), "exception"), resume_merge(invocation, request)));
 }
 
 Result<int> run_merge(Invocation& invocation) {
@@ -85,9 +86,9 @@ Result<int> run_merge(Invocation& invocation) {
   SNAP_TRY(report_merge(invocation, request, *job));
   if (job->merge().unreadable_count() == 0) return kExitDone;
   return Error(ErrorCode::kIo,
-               fmt::format("{} of {} exceptions could not be read; the store keeps {}, all others "
+               fmt::format("{} of {} could not be read; the store keeps {}, all others "
                            "are merged: keep '{}', and '{}' tries again",
-                           job->merge().unreadable_count(), job->exceptions(),
+                           job->merge().unreadable_count(), counted(job->exceptions(), "exception"),
                            job->merge().kept_exceptions(), cow, resume_merge(invocation, request)));
 }
 
@@ -128,6 +129,7 @@ CommandSpec merge_command() {
   command.prints_data = [](const ParsedOptions& options) {
     return options.has("out") && is_stdout(*options.value("out"));
   };
+  command.done = "merged";
   command.run = run_merge;
   return command;
 }

@@ -45,7 +45,7 @@ CommandSpec read_command() {
   command.summary = "write the bytes of an image to standard output or a file";
   // clang-format off
   command.description =
-      "Writes the content of IMAGE, or a range of it, to standard output or to a new file, where holes stay holes. 'snaptool read ORIGIN@COW' gives what a guest on the snapshot would see.";
+      "Writes the content of IMAGE, or a range of it, to standard output or to a new file, where holes stay holes. 'snaptool read ORIGIN COW' gives what a guest on the snapshot would see.";
   command.options = {
     value("offset", "SIZE", "start there (default: 0)"),
     value("length", "SIZE", "read this much (default: to the end)"),
@@ -56,6 +56,7 @@ CommandSpec read_command() {
                     Shared::kParent, Shared::kIgnoreInvalid, Shared::kForceShare,
                     Shared::kJobs,   Shared::kProgress,      Shared::kGroupBackup,
                     Shared::kCache};
+  command.pairs = Pairs::kFirst;
   command.run = run_read;
   return command;
 }

@@ -68,6 +68,7 @@ CommandSpec repair_command() {
   command.shared = {Shared::kOut,      Shared::kForceShare, Shared::kJobs,
                     Shared::kProgress, Shared::kJson,       Shared::kGroupBackup};
   command.writes = Writes::kLast;
+  command.done = "repaired";
   command.run = run_repair;
   return command;
 }

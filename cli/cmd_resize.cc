@@ -6,6 +6,7 @@
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/units.h"
 #include "libsnap/ops/store.h"
 
 namespace snaptool::cli {
@@ -20,6 +21,14 @@ Result<int> print_minimum(const Invocation& invocation, const access::FileSpec& 
   return kExitDone;
 }
 
+// "1M", or "+1M": so much more.
+Result<ops::NewSize> new_size(std::string_view text) {
+  ops::NewSize size;
+  size.is_added = text.starts_with('+');
+  SNAP_ASSIGN(size.bytes, parse_size(text.substr(size.is_added ? 1 : 0)));
+  return size;
+}
+
 Result<int> run_resize(Invocation& invocation) {
   SNAP_ASSIGN(const access::FileSpec spec, cow_operand(invocation, invocation.operands().front()));
   const bool only_minimum = invocation.has("minimum");
@@ -31,8 +40,8 @@ Result<int> run_resize(Invocation& invocation) {
   if (invocation.force_share()) {
     return Error(ErrorCode::kInvalidArgument, "--force-share goes with --minimum only");
   }
-  SNAP_ASSIGN(const uint64_t wanted, parse_size(invocation.operands()[1]));
-  SNAP_ASSIGN(const ops::Resized resized, ops::resize(invocation.access(), spec, wanted));
+  SNAP_ASSIGN(const ops::NewSize size, new_size(invocation.operands()[1]));
+  SNAP_ASSIGN(const ops::Resized resized, ops::resize(invocation.access(), spec, size));
   if (invocation.json()) {
     const Json json = {{"format_version", 1},
                        {"cow", spec.name()},
@@ -51,19 +60,20 @@ Result<int> run_resize(Invocation& invocation) {
 CommandSpec resize_command() {
   CommandSpec command;
   command.name = "resize";
-  command.operands = "COW [SIZE]";
+  command.operands = "COW [[+]SIZE]";
   command.min_operands = 1;
   command.max_operands = 2;
   command.summary = "make a COW file larger, or shrink it to what it needs";
   // clang-format off
   command.description =
-      "Changes the size of a COW, and with it the room for exceptions. It never shrinks below what the store holds. Resize a block device with its own tools; the kernel uses all of it.";
+      "Changes the size of a COW, and with it the room for exceptions; +SIZE adds to the size that it has. It never shrinks below what the store holds. Resize a block device with its own tools; the kernel uses all of it.";
   command.options = {
     flag("minimum", "only print the smallest size that it can shrink to"),
   };
   // clang-format on
   command.shared = {Shared::kForceShare, Shared::kJson};
   command.writes = Writes::kFirst;
+  command.done = "resized";
   command.run = run_resize;
   return command;
 }

@@ -7,6 +7,7 @@
 #include "cli/support/invocation.h"
 #include "cli/support/json.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/ops/store.h"
 
 namespace snaptool::cli {
@@ -23,8 +24,7 @@ Result<int> run_restore(Invocation& invocation) {
     const Json json = {{"format_version", 1}, {"cow", path}, {"exceptions", exceptions}};
     SNAP_TRY(invocation.report(json.text()));
   } else {
-    SNAP_TRY(invocation.report(
-        text_line("'{}' has {} exception{}", path, exceptions, exceptions == 1 ? "" : "s")));
+    SNAP_TRY(invocation.report(text_line("'{}' has {}", path, counted(exceptions, "exception"))));
   }
   return kExitDone;
 }
@@ -47,6 +47,7 @@ CommandSpec restore_command() {
   // clang-format on
   command.shared = {Shared::kProgress, Shared::kJson};
   command.writes = Writes::kLast;
+  command.done = "restored";
   command.run = run_restore;
   return command;
 }

@@ -6,6 +6,7 @@
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/ops/undo.h"
 
 namespace snaptool::cli {
@@ -28,9 +29,10 @@ Result<void> report_undo(const Invocation& invocation, const access::ImageSpec& 
         text_line("there is nothing to restore: '{}' and '{}' are as they were before the merge",
                   spec.base.name(), spec.stores.front().name()));
   }
-  return invocation.report(text_line(
-      "{} {} exceptions of '{}', and {} of '{}'", dry_run ? "would restore" : "restored",
-      undo.exceptions(), spec.stores.front().name(), format_size(undo.bytes()), spec.base.name()));
+  return invocation.report(
+      text_line("{} {} of '{}', and {} of '{}'", dry_run ? "would restore" : "restored",
+                counted(undo.exceptions(), "exception"), spec.stores.front().name(),
+                format_size(undo.bytes()), spec.base.name()));
 }
 
 Result<int> run_undo(Invocation& invocation) {
@@ -76,6 +78,7 @@ CommandSpec undo_command() {
   command.shared = {Shared::kFormat, Shared::kJobs, Shared::kProgress, Shared::kJson,
                     Shared::kGroupBackup};
   command.writes = Writes::kAll;
+  command.done = "undone";
   command.run = run_undo;
   return command;
 }

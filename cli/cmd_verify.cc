@@ -9,6 +9,7 @@
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/ops/verify.h"
 
 namespace snaptool::cli {
@@ -28,9 +29,9 @@ std::string human(const VerifyReport& report, const std::string& cow, bool all) 
   }
   const std::string_view result =
       report.result() == Severity::kUnsafe ? "unsafe to write to" : result_name(report.result());
-  return findings + text_line("{}: {} ({} exception{} in {} area{})", cow, result,
-                              report.exceptions, report.exceptions == 1 ? "" : "s", report.areas,
-                              report.areas == 1 ? "" : "s");
+  return findings + text_line("{}: {} ({} in {})", cow, result,
+                              counted(report.exceptions, "exception"),
+                              counted(report.areas, "area"));
 }
 
 Result<int> run_verify(Invocation& invocation) {

@@ -7,6 +7,7 @@
 #include "cli/support/operands.h"
 #include "cli/support/stdio.h"
 #include "cli/support/writing.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/ops/write.h"
 
 namespace snaptool::cli {
@@ -35,10 +36,10 @@ Result<int> run_write(Invocation& invocation) {
     return kExitDone;
   }
   SNAP_TRY(invocation.report(
-      text_line("wrote {} bytes at byte {} of the snapshot{}: {} new exceptions",
-                job->written() - job->skipped(), request.data.offset,
+      text_line("wrote {} bytes at byte {} of the snapshot{}: {}", job->written() - job->skipped(),
+                request.data.offset,
                 request.skip_equal ? fmt::format(" ({} were equal)", job->skipped()) : "",
-                job->exceptions_added())));
+                counted(job->exceptions_added(), "new exception"))));
   return kExitDone;
 }
 
@@ -64,6 +65,7 @@ CommandSpec write_command() {
   command.options.push_back(flag("force", "drop what a torn write left past the end of the list"));
   command.shared = {Shared::kProgress, Shared::kJson, Shared::kGroupBackup};
   command.writes = Writes::kLast;
+  command.done = "written";
   command.run = run_write;
   return command;
 }

@@ -65,6 +65,7 @@ CommandSpec write_origin_command() {
       flag("force", "drop what a torn write left past the end of a COW's list"));
   command.shared = {Shared::kFormat, Shared::kProgress, Shared::kJson, Shared::kGroupBackup};
   command.writes = Writes::kAll;
+  command.done = "written";
   command.run = run_write_origin;
   return command;
 }

@@ -19,6 +19,12 @@ constexpr std::string_view kLicence = "# SPDX-License-Identifier: Apache-2.0\n";
 // The word that is no row of the table.
 constexpr std::string_view kHelpSummary = "print the help of a command";
 
+// Of what 'snaptool info' prints, the names of the parts, without those within them. The volumes of
+// a group and their snapshots stand beside each other.
+constexpr std::string_view kPartsOnly =
+    "awk '/^ *#/ { at = index($0, \"#\"); if (!first) { first = at; volumes = $1 ~ /\\// } "
+    "if (at == first || volumes) print $1 }'";
+
 // Inside single quotes of bash and zsh.
 std::string quoted(std::string_view text) {
   std::string out;
@@ -62,6 +68,10 @@ std::string bash_value_cases(const CommandSpec& command) {
       case ValueHint::kChoices:
         cases +=
             fmt::format("    {}) kind=words words='{}' ;;\n", keys, fmt::join(option.choices, " "));
+        break;
+      case ValueHint::kWords:
+        cases +=
+            fmt::format("    {}) kind=list words='{}' ;;\n", keys, fmt::join(option.choices, " "));
         break;
       case ValueHint::kNone:
         cases += fmt::format("    {}) kind=none ;;\n", keys);
@@ -110,9 +120,20 @@ _snaptool_files() {{
   done < <(compgen -f -- "$2")
 }}
 
+# Adds the parts of an image, of which $1 is all that was typed, behind what readline keeps of $2.
+_snaptool_parts() {{
+  local part
+  [[ $1 == *[\\\"\'\`\$]* ]] && return
+  while read -r part; do
+    [[ $part == "#${{1##*'#'}}"* ]] && COMPREPLY+=("${{2%'#'*}}$part")
+  done < <("${{COMP_WORDS[0]}}" info "${{1%'#'*}}" 2>/dev/null | {4})
+  compopt +o filenames -o nospace 2>/dev/null
+}}
+
 _snaptool() {{
   local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}}
   local target=${{2-$current}} command=${{COMP_WORDS[1]}}
+  local whole=${{COMP_LINE:0:COMP_POINT}}
   local prefix= kind= words= longs= shorts= ended= i
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
@@ -140,6 +161,11 @@ _snaptool() {{
     case $kind in
       words) _snaptool_words "$prefix" "$target" "$words"; return ;;
       file) _snaptool_files "$prefix" "$target"; return ;;
+      list)
+        [[ $target == *,* ]] && prefix+=${{target%,*}}, target=${{target##*,}}
+        _snaptool_words "$prefix" "$target" "$words"
+        [[ ${{COMPREPLY[0]}} == *= ]] && compopt -o nospace 2>/dev/null
+        return ;;
       none) return ;;
     esac
     [[ $previous == --*= ]] && return
@@ -156,10 +182,15 @@ _snaptool() {{
   if ((${{#COMPREPLY[@]}} == 0)) && [[ $target == *@* ]]; then
     _snaptool_files "$prefix${{target%@*}}@" "${{target##*@}}"
   fi
+  if ((${{#COMPREPLY[@]}} == 0)) && [[ -z $prefix && $target == *'#'* ]]; then
+    whole=${{whole##* }}
+    [[ $whole == *"$target" ]] || whole=$target
+    _snaptool_parts "$whole" "$target"
+  fi
 }}
 complete -F _snaptool snaptool
 )",
-                     kLicence, command_names(), options, values);
+                     kLicence, command_names(), options, values, kPartsOnly);
 }
 
 // A text inside the brackets of a zsh option, or beside a ':'.
@@ -179,6 +210,11 @@ std::string zsh_value(const OptionSpec& option) {
       return fmt::format(":{}:_files", name);
     case ValueHint::kChoices:
       return fmt::format(":{}:({})", name, fmt::join(option.choices, " "));
+    case ValueHint::kWords: {
+      const bool settings = option.choices.back().ends_with('=');
+      return fmt::format(":{}:{} {}", name, settings ? "compadd -S \"\" -" : "_sequence compadd -",
+                         fmt::join(option.choices, " "));
+    }
     case ValueHint::kNone:
       return fmt::format(":{}:", name);
   }
@@ -222,10 +258,17 @@ std::string zsh() {
   }
   return fmt::format(R"(#compdef snaptool
 {0}
-# A file, behind "file:" or, for a store, behind the last '@'.
+# A file, behind "file:" or, for a store, behind the last '@'; or a part of one.
 _snaptool_images() {{
+  local whole=${{(Q)PREFIX}}
   compset -P 'file:'
   _files && return
+  if [[ $whole == *\#* ]]; then
+    local -a parts
+    parts=($(snaptool info ${{whole%\#*}} 2>/dev/null | {4}))
+    compset -P '*\#'
+    compadd -S '' -- ${{parts#\#}} && return
+  fi
   compset -P '*@' && _files
 }}
 
@@ -248,7 +291,7 @@ else
 {3}  esac
 fi
 )",
-                     kLicence, descriptions, kHelpSummary, cases);
+                     kLicence, descriptions, kHelpSummary, cases, kPartsOnly);
 }
 
 // Inside single quotes of fish.
@@ -277,8 +320,11 @@ std::string fish_option(const CommandSpec& command, const OptionSpec& option) {
   } else if (option.kind == OptionKind::kOptionalValue) {
     line += " -f";
   }
-  if (option.hint == ValueHint::kChoices) {
+  if (option.hint == ValueHint::kChoices ||
+      (option.hint == ValueHint::kWords && option.choices.back().ends_with('='))) {
     line += fmt::format(" -a '{}'", fmt::join(option.choices, " "));
+  } else if (option.hint == ValueHint::kWords) {
+    line += fmt::format(" -a '(__fish_append , {})'", fmt::join(option.choices, " "));
   }
   return line + description;
 }
@@ -306,6 +352,17 @@ function __snaptool_stores
     end
 end
 
+# Of DISK#, the names of its parts.
+function __snaptool_parts
+    set -l word (commandline -ct | string unescape)
+    string match -q '*#*' -- $word; or return
+    set -l image (string replace -r '#[^#]*$' '' -- $word)
+    for part in (snaptool info $image 2>/dev/null | )" +
+         std::string(kPartsOnly) + R"()
+        echo $image$part
+    end
+end
+
 complete -c snaptool -n __snaptool_no_command -f
 complete -c snaptool -n __snaptool_no_command -l help -d 'print the commands'
 complete -c snaptool -n __snaptool_no_command -l version -d 'print the version'
@@ -313,7 +370,8 @@ complete -c snaptool -n __snaptool_no_command -l version -d 'print the version'
   for (const CommandSpec& command : command_table()) {
     out += fmt::format(
         "complete -c snaptool -n __snaptool_no_command -a {0} -d '{1}'\n"
-        "complete -c snaptool -n '__snaptool_command {0}' -a '(__snaptool_stores)'\n",
+        "complete -c snaptool -n '__snaptool_command {0}' -a '(__snaptool_stores)'\n"
+        "complete -c snaptool -n '__snaptool_command {0}' -a '(__snaptool_parts)'\n",
         command.name, fish_text(command.summary));
     for (const OptionSpec& option : all_options(command)) out += fish_option(command, option);
   }

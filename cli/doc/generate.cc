@@ -54,9 +54,12 @@ constexpr std::array<ExitRow, 12> kExitRows = {{
     {kExitUnsupported, "63", "Not supported by this version."},
     {kExitUsage, "64",
      "Usage: an unknown option, a wrong operand, swapped operands, an output that exists."},
-    {kExitDamagedInput, "65", "A store is damaged, or is marked invalid."},
+    {kExitDamagedInput, "65",
+     "An input is damaged: a store (or it is marked invalid), an image, a diff, a dump or another."},
     {kExitWrongBase, "66",
-     "Not the image that it is for: another origin, another base of a diff, another sum than was expected."},
+     "Inputs that do not belong together: an origin and its COW, a diff and its base or the diff before "
+     "it, an undo file or journal and its image, an image and its parent, a view and the sum that was "
+     "expected."},
     {kExitNoSpace, "73", "No space left for the output."},
     {kExitBusy, "75", "Somebody else has a file open, or an apply to it is half done."},
     {kExitInterrupted, "129, 130, 143", "Interrupted by SIGHUP, by SIGINT, by SIGTERM."},
@@ -145,6 +148,7 @@ std::string synopsis(const CommandSpec& command) {
   if (command.operands == "ORIGIN COW" || command.operands == "[ORIGIN] COW") {
     out += ".br\n" + line("ORIGIN@COW");
   }
+  if (command.pairs == Pairs::kFirst) out += ".br\n" + line(operands_with_pair(command));
   return out;
 }
 

@@ -9,14 +9,15 @@
 #include "cli/report/comparison.h"
 #include "cli/report/file_changes.h"
 #include "cli/support/version.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/base/printable.h"
 
 namespace snaptool::cli {
 namespace {
 
-constexpr size_t kMostRows = 10000;   // of the table
-constexpr size_t kSections = 16;  // that the disk can be looked at one by one
-constexpr size_t kColumns = 500;  // of a section
+constexpr size_t kMostRows = 10000;  // of the table
+constexpr size_t kSections = 16;     // that the disk can be looked at one by one
+constexpr size_t kColumns = 500;     // of a section
 constexpr size_t kBins = kSections * kColumns;
 constexpr int kWidth = 1000;  // of a picture, in its own units
 constexpr int kBarHeight = 60;
@@ -161,9 +162,12 @@ class HtmlReport : public ReportWriter {
   static std::string summary_sentence(const ReportTail& tail) {
     const CompareSummary& summary = tail.summary;
     if (summary.ranges == 0 && tail.equal) return "The two images are equal.";
-    std::string text = fmt::format("{} bytes in {} ranges ({} bytes) differ.",
-                                   summary.changed_bytes, summary.ranges, summary.range_bytes);
-    if (tail.files) text += fmt::format(" {} files differ.", tail.files->files);
+    std::string text =
+        fmt::format("{} in {} ({}) differ.", counted(summary.changed_bytes, "byte"),
+                    counted(summary.ranges, "range"), counted(summary.range_bytes, "byte"));
+    if (tail.files)
+      text += fmt::format(" {} {}.", counted(tail.files->files, "file"),
+                          tail.files->files == 1 ? "differs" : "differ");
     return text;
   }
 
@@ -177,9 +181,11 @@ class HtmlReport : public ReportWriter {
     for (const auto& [when, image] :
          {std::pair{"Before", &head_.before}, {"After", &head_.after}}) {
       row(when, image->name, true);
-      row("size", fmt::format("{} bytes ({})", image->size, format_size(image->size)));
+      row("size", fmt::format("{} ({})", counted(image->size, "byte"), format_size(image->size)));
       for (const ReportImage::NamedFile& file : image->files) {
-        row("file", fmt::format("{} ({} bytes, modified {})", file.path, file.size, file.modified),
+        row("file",
+            fmt::format("{} ({}, modified {})", file.path, counted(file.size, "byte"),
+                        file.modified),
             true);
       }
       for (const auto& [algorithm, sum] : image->sums) row(label_of(algorithm), sum, true);

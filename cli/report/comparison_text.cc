@@ -2,6 +2,7 @@
 #include "cli/report/comparison.h"
 #include "cli/report/file_changes.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/counted.h"
 
 #include <fmt/format.h>
 
@@ -72,10 +73,11 @@ class TextReport : public ReportWriter {
     }
     const std::string& problem =
         volume.before->problem.empty() ? volume.after->problem : volume.before->problem;
-    return out_.write(text_line("{}its files are not compared: {}{}", name, problem,
-                                volume.has_ranges
-                                    ? fmt::format(" ({} bytes differ)", volume.changed_bytes)
-                                    : std::string()));
+    return out_.write(text_line(
+        "{}its files are not compared: {}{}", name, problem,
+        volume.has_ranges ? fmt::format(" ({} differ{})", counted(volume.changed_bytes, "byte"),
+                                        volume.changed_bytes == 1 ? "s" : "")
+                          : std::string()));
   }
 
   Result<void> add_change(const ops::FileChange& change) override {
@@ -100,24 +102,26 @@ class TextReport : public ReportWriter {
   }
 
   Result<void> add_outside(const ByteRange& range) override {
-    return out_.write(text_line("outside of all volumes: {} bytes differ from {:#x} on",
-                                range.length, range.offset));
+    return out_.write(text_line("outside of all volumes: {} differ{} from {:#x} on",
+                                counted(range.length, "byte"), range.length == 1 ? "s" : "",
+                                range.offset));
   }
 
   Result<void> finish(const ReportTail& tail) override {
     if (tail.files) {
       const uint64_t files = tail.files->files;
-      return out_.write(files > 0 ? text_line("{} file{} differ{}", files, files == 1 ? "" : "s",
-                                              files == 1 ? "s" : "")
-                        : tail.equal && tail.files->problems == 0
-                            ? std::string("no file differs\n")
-                            : std::string("no file that was compared differs\n"));
+      return out_.write(
+          files > 0 ? text_line("{} differ{}", counted(files, "file"), files == 1 ? "s" : "")
+          : tail.equal && tail.files->problems == 0
+              ? std::string("no file differs\n")
+              : std::string("no file that was compared differs\n"));
     }
     const CompareSummary& summary = tail.summary;
     std::string text;
     if (summary.ranges > 0) {
-      text = text_line("{} bytes differ, in {} range{} ({} bytes)", summary.changed_bytes,
-                       summary.ranges, summary.ranges == 1 ? "" : "s", summary.range_bytes);
+      text = text_line("{} differ{}, in {} ({})", counted(summary.changed_bytes, "byte"),
+                       summary.changed_bytes == 1 ? "s" : "", counted(summary.ranges, "range"),
+                       counted(summary.range_bytes, "byte"));
     }
     if (tail.chunk_size) {
       text += text_line("chunks of {} bytes were compared: {} bytes in them", *tail.chunk_size,

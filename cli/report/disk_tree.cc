@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "cli/support/stdio.h"
+#include "libsnap/base/counted.h"
 
 namespace snaptool::cli {
 namespace {
@@ -135,9 +136,9 @@ class Lines {
       return;
     }
     const access::VolumeGroupFacts& facts = group.facts;
-    add(depth, fmt::format("LVM2 volume group {} (metadata {}, extents of {}, {} PV{})", facts.name,
-                           facts.seqno, format_size(facts.extent_bytes), facts.pvs.size(),
-                           facts.pvs.size() == 1 ? "" : "s"));
+    add(depth,
+        fmt::format("LVM2 volume group {} (metadata {}, extents of {}, {})", facts.name,
+                    facts.seqno, format_size(facts.extent_bytes), counted(facts.pvs.size(), "PV")));
     for (const std::string& warning : group.warnings) {
       add(depth, fmt::format("problem: {}", warning));
     }

@@ -5,6 +5,7 @@
 
 #include "cli/report/file_facts.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/base/printable.h"
 
 namespace snaptool::cli {
@@ -138,7 +139,7 @@ std::string change_text(const ops::FileChange& change) {
   if (!change.before || !change.after) {
     const ops::FileVersion& version = change.before ? *change.before : *change.after;
     if (version.node.type == access::NodeType::kFile) {
-      add(fmt::format("{} bytes", version.node.size));
+      add(counted(version.node.size, "byte"));
     } else {
       add(type_name(version.node.type).name);
     }

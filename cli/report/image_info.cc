@@ -10,6 +10,7 @@
 #include "cli/support/output_options.h"
 #include "cli/support/remedy.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/counted.h"
 
 namespace snaptool::cli {
 namespace {
@@ -105,9 +106,9 @@ Result<std::string> describe_changes(access::ChangeFile& changes, Json& json) {
   json["zero_bytes"] = totals.zero_bytes;
   json["discard_bytes"] = totals.discard_bytes;
   line("changes:",
-       fmt::format("{} in {} records: {} data, {} zeros, {} discarded", format_size(totals.bytes()),
-                   totals.records, format_size(totals.data_bytes), format_size(totals.zero_bytes),
-                   format_size(totals.discard_bytes)));
+       fmt::format("{} in {}: {} data, {} zeros, {} discarded", format_size(totals.bytes()),
+                   counted(totals.records, "record"), format_size(totals.data_bytes),
+                   format_size(totals.zero_bytes), format_size(totals.discard_bytes)));
   if (totals.data_bytes > 0) {
     line("ratio:",
          fmt::format("{:.3f} (bytes of the diff for each byte of data)",
@@ -125,7 +126,7 @@ Result<std::string> describe_changes(access::ChangeFile& changes, Json& json) {
 }
 
 std::string size_text(std::string_view what, uint64_t size) {
-  return text_line("{:<16}{} ({} bytes)", what, format_size(size), size);
+  return text_line("{:<16}{} ({})", what, format_size(size), counted(size, "byte"));
 }
 
 // An image of a format of the table: what it says of itself, without its parent.

@@ -6,6 +6,7 @@
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/counted.h"
 
 namespace snaptool::cli {
 namespace {
@@ -99,10 +100,10 @@ Result<void> report_merge(const Invocation& invocation, const ops::MergeRequest&
   if (merge.unreadable_count() > 0) {
     return invocation.report(unreadable_text(merge, request.image));
   }
-  std::string text = text_line("{} {} exceptions ({}, {} runs) of {} into '{}'",
-                               request.dry_run ? "would merge" : "merged", job.exceptions(),
-                               format_size(job.bytes_to_copy()), job.runs(), stores_text(request),
-                               access::name_of(origin_of(request.image)));
+  std::string text = text_line(
+      "{} {} ({}, {}) of {} into '{}'", request.dry_run ? "would merge" : "merged",
+      counted(job.exceptions(), "exception"), format_size(job.bytes_to_copy()),
+      counted(job.runs(), "run"), stores_text(request), access::name_of(origin_of(request.image)));
   text += request.dry_run
               ? "The origin would become what the snapshot shows. If the snapshot was written to,\n"
                 "that commits these writes; if the origin was written to after the snapshot was\n"

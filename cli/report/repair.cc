@@ -6,13 +6,10 @@
 #include "cli/report/findings.h"
 #include "cli/support/json.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/counted.h"
 
 namespace snaptool::cli {
 namespace {
-
-std::string plural(uint64_t count, std::string_view what) {
-  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
-}
 
 // What the user must know of the store before its content is trusted.
 void warn_of(const Invocation& invocation, const Salvage& salvage) {
@@ -25,7 +22,7 @@ void warn_of(const Invocation& invocation, const Salvage& salvage) {
     std::string others;
     for (const ChunkSizeGuess& guess : salvage.guesses()) {
       if (guess.chunk_sectors == salvage.layout().chunk_sectors()) {
-        others = fmt::format("{} entries of the first areas fit", guess.fitting) + others;
+        others = fmt::format("{} of the first areas fit", counted(guess.fitting, "entry")) + others;
       } else {
         others += fmt::format("; {} with {}", guess.fitting,
                               format_size(guess.chunk_sectors * kSectorSize));
@@ -86,12 +83,12 @@ Result<void> report_repair(const Invocation& invocation, const ops::RepairJob& j
   for (const uint64_t count : report.dropped.counts) dropped += count;
   std::string text = findings_text(report.dropped, invocation.has("verbose"));
   text += text_line("{}: {} {} ({}){}{}", salvage.cow().name(), out ? "kept" : "would keep",
-                    plural(report.kept, "exception"), format_size(report.kept * chunk_bytes),
-                    dropped == 0 ? "" : ", dropped " + plural(dropped, "defect"),
+                    counted(report.kept, "exception"), format_size(report.kept * chunk_bytes),
+                    dropped == 0 ? "" : ", dropped " + counted(dropped, "defect"),
                     out ? fmt::format("; the sound store is '{}'", *out) : "");
   if (report.separated > 0) {
     text += text_line("{} had the data chunk of another, and {} of its own",
-                      plural(report.separated, "exception"), "got a copy");
+                      counted(report.separated, "exception"), "got a copy");
   }
   return invocation.report(text);
 }

@@ -33,6 +33,9 @@ enum class Shared {
 // not say here it cannot do (sandbox.h).
 enum class Writes { kNothing, kFirst, kLast, kAll };
 
+// Which operands are images that can be given as ORIGIN COW, too, besides ORIGIN@COW.
+enum class Pairs { kNone, kFirst, kEach };
+
 // One row of the command table. Help, man page, completions and the contract tests are made from
 // it.
 struct CommandSpec {
@@ -48,6 +51,8 @@ struct CommandSpec {
     return std::find(shared.begin(), shared.end(), option) != shared.end();
   }
   Writes writes = Writes::kNothing;
+  Pairs pairs = Pairs::kNone;
+  std::string_view done;  // what is done when the report is printed: "merged"; empty: nothing is
   bool enters_sandbox = false;  // by itself, after what it must open first
   // What its options ask to be told, as help does, instead of a run; nullptr: nothing.
   std::optional<std::string> (*tell)(const ParsedOptions&) = nullptr;
@@ -57,6 +62,8 @@ struct CommandSpec {
   Result<int> (*run)(Invocation&) = nullptr;  // the exit status, or what went wrong
 };
 
+// Those that commands share, all of them.
+std::vector<OptionSpec> shared_options();
 // Its own options and those that it shares, in the order of the help.
 std::vector<OptionSpec> all_options(const CommandSpec& command);
 

@@ -4,7 +4,6 @@
 #include "formats/format.h"
 
 #include <algorithm>
-#include <array>
 
 namespace snaptool::cli {
 
@@ -28,22 +27,6 @@ const CommandSpec* find_command(std::string_view name) {
   return it == table.end() ? nullptr : &*it;
 }
 
-std::optional<std::string_view> command_for_foreign_word(std::string_view word) {
-  struct Hint {
-    std::string_view word;
-    std::string_view command;
-  };
-  static constexpr std::array<Hint, 5> kHints = {{{"check", "verify"},
-                                                  {"commit", "merge"},
-                                                  {"compare", "diff"},
-                                                  {"import-diff", "apply"},
-                                                  {"merge-diff", "compose"}}};
-  for (const Hint& hint : kHints) {
-    if (hint.word == word && find_command(hint.command) != nullptr) return hint.command;
-  }
-  return std::nullopt;
-}
-
 // What --format takes.
 static std::vector<std::string_view> format_names() {
   std::vector<std::string_view> names;
@@ -53,6 +36,15 @@ static std::vector<std::string_view> format_names() {
   }
   names.emplace_back("split");
   return names;
+}
+
+std::vector<OptionSpec> shared_options() {
+  CommandSpec any;
+  any.shared = {Shared::kOut,           Shared::kFormat,     Shared::kSecondFormat,
+                Shared::kFollowParents, Shared::kParent,     Shared::kCache,
+                Shared::kIgnoreInvalid, Shared::kForceShare, Shared::kGroupBackup,
+                Shared::kJobs,          Shared::kProgress,   Shared::kJson};
+  return all_options(any);
 }
 
 std::vector<OptionSpec> all_options(const CommandSpec& command) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -13,10 +12,6 @@ namespace snaptool::cli {
 const std::vector<CommandSpec>& command_table();
 
 const CommandSpec* find_command(std::string_view name);
-
-// What another tool calls it: "check" is our verify. nullopt when the word is nobody's, or the
-// command is not there yet.
-std::optional<std::string_view> command_for_foreign_word(std::string_view word);
 
 // The rows, each defined beside the command's code.
 CommandSpec apply_command();

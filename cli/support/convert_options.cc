@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <map>
+#include <set>
 
 #include "cli/support/operands.h"
 #include "formats/bmap/bmap.h"
@@ -118,6 +119,21 @@ std::optional<std::string> settings_help(const ParsedOptions& options) {
     text += fmt::format("{}=VALUE\n    {}\n", setting.name, setting.help);
   }
   return text;
+}
+
+std::vector<std::string_view> setting_words() {
+  static const std::set<std::string> names = [] {
+    std::set<std::string> made;
+    for (const access::ImageDriver& driver : all_drivers().images) {
+      for (const access::ImageSetting& setting : driver.settings) {
+        made.insert(fmt::format("{}=", setting.name));
+      }
+    }
+    return made;
+  }();
+  std::vector<std::string_view> words{"help"};
+  words.insert(words.end(), names.begin(), names.end());
+  return words;
 }
 
 Result<ops::ConvertRequest> convert_request(const Invocation& invocation) {

@@ -52,6 +52,12 @@ std::string option_heading(const OptionSpec& option) {
   return heading;
 }
 
+std::string operands_with_pair(const CommandSpec& command) {
+  constexpr std::string_view kImage = "IMAGE";
+  if (command.pairs != Pairs::kFirst) return {};
+  return "ORIGIN COW" + std::string(command.operands.substr(kImage.size()));
+}
+
 std::string program_help() {
   std::string text =
       "Usage: snaptool COMMAND [OPTION...] OPERAND...\n\n"
@@ -70,7 +76,12 @@ std::string program_help() {
 
 std::string command_help(const CommandSpec& command) {
   std::string text =
-      fmt::format("Usage: snaptool {} [OPTION...] {}\n\n", command.name, command.operands);
+      fmt::format("Usage: snaptool {} [OPTION...] {}\n", command.name, command.operands);
+  if (command.pairs == Pairs::kFirst) {
+    text += fmt::format("       snaptool {} [OPTION...] {}\n", command.name,
+                        operands_with_pair(command));
+  }
+  text += "\n";
   std::string_view rest = command.description;
   while (!rest.empty()) {
     const size_t end = rest.find("\n\n");

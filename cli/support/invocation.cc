@@ -17,8 +17,10 @@
 #include "cli/support/exit_status.h"
 #include "cli/support/help.h"
 #include "cli/support/json.h"
+#include "cli/support/pairs.h"
 #include "cli/support/remedy.h"
 #include "cli/support/signals.h"
+#include "cli/support/slips.h"
 #include "cli/support/stdio.h"
 #include "formats/format.h"
 #include "libsnap/access/opener.h"
@@ -173,35 +175,58 @@ Result<int> run_command(const CommandSpec& command, const std::vector<std::strin
   return std::move(logged).error();
 }
 
-Result<int> run_without_command(const std::vector<std::string>& arguments) {
-  const std::string first = arguments.empty() ? std::string() : arguments.front();
-  if (first == "-h" || first == "--help" || (first == "help" && arguments.size() == 1)) {
-    SNAP_TRY(print(program_help()));
-    return kExitDone;
-  }
-  if (first == "-V" || first == "--version") {
-    SNAP_TRY(print(version_text()));
-    return kExitDone;
-  }
-  if (first == "help") {
-    if (const CommandSpec* command = find_command(arguments[1])) {
-      SNAP_TRY(print(command_help(*command)));
-      return kExitDone;
+Error no_command(std::string_view word) {
+  return {ErrorCode::kInvalidArgument,
+          fmt::format("there is no command '{}'{}", word, command_hint(word))};
+}
+
+// Where the command is among the arguments: after options that all commands share, if any. Errors:
+// kInvalidArgument for other options.
+Result<size_t> command_index(const std::vector<std::string>& arguments) {
+  const std::vector<OptionSpec> specs = shared_options();
+  const auto refused = [](const std::string& word) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' comes after the command: only options that all commands share "
+                             "can come before it",
+                             word));
+  };
+  size_t i = 0;
+  for (; i < arguments.size() && arguments[i].starts_with('-'); ++i) {
+    const std::string& word = arguments[i];
+    const bool is_long = word.starts_with("--");
+    const std::string name = word.substr(2, is_long ? word.find('=') - 2 : 0);
+    bool takes_next = false;
+    for (size_t at = 1; at < (is_long ? 2 : word.size()); ++at) {
+      const auto spec = std::find_if(specs.begin(), specs.end(), [&](const OptionSpec& one) {
+        return is_long ? one.long_name == name : one.short_name == word[at];
+      });
+      if (spec == specs.end()) return refused(word);
+      if (spec->kind != OptionKind::kValue) continue;
+      takes_next = is_long ? word.find('=') == std::string::npos : at + 1 == word.size();
+      break;
     }
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("there is no command '{}'", arguments[1]));
+    if (word.size() < 2) return refused(word);
+    if (takes_next) ++i;
   }
-  if (first.empty()) return Error(ErrorCode::kInvalidArgument, "a command is missing");
-  if (first[0] == '-') {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("options come after the command, and '{}' is not a command", first));
-  }
-  if (const auto hint = command_for_foreign_word(first)) {
-    return Error(
-        ErrorCode::kInvalidArgument,
-        fmt::format("there is no command '{}'; did you mean 'snaptool {}'?", first, *hint));
-  }
-  return Error(ErrorCode::kInvalidArgument, fmt::format("there is no command '{}'", first));
+  return std::min(i, arguments.size());
+}
+
+// "help", with or without a command.
+Result<int> run_help(const std::vector<std::string>& words) {
+  const bool all = words.empty() || words[0] == "help" || words[0] == "--help" || words[0] == "-h";
+  const CommandSpec* const command = all ? nullptr : find_command(words[0]);
+  if (!all && command == nullptr) return no_command(words[0]);
+  SNAP_TRY(print(all ? program_help() : command_help(*command)));
+  return kExitDone;
+}
+
+// Without a command, there may be only the question what there is.
+Result<int> run_without_command(const std::vector<std::string>& options) {
+  SNAP_ASSIGN(const ParsedOptions parsed, parse_options(shared_options(), options));
+  if (parsed.has("help")) return run_help({});
+  if (!parsed.has("version")) return Error(ErrorCode::kInvalidArgument, "a command is missing");
+  SNAP_TRY(print(version_text()));
+  return kExitDone;
 }
 
 // The files that options name to be read.
@@ -241,6 +266,10 @@ access::Policy policy_of(const CommandSpec& command, const ParsedOptions& option
 
 Result<Invocation> Invocation::create(const CommandSpec& command, ParsedOptions options) {
   Invocation invocation(command, std::move(options));
+  SNAP_ASSIGN(auto operands,
+              with_pairs_joined(command, invocation.operands(),
+                                invocation.has("force") || invocation.has("no-create")));
+  invocation.options_.set_operands(std::move(operands));
   invocation.policy_ = policy_of(command, invocation.options_);
   invocation.jobs_ = std::clamp(std::thread::hardware_concurrency(), 1U, kMostDefaultJobs);
   if (const auto jobs = invocation.value("jobs")) {
@@ -363,17 +392,30 @@ void Invocation::say(std::string_view text) const {
 Result<void> Invocation::report(std::string_view text) const {
   if (log_) log_->add_text("result", text);
   if (quiet()) return {};
-  return print(printable_lines(text));
+  auto printed = print(printable_lines(text));
+  const bool only_tells = has("dry-run") || has("measure") || has("minimum");
+  if (printed || command_->done.empty() || only_tells) return printed;
+  return std::move(printed).error().with_context(
+      fmt::format("{}, but the report could not be written", command_->done));
 }
 
 int run_program(const std::vector<std::string>& arguments) {
   install_signal_handlers();
-  const CommandSpec* command = arguments.empty() ? nullptr : find_command(arguments.front());
-  const std::vector<std::string> after(arguments.begin() + (arguments.empty() ? 0 : 1),
-                                       arguments.end());
-  const Result<int> status =
-      command == nullptr ? run_without_command(arguments) : run_command(*command, after);
-  return status ? *status : report_error(command, after, status.error());
+  const CommandSpec* command = nullptr;
+  std::vector<std::string> others;
+  const auto run = [&]() -> Result<int> {
+    SNAP_ASSIGN(const size_t at, command_index(arguments));
+    const auto word = arguments.begin() + static_cast<ptrdiff_t>(at);
+    others.assign(arguments.begin(), word);
+    if (word == arguments.end()) return run_without_command(others);
+    if (*word == "help") return run_help({word + 1, arguments.end()});
+    command = find_command(*word);
+    if (command == nullptr) return no_command(*word);
+    others.insert(others.end(), word + 1, arguments.end());
+    return run_command(*command, others);
+  };
+  const Result<int> status = run();
+  return status ? *status : report_error(command, others, status.error());
 }
 
 }  // namespace snaptool::cli

@@ -112,9 +112,7 @@ void NamedFiles::add_written(const std::string& word) {
     allowed_.written.push_back(path);
     if (!may_be_file(path)) continue;
     allowed_.made_in.push_back(folder_of(path));
-    std::error_code failed;
-    const fs::path real = fs::canonical(path, failed);
-    if (!failed) allowed_.made_in.push_back(folder_of(real));
+    allowed_.made_in.push_back(folder_of(behind_links(path)));
     if (const auto journal = access::marked_journal_of(path)) {
       allowed_.made_in.push_back(folder_of(*journal));
     }

@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <boost/program_options.hpp>
+#include <filesystem>
+
+#include "cli/support/slips.h"
 
 namespace snaptool::cli {
 namespace po = boost::program_options;
@@ -57,10 +60,41 @@ Result<void> check_choice(const OptionSpec* spec, const std::string& value) {
                   fmt::join(spec->choices, is_optional ? " or =" : " or "), value));
 }
 
-std::string explain(const po::error_with_option_name& error) {
+// That the word after an option with an optional value is an operand, and not meant for its value:
+// "--progress jsonl". A file of that name is one.
+Result<void> check_next_word(const OptionSpec& spec, const std::string& word) {
+  std::error_code ignored;
+  const std::string_view name = std::string_view(word).substr(0, word.find(':'));
+  const bool is_choice =
+      std::find(spec.choices.begin(), spec.choices.end(), name) != spec.choices.end();
+  const bool is_size =
+      spec.value_name == "SIZE" && !word.empty() && word[0] >= '0' && word[0] <= '9';
+  if ((!is_choice && !is_size) || std::filesystem::exists(word, ignored)) return {};
+  return Error(
+      ErrorCode::kInvalidArgument,
+      fmt::format("--{0} takes its value only after '=': --{0}={1}", spec.long_name, word));
+}
+
+Result<void> check_optional_values(const std::vector<OptionSpec>& specs,
+                                   const std::vector<std::string>& arguments) {
+  for (size_t i = 0; i + 1 < arguments.size() && arguments[i] != "--"; ++i) {
+    for (const OptionSpec& spec : specs) {
+      const std::string& word = arguments[i];
+      const bool is_it = word == fmt::format("--{}", spec.long_name) ||
+                         (spec.short_name != 0 && word == std::string{'-', spec.short_name});
+      if (is_it && spec.kind == OptionKind::kOptionalValue) {
+        SNAP_TRY(check_next_word(spec, arguments[i + 1]));
+      }
+    }
+  }
+  return {};
+}
+
+std::string explain(const po::error_with_option_name& error, const std::vector<OptionSpec>& specs,
+                    const std::vector<std::string>& arguments) {
   const std::string name = error.get_option_name();
   if (dynamic_cast<const po::unknown_option*>(&error) != nullptr) {
-    return fmt::format("unrecognised option '{}'", name);
+    return fmt::format("unrecognised option '{}'{}", name, option_hint(specs, name, arguments));
   }
   if (const auto* syntax = dynamic_cast<const po::invalid_syntax*>(&error)) {
     switch (syntax->kind()) {
@@ -117,6 +151,7 @@ Result<ParsedOptions> parse_options(const std::vector<OptionSpec>& specs,
     values.push_back(std::move(value));
     return {};
   };
+  SNAP_TRY(check_optional_values(specs, arguments));
   std::vector<std::pair<std::string, std::string>> taken;
   const std::vector<std::string> left = take_optional_values(specs, arguments, taken);
   for (auto& [name, value] : taken) SNAP_TRY(add(name, std::move(value)));
@@ -133,7 +168,7 @@ Result<ParsedOptions> parse_options(const std::vector<OptionSpec>& specs,
   } catch (const po::error_with_option_name& error) {
     // Not what(): it puts the argument into its message and then looks for placeholders in that
     // again, for ever if the argument has one.
-    return Error(ErrorCode::kInvalidArgument, explain(error));
+    return Error(ErrorCode::kInvalidArgument, explain(error, specs, arguments));
   } catch (const po::error& error) {
     return Error(ErrorCode::kInvalidArgument, error.what());
   }

@@ -19,7 +19,12 @@ enum class OptionKind {
 };
 
 // What the shell offers for a value.
-enum class ValueHint { kNone, kFile, kChoices };
+enum class ValueHint {
+  kNone,
+  kFile,
+  kChoices,
+  kWords,  // and more may follow: a comma and another, or, after "NAME=", a value
+};
 
 // One option of a command: help, man page, completions and parser are made from it.
 struct OptionSpec {
@@ -29,7 +34,7 @@ struct OptionSpec {
   std::string_view value_name;  // in help: "SIZE"
   std::string_view help;        // a phrase without full stop
   ValueHint hint = ValueHint::kNone;
-  std::vector<std::string_view> choices;  // with kChoices
+  std::vector<std::string_view> choices;  // with kChoices and kWords
   bool repeatable = false;                // may be given more than once
   bool written = false;                   // names a file that is made or written to
 };
@@ -59,6 +64,11 @@ inline OptionSpec choice(char letter, std::string_view name, std::string_view va
   return {
       letter, name, OptionKind::kValue, value_name, help, ValueHint::kChoices, std::move(choices)};
 }
+// One whose value has some of these words.
+inline OptionSpec words(std::string_view name, std::string_view value_name, std::string_view help,
+                        std::vector<std::string_view> choices) {
+  return {0, name, OptionKind::kValue, value_name, help, ValueHint::kWords, std::move(choices)};
+}
 // Names a file that is made or written to, not only read.
 inline OptionSpec written(OptionSpec option) {
   option.written = true;
@@ -79,6 +89,7 @@ class ParsedOptions {
   // All values of one that may be given more than once, in their order.
   std::vector<std::string> values(std::string_view name) const;
   const std::vector<std::string>& operands() const { return operands_; }
+  void set_operands(std::vector<std::string> operands) { operands_ = std::move(operands); }
 
  private:
   friend Result<ParsedOptions> parse_options(const std::vector<OptionSpec>&,
@@ -87,7 +98,7 @@ class ParsedOptions {
   std::vector<std::string> operands_;
 };
 
-// Parses the arguments behind the command's name. No abbreviations; "--" ends the options; "-" is
+// Parses the arguments after the command's name. No abbreviations; "--" ends the options; "-" is
 // an operand. Errors: kInvalidArgument: unknown option, missing or superfluous value, option given
 // twice, bad choice.
 Result<ParsedOptions> parse_options(const std::vector<OptionSpec>& specs,

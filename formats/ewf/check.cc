@@ -10,6 +10,7 @@
 #include "formats/common/zlib_format.h"
 #include "formats/ewf/chunks.h"
 #include "libsnap/base/arithmetic.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/base/endian.h"
 #include "libsnap/base/hash.h"
 #include "libsnap/base/parallel.h"
@@ -47,8 +48,10 @@ class Checker {
                            contents_.problems.end());
     found_.problems.insert(found_.problems.end(), warnings_.begin(), warnings_.end());
     if (reader_.loose_chunks() > 0) {
-      found_.notes.push_back(fmt::format(
-          "{} chunks have other bytes after them, which nothing reads", reader_.loose_chunks()));
+      const bool is_one = reader_.loose_chunks() == 1;
+      found_.notes.push_back(fmt::format("{} {} other bytes after {}, which nothing reads",
+                                         counted(reader_.loose_chunks(), "chunk"),
+                                         is_one ? "has" : "have", is_one ? "it" : "them"));
     }
     compare();
     for (const ErrorList& errors : contents_.errors) SNAP_TRY(note_errors(errors));

@@ -7,22 +7,38 @@
 #include <array>
 #include <cstring>
 
+#include "libsnap/io/memory_file.h"
+
 namespace snaptool::access {
 
 Result<void> ChangeFile::detect(const Drivers& drivers, std::span<const std::byte> head) {
   driver_ = drivers.detect_changes(head);
   if (driver_ != nullptr) return {};
+  const std::string who = is_piped_ ? name_ : fmt::format("'{}'", name_);
+  const auto refused = [](std::string why) {
+    return Error(ErrorCode::kCorruption, std::move(why));
+  };
+  if (head.empty()) return refused(fmt::format("{} is empty: it is no diff", who));
+  MemoryFile beginning(name_, head);
+  SNAP_ASSIGN(const KnownFormat* const known, drivers.detect_known(beginning));
+  if (known != nullptr && known->own == Remedy::kNone) {
+    const std::string remedy = is_piped_ ? "" : remedy_for(*known, name_);
+    return refused(fmt::format("{} is {}, and no diff{}", who, known->label,
+                               remedy.empty() ? "" : fmt::format(" ({})", remedy)));
+  }
   std::string names;
   for (const ChangeDriver& driver : drivers.changes) {
     names += fmt::format("{}{}", names.empty() ? "" : ", ", driver.name);
   }
-  return Error(ErrorCode::kInvalidArgument,
-               fmt::format("'{}' is not a diff in a known format ({})", name_, names));
+  return refused(fmt::format("{} is not a diff in a known format ({}){}", who, names,
+                             head.size() < kChangeProbeBytes ? ": was it copied whole?" : ""));
 }
 
 Result<std::unique_ptr<ChangeFile>> ChangeFile::open(Opener& opener, const std::string& path,
                                                      std::string name) {
-  std::unique_ptr<ChangeFile> changes(new ChangeFile(name.empty() ? path : std::move(name)));
+  const bool is_piped = !name.empty();
+  std::unique_ptr<ChangeFile> changes(new ChangeFile(is_piped ? std::move(name) : path));
+  changes->is_piped_ = is_piped;
   SNAP_ASSIGN(changes->file_, opener.open_path(path, {Access::kRead, false}));
   std::array<std::byte, kChangeProbeBytes> head{};
   const size_t size = std::min<uint64_t>(head.size(), changes->file_->size());
@@ -35,6 +51,7 @@ Result<std::unique_ptr<ChangeFile>> ChangeFile::open_stream(const Drivers& drive
                                                             ByteSource source, std::string name) {
   std::unique_ptr<ChangeFile> changes(new ChangeFile(std::move(name)));
   changes->stream_ = std::move(source);
+  changes->is_piped_ = true;
   changes->head_.resize(kChangeProbeBytes);
   SNAP_ASSIGN(const size_t size, changes->stream_(changes->head_));
   changes->head_.resize(size);

@@ -13,8 +13,9 @@ namespace snaptool::access {
 // A diff that is read, from a file or a stream.
 class ChangeFile {
  public:
-  // Opens a file, and finds out what it is; messages call it `name`, or by its path. Errors: those
-  // of Opener; kInvalidArgument when it is no diff.
+  // Opens a file, and finds out what it is; messages call it `name`, if it came through a
+  // pipe, or by its path. Errors: those
+  // of Opener; kCorruption when it is no diff.
   static Result<std::unique_ptr<ChangeFile>> open(Opener& opener, const std::string& path,
                                                   std::string name = "");
   // The same of a stream, which is read once.
@@ -35,6 +36,7 @@ class ChangeFile {
   Result<void> detect(const Drivers& drivers, std::span<const std::byte> head);
 
   std::string name_;
+  bool is_piped_ = false;  // what it is called is no path
   std::shared_ptr<File> file_;
   ByteSource stream_;
   std::vector<std::byte> head_;  // of a stream: what was read to find out what it is

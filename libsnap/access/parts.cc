@@ -37,7 +37,7 @@ Result<std::optional<std::string>> read_group_backup(const Context& context) {
   if (!path) return std::optional<std::string>();
   SNAP_ASSIGN(const auto file, context.files.open(*path, kLook));
   if (file->size() > context.drivers.volumes.most_backup) {
-    return Error(ErrorCode::kInvalidArgument,
+    return Error(ErrorCode::kCorruption,
                  fmt::format("'{}' is too large to be a backup of LVM's metadata", *path));
   }
   std::string text(file->size(), '\0');

@@ -20,8 +20,8 @@ inline constexpr uint64_t kIoPiece = kMiB;
 // The largest size and offset that the kernel can give a file or device (loff_t).
 inline constexpr uint64_t kMaxFileSize = INT64_MAX;
 
-// Bytes from "4096", "4k", "64KiB", "1M", "2G", "1T" (powers of 1024) or "8s" (512-byte sectors).
-// Errors: kInvalidArgument on anything else, or when it does not fit in 63 bits.
+// Bytes from "4096", "0x1000", "4k", "64KiB", "1.5 MiB" (powers of 1024), "1MB" (10^6), "8s".
+// Errors: kInvalidArgument on anything else, part of a byte, and what does not fit in 63 bits.
 Result<uint64_t> parse_size(std::string_view text);
 
 // "1.5 MiB", for people only.

@@ -49,4 +49,17 @@ std::string folder_of(const std::string& path) {
   return folder.empty() ? std::string(".") : folder.string();
 }
 
+std::string behind_links(const std::string& path) {
+  constexpr int kMostLinks = 40;  // as in the kernel
+  std::error_code failed;
+  std::filesystem::path real = path;
+  for (int i = 0; i < kMostLinks; ++i) {
+    const auto target = std::filesystem::read_symlink(real, failed);
+    if (failed) break;
+    real = real.parent_path() / target;  // an absolute target stands alone
+  }
+  const auto resolved = std::filesystem::weakly_canonical(real, failed);
+  return failed ? real.string() : resolved.string();
+}
+
 }  // namespace snaptool

@@ -14,6 +14,10 @@ namespace snaptool {
 // The folder that a path's name is in: "." where it says none.
 std::string folder_of(const std::string& path);
 
+// The path behind symbolic links, also where the last of them leads to nothing yet. Where they lead
+// in a circle, one of them.
+std::string behind_links(const std::string& path);
+
 // The names of a folder's entries, in no order. Errors: kIo.
 Result<std::vector<std::string>> names_in(const std::string& folder);
 

@@ -14,7 +14,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <vector>
 
 #include "libsnap/io/folder.h"
@@ -23,21 +22,16 @@
 namespace snaptool {
 namespace {
 
-namespace fs = std::filesystem;
-
 Error refuse(std::string why) { return {ErrorCode::kInvalidArgument, std::move(why)}; }
 
-// The file behind symbolic links, or the path itself when there is none yet.
+// The file behind symbolic links, which need not be there yet.
 Result<std::string> resolve_links(const std::string& path) {
-  std::error_code failed;
-  if (fs::is_symlink(path, failed) && !fs::exists(path, failed)) {
-    return refuse(
-        fmt::format("'{}' is a symbolic link to '{}', which is not there: name the file "
-                    "that is to be made",
-                    path, fs::read_symlink(path, failed).string()));
+  struct stat st {};
+  // Links in a circle, and those of others in /tmp that the kernel does not follow.
+  if (::stat(path.c_str(), &st) != 0 && errno != ENOENT) {
+    return Error::from_errno(errno, fmt::format("cannot create '{}'", path));
   }
-  const auto resolved = fs::weakly_canonical(path, failed);
-  return failed ? path : resolved.string();
+  return behind_links(path);
 }
 
 // A file without a name that can be given one; -1: the file system has none such.

@@ -17,9 +17,10 @@ namespace snaptool {
 class OutputFile {
  public:
   // Requires: `inputs` are the files that the content comes from.
-  // Errors: kInvalidArgument when `path` is one of the inputs, exists and `replace` is false, or is
-  // a symbolic link to nothing; as PosixFile::open for writing, also for what would be replaced.
-  // Crash: leaves nothing, or, where the file system knows no files without a name, a file
+  // Errors: kInvalidArgument when `path` is one of the inputs, or exists and `replace` is
+  // false (symbolic links are followed, also to nothing); as PosixFile::open for writing, also for
+  // what would be replaced. Crash: leaves nothing, or, where the file system knows no files without
+  // a name, a file
   // "<path>.<six letters>.partial" beside it.
   static Result<std::unique_ptr<OutputFile>> create(const std::string& path, uint64_t size,
                                                     const std::vector<const File*>& inputs,

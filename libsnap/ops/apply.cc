@@ -155,15 +155,15 @@ Result<void> Spool::receive(access::Door& door, DataSource& stream, const std::s
 }
 
 Result<void> OpenDiffs::open(access::Door& door, const DiffSet& diffs) {
+  if (std::count(diffs.paths.begin(), diffs.paths.end(), "-") > 1) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("{} can be only one of the diffs", diffs.stream->name()));
+  }
   for (const std::string& path : diffs.paths) {
     if (path != "-") {
       SNAP_ASSIGN(auto file, access::ChangeFile::open(door.opener(), path));
       files_.push_back(std::move(file));
       continue;
-    }
-    if (spool_.is_used()) {
-      return Error(ErrorCode::kInvalidArgument,
-                   fmt::format("{} can be only one of the diffs", diffs.stream->name()));
     }
     SNAP_TRY(spool_.receive(door, *diffs.stream, diffs.spool));
     SNAP_ASSIGN(auto file,

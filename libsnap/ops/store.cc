@@ -9,6 +9,7 @@
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/bytes.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/snap/store/create.h"
 #include "libsnap/snap/store/persistent_store.h"
 #include "libsnap/snap/store/restore.h"
@@ -270,16 +271,21 @@ Result<uint64_t> measure(const Context& context, const access::ImageSpec& origin
   return plan.enough;
 }
 
-Result<Resized> resize(const Context& context, const access::FileSpec& spec, uint64_t wanted) {
+Result<Resized> resize(const Context& context, const access::FileSpec& spec, const NewSize& size) {
   access::Door door(context, access::operations::kResize);
   SNAP_ASSIGN(const access::Target target, door.open_file(spec, {}, {}));
   File& cow = target.file();
   SNAP_ASSIGN(const uint64_t minimum, minimum_store_size(cow, context.cancel));
   SNAP_ASSIGN(const PersistentStore store, PersistentStore::open(cow));
+  const uint64_t wanted = size.bytes + (size.is_added ? cow.size() : 0);
+  if (wanted > kMaxFileSize) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' cannot have {} bytes", spec.name(), wanted));
+  }
   if (wanted < minimum) {
     return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("'{}' cannot shrink to {} bytes: what it holds needs {}", spec.name(),
-                             wanted, minimum));
+                 fmt::format("'{}' cannot shrink to {}: what it holds needs {}", spec.name(),
+                             counted(wanted, "byte"), minimum));
   }
   Resized resized{cow.size(), std::max(minimum, usable_store_size(store.layout(), wanted))};
   if (resized.size != wanted) {

@@ -50,10 +50,14 @@ struct Resized {
   uint64_t before = 0;  // bytes
   uint64_t size = 0;
 };
+struct NewSize {
+  uint64_t bytes = 0;
+  bool is_added = false;  // to what it has
+};
 // Gives a COW file another size, but never less than what it holds. Errors: those of Door and
 // File::resize; kInvalidArgument for less.
 Result<Resized> resize(const access::Context& context, const access::FileSpec& cow,
-                       uint64_t wanted);
+                       const NewSize& size);
 // The least size that it can be cut to.
 Result<uint64_t> minimum_size(const access::Context& context, const access::FileSpec& cow);
 

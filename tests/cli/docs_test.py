@@ -6,16 +6,19 @@ import os
 import pty
 import re
 import select
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-from harness import ScratchTest, main, need, need_terminals, run  # noqa: E402
+from harness import DATA, SNAPTOOL, ScratchTest, main, need, need_terminals, run, unpack  # noqa: E402
 
 MAN = Path(os.environ.get("SNAPTOOL_MAN", ""))
 COMPLETIONS = Path(os.environ.get("SNAPTOOL_COMPLETIONS", ""))
+# The volumes of tests/data/lvm whose names begin with "s" (lvm.txt).
+VOLUMES_WITH_S = {f"disk.dd#p2#vg0/s{n}" for n in (1, 2, 3)}
 
 
 @functools.cache
@@ -109,8 +112,8 @@ class Terminal:
 
     LINE_KEY = b"\x14"  # Ctrl-T, bound to printing LINE<the line> and emptying it
 
-    def __init__(self, argv, setup, folder):
-        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "TERM": "dumb", "LC_ALL": "C.UTF-8",
+    def __init__(self, argv, setup, folder, path):
+        environment = {"PATH": path, "HOME": str(folder), "TERM": "dumb", "LC_ALL": "C.UTF-8",
                        "INPUTRC": "/dev/null", "HISTFILE": "/dev/null"}
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
@@ -149,8 +152,23 @@ class Completions(ScratchTest):
         (self.scratch / "sub dir").mkdir()
         (self.scratch / "sub dir" / "inner.img").touch()
 
+        self.disk()
+        # What the shells ask about parts.
+        (self.scratch / "sub dir" / "bin").mkdir()
+        (self.scratch / "sub dir" / "bin" / "snaptool").symlink_to(SNAPTOOL)
+        self.path = f"{self.scratch}/sub dir/bin:{os.environ['PATH']}"
+
+    def disk(self):
+        """A disk with a partition table: an empty partition, and one that is a PV of a volume group."""
+        pv = self.scratch / "disk.dd"
+        unpack(DATA / "lvm" / "pv.img.zst", pv)
+        content = pv.read_bytes()
+        table = bytes(446) + b"".join(struct.pack("<B3xB3xII", 0, kind, start, length) for kind, start, length in (
+            (0x83, 64, 64), (0x8e, 128, len(content) // 512), (0, 0, 0), (0, 0, 0))) + b"\x55\xaa"
+        pv.write_bytes(table + bytes(128 * 512 - 512) + content)
+
     def terminal(self, argv, setup):
-        terminal = Terminal(argv, setup, self.scratch)
+        terminal = Terminal(argv, setup, self.scratch, self.path)
         self.addCleanup(terminal.close)
         return terminal
 
@@ -164,7 +182,8 @@ class Completions(ScratchTest):
                   'COMP_CWORD=$(($# - 1)); _snaptool snaptool "$target" "${COMP_WORDS[COMP_CWORD-1]}"; '
                   'printf "%s\\n" "${COMPREPLY[@]}"')
         process = subprocess.run(["bash", "-c", script, "bash", words[-1] if target is None else target,
-                                  "snaptool", *words], capture_output=True, text=True, check=True, cwd=self.scratch)
+                                  "snaptool", *words], capture_output=True, text=True, check=True, cwd=self.scratch,
+                                 env=dict(os.environ, PATH=self.path))
         self.assertEqual(process.stderr, "")
         return set(process.stdout.split("\n")) - {""}
 
@@ -190,6 +209,15 @@ class Completions(ScratchTest):
         self.assertEqual(self.bash("merge", "origin.img@st"), {"origin.img@store.cow"})
         self.assertEqual(self.bash("merge", "--output=j"), {"--output=json"})
         self.assertEqual(self.bash("read", "file:or"), {"file:origin.img"})
+        self.assertEqual(self.bash("hash", "--algorithm", ""), {"sha256", "sha512", "sha1", "md5"})
+        self.assertEqual(self.bash("hash", "--algorithm", "md5,sha2"), {"md5,sha256"})
+        self.assertEqual(self.bash("hash", "--algorithm=md5,sha2"), {"--algorithm=md5,sha256"})
+        self.assertEqual(self.bash("convert", "--option", "cluster"), {"cluster_size="})
+        self.assertEqual(self.bash("convert", "--option", "he"), {"help"})
+        self.assertEqual(self.bash("info", "disk.dd#"), {"disk.dd#p1", "disk.dd#p2"})
+        self.assertEqual(self.bash("ls", "disk.dd#p2#vg0/s"), VOLUMES_WITH_S)
+        self.assertEqual(self.bash("info", "a file.img#"), set())
+        self.assertEqual(self.bash("info", "none.img#"), set())
         self.assertEqual(self.bash("me", before="IFS=e; shopt -s nullglob failglob"), {"merge"})
 
     def test_bash_in_a_terminal(self):
@@ -214,6 +242,10 @@ class Completions(ScratchTest):
             "snaptool read origin.img@store.cow@sub": "snaptool read origin.img@store.cow@sub\\ dir/",
             "snaptool read file:or": "snaptool read file:origin.img ",
             "snaptool merge --out=or": "snaptool merge --out=origin.img ",
+            "snaptool hash --algorithm md5,sha2": "snaptool hash --algorithm md5,sha256 ",
+            "snaptool convert --option cluster": "snaptool convert --option cluster_size=",
+            "snaptool info disk.dd#": "snaptool info disk.dd#p",
+            "snaptool info disk.dd#p2#vg0/d": "snaptool info disk.dd#p2#vg0/data",
         })
 
     def test_fish(self):
@@ -222,7 +254,7 @@ class Completions(ScratchTest):
         def fish(line):
             script = f'source {COMPLETIONS}/snaptool.fish; complete -C "$argv[1]"'
             process = subprocess.run(["fish", "--no-config", "-c", script, line], capture_output=True, text=True,
-                                     check=True, cwd=self.scratch, env=dict(os.environ, HOME=str(self.scratch)))
+                                     check=True, cwd=self.scratch, env=dict(os.environ, HOME=str(self.scratch), PATH=self.path))
             self.assertEqual(process.stderr, "")
             return {row.split("\t")[0] for row in process.stdout.splitlines()}
 
@@ -240,6 +272,11 @@ class Completions(ScratchTest):
         self.assertEqual(fish("snaptool merge --expect "), set())
         self.assertEqual(fish("snaptool merge a"), {"a file.img"})
         self.assertEqual(fish("snaptool merge origin.img@st"), {"origin.img@store.cow"})
+        self.assertEqual(fish("snaptool hash --algorithm "), {"sha256", "sha512", "sha1", "md5"})
+        self.assertIn("md5,sha256", fish("snaptool hash --algorithm md5,sha2"))
+        self.assertEqual(fish("snaptool convert --option cluster"), {"cluster_size="})
+        self.assertEqual(fish("snaptool info disk.dd#"), {"disk.dd#p1", "disk.dd#p2"})
+        self.assertEqual(fish("snaptool ls disk.dd#p2#vg0/s"), VOLUMES_WITH_S)
 
     def test_zsh(self):
         need(self, "zsh")
@@ -267,6 +304,10 @@ class Completions(ScratchTest):
             "snaptool merge a": "snaptool merge a\\ file.img ",
             "snaptool merge origin.img@st": "snaptool merge origin.img@store.cow ",
             "snaptool read file:or": "snaptool read file:origin.img ",
+            "snaptool hash --algorithm md5,sha2": "snaptool hash --algorithm md5,sha256,",  # a space replaces the comma
+            "snaptool convert --option cluster": "snaptool convert --option cluster_size=",
+            "snaptool info disk.dd#": "snaptool info disk.dd#p",
+            "snaptool info disk.dd#p2#vg0/d": "snaptool info disk.dd#p2#vg0/data",
         })
 
 

@@ -396,7 +396,7 @@ class Damage(EwfTest):
     def test_bytes_between_chunks(self):
         """Nothing reads them; that they are there is told."""
         content = self.rng.randbytes(3 * CHUNK)
-        for gap, notes in ((b"", []), (b"hidden", ["1 chunks have other bytes"])):
+        for gap, notes in ((b"", []), (b"hidden", ["1 chunk has other bytes"])):
             segment = Segment()
             segment.add("volume", volume_body(3, 64, SECTOR, 192))
             base = len(segment.data)
@@ -410,7 +410,7 @@ class Damage(EwfTest):
             self.put(segment)
             self.assert_reads(content)
             found = [note for note in self.verified(0)["notes"] if "MD5" not in note]
-            self.assertEqual([note[:len("1 chunks have other bytes")] for note in found], notes)
+            self.assertEqual([note[:len("1 chunk has other bytes")] for note in found], notes)
 
     def test_a_sum_of_data(self):
         """Left out it may be, but not wrong."""

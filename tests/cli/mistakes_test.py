@@ -340,7 +340,7 @@ MISTAKES = [
 COMMANDS = [
     Mistake("qemu-img's word", nothing, "commit {o} {c}", 64, ["'commit'", "did you mean 'snaptool merge'?"]),
     Mistake("an unknown command", nothing, "mrege {o} {c}", 64, ["'mrege'", "snaptool --help"]),
-    Mistake("the option first", nothing, "--dry-run merge {o} {c}", 64, ["options come after the command"]),
+    Mistake("the option first", nothing, "--dry-run merge {o} {c}", 64, ["'--dry-run' comes after the command"]),
     Mistake("no command", nothing, "", 64, ["a command is missing", "snaptool --help"]),
 ]
 

@@ -342,7 +342,7 @@ class Apply(SnapdiffTest):
     def test_usage(self):
         diff = self.export("diff", self.b, "--base", self.a)
         self.refused(64, "apply", diff, words=["image"])
-        self.refused(64, "apply", self.a, self.b, words=["not a diff"])
+        self.refused(65, "apply", self.a, self.b, words=["not a diff"])
         self.refused(63, "apply", diff, diff)
         self.refused(1, "apply", diff, self.scratch / "nothing-there")
         self.refused(64, "apply", diff, self.a, "-o", self.b)

@@ -70,7 +70,7 @@ class Create(WritingTest):
     def test_sizes(self):
         self.good("create", "--size", "10%ORIGIN", self.origin, self.cow)
         self.assertLessEqual(abs(self.cow.stat().st_size - len(self.content) // 10), 4096)
-        for bad in ("0%ORIGIN", "x%ORIGIN", "1.5M", "99999999999999999999"):
+        for bad in ("0%ORIGIN", "x%ORIGIN", "1.3M", "99999999999999999999"):
             self.refused(64, "create", "--size", bad, self.origin, self.scratch / "x")
         self.refused(73, "create", "--size", "8k", self.origin, self.scratch / "x", words=["no store"])
         # A last chunk that would be a trap is left out: 256 data chunks fill an area that none follows.
@@ -129,6 +129,15 @@ class Create(WritingTest):
 
 
 class Resize(WritingTest):
+    def test_added_to_what_it_has(self):
+        self.create()
+        self.good("resize", self.cow, "3M")
+        for more, size in (("+0x1000", (3 << 20) + 4096), ("+1.5M", (9 << 19) + 4096), ("+0", (9 << 19) + 4096)):
+            self.good("resize", self.cow, more)
+            self.assertEqual(self.cow.stat().st_size, size)
+        self.refused(64, "resize", self.cow, "+0x7fffffffffffffff", words=["cannot have"])
+        self.refused(64, "resize", self.cow, "++1")
+
     def test_shorter_and_longer(self):
         self.create()
         self.write(self.rng.randbytes(100 * 4096))

@@ -421,9 +421,12 @@ def dangling(cell):
         path = cell.folder / name
         kept = path.read_bytes() if path.exists() else None
         path.unlink(missing_ok=True)
-        path.symlink_to(cell.folder / "nowhere")
+        target = cell.folder / "nowhere"
+        path.symlink_to(target)
         statuses.add(cell.go(row.arguments))
+        cell.test.assertTrue(path.is_symlink(), row.arguments)
         path.unlink()
+        target.unlink(missing_ok=True)
         if kept is not None:
             path.write_bytes(kept)
     cell.test.assertEqual(len(statuses), 1, statuses)

@@ -489,7 +489,7 @@ Trial resize_trial(std::mt19937_64& random) {
   return {"resize",
           {{"origin", store.origin}, {"cow", store.cow, FileKind::kRegular}},
           [size](const access::Context& context) -> Result<void> {
-            SNAP_TRY(ops::resize(context, raw_file("cow"), size));
+            SNAP_TRY(ops::resize(context, raw_file("cow"), {size, false}));
             return {};
           },
           [view = store.view()](const Contents& now) {

@@ -156,15 +156,26 @@ TEST_F(Output, DoesNotReplaceWhatSomebodyHasOpen) {
   EXPECT_EQ(text_of(path), "theirs");
 }
 
-TEST_F(Output, IsNotMadeBehindALinkToNothing) {
-  const auto alias = scratch_.path() / "alias";
-  std::filesystem::create_symlink(scratch_.path() / "none", alias);
+TEST_F(Output, IsMadeBehindLinksThatLeadToNothingYet) {
+  namespace fs = std::filesystem;
+  fs::create_directory(scratch_.path() / "folder");
+  fs::create_symlink("folder/second", scratch_.path() / "first");  // relative, over another link
+  fs::create_symlink(scratch_.path() / "none", scratch_.path() / "folder" / "second");
+  ASSERT_TRUE(write(scratch_.path() / "first", false, true));
+  EXPECT_TRUE(fs::is_symlink(scratch_.path() / "first"));
+  EXPECT_TRUE(fs::is_symlink(scratch_.path() / "folder" / "second"));
+  EXPECT_TRUE(fs::is_regular_file(fs::symlink_status(scratch_.path() / "none")));
+}
+
+TEST_F(Output, IsNotMadeBehindLinksInACircle) {
+  namespace fs = std::filesystem;
+  fs::create_symlink("b", scratch_.path() / "a");
+  fs::create_symlink("a", scratch_.path() / "b");
   for (const bool replace : {false, true}) {
-    const auto refused = write(alias, replace, true);
+    const auto refused = write(scratch_.path() / "a", replace, true);
     ASSERT_FALSE(refused);
-    EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(refused.error().code(), ErrorCode::kIo);
   }
-  EXPECT_TRUE(std::filesystem::is_symlink(alias));
 }
 
 TEST_F(Output, GoesOnOnlyWithAPartOfItsOwn) {

@@ -8,6 +8,7 @@
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/base/io_bytes.h"
 #include "libsnap/io/storage.h"
 #include "libsnap/snap/merge/undo_check.h"
@@ -291,11 +292,12 @@ Result<void> Merge::check_tail_is_merged(const Job& job) {
   if (!tail.missing) return {};
   return Error(ErrorCode::kCorruption,
                fmt::format(
-                   "'{}' is not merged, nothing was written: {} entries lie past the end of its "
+                   "'{}' is not merged, nothing was written: {} lie{} past the end of its "
                    "list, and the origin does not have the data of origin chunk {:#x} (data "
                    "chunk {:#x}): no interrupted merge left them; did a power cut tear a write to "
                    "the snapshot, or was the list's beginning wiped? look for a sound copy",
-                   cow_.name(), tail.entries, tail.missing->old_chunk, tail.missing->new_chunk))
+                   cow_.name(), counted(tail.entries, "entry"), tail.entries == 1 ? "s" : "",
+                   tail.missing->old_chunk, tail.missing->new_chunk))
       .with_remedy(Remedy::kDropTail);
 }
 

@@ -9,6 +9,7 @@
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/buffer_pool.h"
 #include "libsnap/base/check.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/base/parallel.h"
 
 namespace snaptool {
@@ -119,10 +120,10 @@ Result<void> check_against_journal(File& origin, PersistentStore& store, UndoJou
   }
   if (store.exceptions() > shape.exceptions || store.exceptions() < journal.first_entry()) {
     return changed(fmt::format(
-        "'{}' has {} exceptions, but undo file '{}' belongs to a merge that left {} to {}: it is of "
+        "'{}' has {}, but undo file '{}' belongs to a merge that left {} to {}: it is of "
         "another merge, or was not named when that merge went on",
-        store.cow().name(), store.exceptions(), journal.name(), journal.first_entry(),
-        shape.exceptions));
+        store.cow().name(), counted(store.exceptions(), "exception"), journal.name(),
+        journal.first_entry(), shape.exceptions));
   }
   if (journal.state() == UndoJournal::State::kFinished) {
     if (store.exceptions() > 0) {

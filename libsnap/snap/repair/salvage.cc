@@ -9,6 +9,7 @@
 #include <random>
 
 #include "libsnap/base/arithmetic.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/base/endian.h"
 #include "libsnap/snap/store/duplicate_finder.h"
 
@@ -53,8 +54,8 @@ std::string describe(const std::vector<ChunkSizeGuess>& guesses) {
   for (const ChunkSizeGuess& guess : guesses) {
     if (!text.empty()) text += ", ";
     text +=
-        fmt::format("{} ({} entries fit, {} do not)",
-                    format_size(guess.chunk_sectors * kSectorSize), guess.fitting, guess.others);
+        fmt::format("{} ({} fit{}, {} do not)", format_size(guess.chunk_sectors * kSectorSize),
+                    counted(guess.fitting, "entry"), guess.fitting == 1 ? "s" : "", guess.others);
   }
   return text;
 }
@@ -92,8 +93,8 @@ Result<std::vector<ChunkSizeGuess>> guess_chunk_sizes(File& cow) {
 Result<Salvage> Salvage::open(File& cow, const SalvageOptions& options) {
   Salvage salvage(cow, options);
   if (cow.size() < 2 * kSectorSize) {
-    return Error(ErrorCode::kCorruption,
-                 fmt::format("'{}' has {} bytes: no store is that small", cow.name(), cow.size()));
+    return Error(ErrorCode::kCorruption, fmt::format("'{}' has {}: no store is that small",
+                                                     cow.name(), counted(cow.size(), "byte")));
   }
   std::array<std::byte, kLinux24HeaderSize> bytes{};
   if (const auto read = cow.read_at(0, bytes); !read) {

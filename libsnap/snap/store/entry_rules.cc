@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "libsnap/base/arithmetic.h"
+#include "libsnap/base/counted.h"
 
 namespace snaptool {
 
@@ -20,11 +21,10 @@ std::optional<Finding> EntryRules::old_defect(uint64_t area, uint64_t index,
                                               const Exception& entry) const {
   if (entry.old_chunk < origin_chunks_) return std::nullopt;
   return at(DefectCode::kOldBeyondOrigin, area, index, entry,
-            origin_known_
-                ? fmt::format("origin chunk {:#x} does not exist: the origin has {} chunks",
-                              entry.old_chunk, origin_chunks_)
-                : fmt::format("origin chunk {:#x} cannot exist: no origin is that large",
-                              entry.old_chunk));
+            origin_known_ ? fmt::format("origin chunk {:#x} does not exist: the origin has {}",
+                                        entry.old_chunk, counted(origin_chunks_, "chunk"))
+                          : fmt::format("origin chunk {:#x} cannot exist: no origin is that large",
+                                        entry.old_chunk));
 }
 
 std::optional<Finding> EntryRules::new_defect(uint64_t area, uint64_t index,
@@ -35,8 +35,8 @@ std::optional<Finding> EntryRules::new_defect(uint64_t area, uint64_t index,
   }
   if (entry.new_chunk >= cow_chunks_) {
     return at(DefectCode::kNewBeyondCow, area, index, entry,
-              fmt::format("data chunk {:#x} does not exist: the COW has {} chunks", entry.new_chunk,
-                          cow_chunks_));
+              fmt::format("data chunk {:#x} does not exist: the COW has {}", entry.new_chunk,
+                          counted(cow_chunks_, "chunk")));
   }
   if (layout_.is_metadata(entry.new_chunk)) {
     return at(DefectCode::kNewIsMetadata, area, index, entry,

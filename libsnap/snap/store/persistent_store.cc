@@ -11,6 +11,7 @@
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/bytes.h"
 #include "libsnap/base/check.h"
+#include "libsnap/base/counted.h"
 
 namespace snaptool {
 namespace {
@@ -58,8 +59,8 @@ Result<Finding> finding_of_no_magic(File& cow) {
   if (cow.size() < kSmallest) {
     return header_finding(
         DefectCode::kTooSmall,
-        fmt::format("it has {} bytes, all zeros: it is not a store, and too small for one",
-                    cow.size()));
+        fmt::format("it has {}, all zeros: it is not a store, and too small for one",
+                    counted(cow.size(), "byte")));
   }
   return header_finding(
       DefectCode::kNoStore,
@@ -118,7 +119,7 @@ Result<PersistentStore::Examined> PersistentStore::examine(File& cow) {
   }
   if (cow.size() < kSectorSize) {
     return reject(DefectCode::kShortFile,
-                  fmt::format("it has {} bytes, less than one sector", cow.size()));
+                  fmt::format("it has {}, less than one sector", counted(cow.size(), "byte")));
   }
   if (header.magic != kSnapMagic) {
     constexpr uint32_t kQcowMagic = 0xfb494651;

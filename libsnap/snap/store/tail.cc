@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "libsnap/base/arithmetic.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/base/io_bytes.h"
 
 namespace snaptool {
@@ -74,9 +75,10 @@ Result<std::optional<std::string>> doubt_of_tail(PersistentStore& store, Image& 
   SNAP_ASSIGN(const TailCheck tail, check_tail(store, origin, cancel));
   if (!tail.missing) return std::optional<std::string>();
   return std::optional(fmt::format(
-      "{} entries lie past the end of the list of '{}', and the origin does not have the data of "
+      "{} lie{} past the end of the list of '{}', and the origin does not have the data of "
       "origin chunk {:#x}: was the beginning of the list wiped?",
-      tail.entries, store.cow().name(), tail.missing->old_chunk));
+      counted(tail.entries, "entry"), tail.entries == 1 ? "s" : "", store.cow().name(),
+      tail.missing->old_chunk));
 }
 
 }  // namespace snaptool

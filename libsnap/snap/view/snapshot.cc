@@ -7,6 +7,7 @@
 
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/check.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/io/zero_runs.h"
 #include "libsnap/snap/store/persistent_store.h"
 #include "libsnap/snap/store/tail.h"
@@ -34,11 +35,12 @@ Result<PersistentStore> open_to_append(Image& origin, File& cow, const SnapshotO
       return Error(
                  ErrorCode::kCorruption,
                  fmt::format(
-                     "'{}' is not written to: {} entries lie past the end of its list, and the "
+                     "'{}' is not written to: {} lie{} past the end of its list, and the "
                      "origin does not have the data of origin chunk {:#x} (data chunk {:#x}): they are "
                      "nothing if a power cut tore the last write to the snapshot; if the list's "
                      "beginning was wiped, they are all that is left of it",
-                     cow.name(), tail.entries, tail.missing->old_chunk, tail.missing->new_chunk))
+                     cow.name(), counted(tail.entries, "entry"), tail.entries == 1 ? "s" : "",
+                     tail.missing->old_chunk, tail.missing->new_chunk))
           .with_remedy(Remedy::kDropTail);
     }
   }
