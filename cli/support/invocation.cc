@@ -409,9 +409,9 @@ int run_program(const std::vector<std::string>& arguments) {
     others.assign(arguments.begin(), word);
     if (word == arguments.end()) return run_without_command(others);
     if (*word == "help") return run_help({word + 1, arguments.end()});
+    others.insert(others.end(), word + 1, arguments.end());
     command = find_command(*word);
     if (command == nullptr) return no_command(*word);
-    others.insert(others.end(), word + 1, arguments.end());
     return run_command(*command, others);
   };
   const Result<int> status = run();

@@ -15,7 +15,6 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-from file_listing import content_by_runs  # noqa: E402
 from fs_maker import KIB, MIB, TIME, TOOLS, UUID, Dir, Ext, File, Symlink, sha256, tool  # noqa: E402
 from harness import ScratchTest, main, need, scaled  # noqa: E402
 
@@ -370,7 +369,10 @@ class Oddities(ExtTest):
             listed = self.assert_same()
             node = listed.nodes[volume.status("f").inode]
             self.assertEqual(sum(place is not None for _, _, place in node["runs"]), 1320)
-            self.assertEqual(node["sha256"], sha256(content_by_runs(self.image, node)))
+            image, data = self.image.read_bytes(), b""  # of so large a file, holes are not summed
+            for offset, length, place in node["runs"]:
+                data += image[place:place + min(length, node["size"] - offset)] if place is not None else b""
+            self.assertEqual(node["sha256"], sha256(data))
 
     def test_never_written(self):
         """fallocate within debugfs makes unwritten extents: zeros, whatever lies there."""

@@ -164,7 +164,8 @@ def check_run(words, status, stdout):
         if may_print_data(words):
             return
         raise AssertionError(f"no json: snaptool {' '.join(words)}: {stdout[:200]!r}") from None
-    problems = check_document(words[0] if words[0] in table() else "error", document)
+    # Options may come first.
+    problems = check_document(next((word for word in words if word in table()), "error"), document)
     if problems:
         raise AssertionError("not as in snaptool-json(7): snaptool " + " ".join(words) + "\n" + "\n".join(problems[:10]))
 
