@@ -95,6 +95,7 @@ CommandSpec hash_command() {
   CommandSpec command;
   command.name = "hash";
   command.operands = "IMAGE";
+  command.each = "IMAGE IMAGE...";
   command.min_operands = command.max_operands = 1;
   command.summary = "print the checksums of an image, or of its blocks, as a manifest";
   // clang-format off

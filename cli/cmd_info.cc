@@ -15,7 +15,8 @@ Result<int> run_info(Invocation& invocation) {
   Json json = {{"format_version", 1}, {"filename", operand}};
   const auto tell = spec.stores.empty() && spec.view_parts.empty() ? describe_file : describe_view;
   SNAP_ASSIGN(const std::string about, tell(invocation, spec, json));
-  const std::string text = text_line("{:<16}{}", "image:", operand) + about;
+  std::string text = text_line("{:<16}{}", "image:", operand) + about;
+  if (invocation.run() > 0) text.insert(0, "\n");
   SNAP_TRY(invocation.report(invocation.json() ? json.text() : text));
   return kExitDone;
 }
@@ -26,6 +27,7 @@ CommandSpec info_command() {
   CommandSpec command;
   command.name = "info";
   command.operands = "IMAGE";
+  command.each = "IMAGE IMAGE...";
   command.min_operands = command.max_operands = 1;
   // clang-format off
   command.summary = "say what a file is, and which partitions, volumes and snapshots are in it";

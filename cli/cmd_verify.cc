@@ -69,7 +69,7 @@ Result<int> run_verify(Invocation& invocation) {
     SNAP_TRY(invocation.report(json.text()));
   } else {
     SNAP_TRY(invocation.report(human(report, verified.cow, invocation.has("verbose"))));
-    if (!verified.origin) {
+    if (!verified.origin && invocation.run_count() == 1) {
       SNAP_TRY(invocation.report(
           "no origin was named, so whether the store fits one is not checked: name it as ORIGIN "
           "COW\n"));
@@ -93,6 +93,7 @@ CommandSpec verify_command() {
   CommandSpec command;
   command.name = "verify";
   command.operands = "[ORIGIN] COW";
+  command.each = "COW COW...";
   command.min_operands = 1;
   command.max_operands = 2;
   command.summary = "check every invariant of a store's metadata";

@@ -149,6 +149,7 @@ std::string synopsis(const CommandSpec& command) {
     out += ".br\n" + line("ORIGIN@COW");
   }
   if (command.pairs == Pairs::kFirst) out += ".br\n" + line(operands_with_pair(command));
+  if (!command.each.empty()) out += ".br\n" + line(command.each);
   return out;
 }
 

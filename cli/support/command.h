@@ -41,8 +41,11 @@ enum class Pairs { kNone, kFirst, kEach };
 struct CommandSpec {
   std::string_view name;
   std::string_view operands;  // in the synopsis: "[ORIGIN] COW"
+  // What it takes several of, one after the other, each as if it were alone: "IMAGE IMAGE...";
+  // empty: nothing.
+  std::string_view each;
   size_t min_operands = 0;
-  size_t max_operands = 0;
+  size_t max_operands = 0;          // of one run
   std::string_view summary;         // one line, lower case, no full stop
   std::string_view description;     // plain paragraphs, separated by empty lines
   std::vector<OptionSpec> options;  // its own

@@ -81,6 +81,9 @@ std::string command_help(const CommandSpec& command) {
     text += fmt::format("       snaptool {} [OPTION...] {}\n", command.name,
                         operands_with_pair(command));
   }
+  if (!command.each.empty()) {
+    text += fmt::format("       snaptool {} [OPTION...] {}\n", command.name, command.each);
+  }
   text += "\n";
   std::string_view rest = command.description;
   while (!rest.empty()) {

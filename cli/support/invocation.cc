@@ -19,6 +19,7 @@
 #include "cli/support/json.h"
 #include "cli/support/pairs.h"
 #include "cli/support/remedy.h"
+#include "cli/support/several.h"
 #include "cli/support/signals.h"
 #include "cli/support/slips.h"
 #include "cli/support/stdio.h"
@@ -143,6 +144,28 @@ int report_error(const CommandSpec* command, const std::vector<std::string>& arg
   return status;
 }
 
+// All runs, or up to one that was interrupted. The error of each of several is told at once; the
+// worst exit status is returned.
+Result<int> run_each(const CommandSpec& command, const std::vector<std::string>& arguments,
+                     Invocation& invocation) {
+  const size_t runs = invocation.run_count();
+  if (runs == 1) return command.run(invocation);
+  int worst = kExitDone;
+  for (size_t i = 0; i < runs; ++i) {
+    if (invocation.json()) begin_json();
+    invocation.begin_run(i);
+    const Result<int> status = command.run(invocation);
+    if (!status &&
+        (status.error().code() == ErrorCode::kInterrupted || status.error().sys_errno() == EPIPE)) {
+      return status;
+    }
+    if (!status) invocation.log_result(status.error().describe());
+    worst =
+        worse_status(worst, status ? *status : report_error(&command, arguments, status.error()));
+  }
+  return worst;
+}
+
 Result<int> run_command(const CommandSpec& command, const std::vector<std::string>& arguments) {
   SNAP_ASSIGN(ParsedOptions options, parse_options(all_options(command), arguments));
   if (options.has("help")) {
@@ -163,7 +186,7 @@ Result<int> run_command(const CommandSpec& command, const std::vector<std::strin
   SNAP_TRY(invocation.start_log(words));
   SNAP_TRY(invocation.note_program(words));
   if (!command.enters_sandbox) invocation.enter_sandbox(invocation.named_files());
-  auto status = command.run(invocation);
+  auto status = run_each(command, arguments, invocation);
   auto logged =
       status ? invocation.end_log(*status, "")
              : invocation.end_log(status_of(&command, status.error()), status.error().describe());
@@ -283,7 +306,8 @@ Result<Invocation> Invocation::create(const CommandSpec& command, ParsedOptions 
   if (invocation.quiet() && invocation.progress_style_.kind == ProgressStyle::Kind::kBar) {
     invocation.progress_style_ = {};
   }
-  const size_t count = invocation.operands().size();
+  SNAP_ASSIGN(invocation.runs_, runs_of(command, invocation.options_));
+  const size_t count = invocation.runs_.front().size();
   if (count < command.min_operands || count > command.max_operands) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("{} operand{}: it takes {}",
@@ -291,6 +315,11 @@ Result<Invocation> Invocation::create(const CommandSpec& command, ParsedOptions 
                              command.max_operands == 1 ? "" : "s", command.operands));
   }
   return invocation;
+}
+
+void Invocation::begin_run(size_t run) {
+  run_ = run;
+  options_.set_operands(runs_[run]);
 }
 
 Result<std::optional<uint64_t>> Invocation::size_value(std::string_view option) const {

@@ -29,6 +29,10 @@ class Invocation : public access::Notices {
 
   const CommandSpec& command() const { return *command_; }
   const std::vector<std::string>& operands() const { return options_.operands(); }
+  // The operands of its runs, and of which of them `operands` are (at first: of all).
+  size_t run_count() const { return runs_.size(); }
+  size_t run() const { return run_; }
+  void begin_run(size_t run);
   bool has(std::string_view option) const { return options_.has(option); }
   std::optional<std::string> value(std::string_view option) const { return options_.value(option); }
   std::vector<std::string> values(std::string_view option) const { return options_.values(option); }
@@ -80,6 +84,8 @@ class Invocation : public access::Notices {
   const CommandSpec* command_;
   ParsedOptions options_;
   access::Policy policy_;
+  std::vector<std::vector<std::string>> runs_;
+  size_t run_ = 0;
   std::string command_line_;
   ProgramFacts program_;
   unsigned jobs_ = 1;

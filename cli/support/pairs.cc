@@ -18,12 +18,16 @@ bool is_file(const std::string& path) {
   return ::stat(path.c_str(), &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode));
 }
 
+}  // namespace
+
 // Whoever opens it says why it cannot be.
 bool is_store(const std::string& path) {
   if (!is_file(path)) return false;
   const auto file = access::Files::posix().open(path, access::kLook);
   return file && access::looks_like_store(**file).value_or(false);
 }
+
+namespace {
 
 // Whether a COW can follow it: an origin, or the view of one.
 bool is_origin(const std::string& word) {
@@ -82,6 +86,7 @@ Result<std::vector<std::string>> with_pairs_joined(const CommandSpec& command,
                                                    bool may_replace) {
   const size_t most = command.max_operands;
   if (command.pairs == Pairs::kNone || operands.size() < 2) return operands;
+  if (!command.each.empty() && operands.size() > 2) return operands;
   if (operands.size() <= command.min_operands) {
     const bool is_output = command.pairs == Pairs::kFirst && !may_replace;
     if (!is_output || !is_pair(operands[0], operands[1])) return operands;
@@ -105,7 +110,10 @@ Result<std::vector<std::string>> with_pairs_joined(const CommandSpec& command,
       words.push_back(operands[i]);
     }
   }
-  if (words.size() > most) return superfluous(command, operands);
+  if (words.size() > most) {
+    if (!command.each.empty()) return operands;
+    return superfluous(command, operands);
+  }
   return words;
 }
 

@@ -8,6 +8,9 @@
 
 namespace snaptool::cli {
 
+// Whether there is a file of this name that begins as a dm-snapshot store.
+bool is_store(const std::string& path);
+
 // The operands of a command, with ORIGIN COW as ORIGIN@COW where it takes an image: where the COW
 // is a dm-snapshot store and the origin is none. Looks at the files. `may_replace`: an output that
 // is there may be meant. Errors: kInvalidArgument where there are too many operands, or where the

@@ -61,6 +61,8 @@ static JsonFollower& printed() {
 
 const JsonFollower& printed_json() { return printed(); }
 
+void begin_json() { printed() = {}; }
+
 Result<void> print(std::string_view text) {
   erase_bar();
   auto done = access::write_all(STDOUT_FILENO, std::as_bytes(std::span(text)), stop_requested());

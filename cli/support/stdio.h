@@ -30,6 +30,8 @@ bool is_stdout(const std::string& path);
 Result<void> print(std::string_view text);  // to standard output
 // What was printed so far, where that is json.
 const JsonFollower& printed_json();
+// The next document begins.
+void begin_json();
 // To standard error; there is nobody to tell when that fails. From any thread.
 void print_error(std::string_view text);
 

@@ -153,19 +153,30 @@ def may_print_data(words):
     return words[0] in ("export", "compose", "invert") or not names.isdisjoint(words)
 
 
+def documents_of(stdout):
+    """The json documents that follow each other in a text; several operands make several."""
+    text, documents, at = os.fsdecode(stdout), [], 0
+    while at < len(text):
+        document, at = json.JSONDecoder().raw_decode(text, at)
+        documents.append(document)
+        at += len(text) - at - len(text[at:].lstrip())
+    return documents
+
+
 def check_run(words, status, stdout):
     """Fails where a run that was to print json has printed something else, or what the table does not have."""
     words = [os.fsdecode(word) for word in words]
     if not words or not asks_for_json(words) or not stdout or status < 0:
         return
     try:
-        document = json.loads(stdout)
+        documents = documents_of(stdout)
     except ValueError:
         if may_print_data(words):
             return
         raise AssertionError(f"no json: snaptool {' '.join(words)}: {stdout[:200]!r}") from None
     # Options may come first.
-    problems = check_document(next((word for word in words if word in table()), "error"), document)
+    command = next((word for word in words if word in table()), "error")
+    problems = [problem for document in documents for problem in check_document(command, document)]
     if problems:
         raise AssertionError("not as in snaptool-json(7): snaptool " + " ".join(words) + "\n" + "\n".join(problems[:10]))
 

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""info, hash and verify of several operands: each as if it were alone, and the worst exit status."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+from harness import KERNEL_STORES, ScratchTest, main, run, unpack  # noqa: E402
+from json_keys import documents_of, is_error  # noqa: E402
+
+
+class Several(ScratchTest):
+    def setUp(self):
+        super().setUp()
+        self.origin, self.cow = self.unpack_store("p-mix-c8")
+        self.other = self.scratch / "other.cow"
+        unpack(KERNEL_STORES / "p-mix-c1" / "cow.img.zst", self.other)
+        self.invalid = self.scratch / "invalid.cow"
+        content = bytearray(self.cow.read_bytes())
+        content[4:8] = bytes(4)  # the header's word that the store is valid
+        self.invalid.write_bytes(content)
+        self.missing = self.scratch / "missing"
+
+    def alone(self, *arguments):
+        return [run(*arguments[:-1], operand) for operand in arguments[-1]]
+
+    def test_each_as_if_alone(self):
+        images = (self.origin, self.scratch / "b", self.scratch / "c")
+        for number, path in enumerate(images[1:]):
+            path.write_bytes(bytes([number]) * 5000)
+        for command, operands in ((["hash"], images), (["hash", "--algorithm", "md5,sha1"], images), (["info"], images),
+                                  (["info"], (self.cow, self.other)), (["hash"], images[1:])):
+            with self.subTest(command=command):
+                done = run(*command, *operands)
+                alone = self.alone(*command, operands)
+                between = "\n" if command == ["info"] else ""
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                self.assertEqual(done.stdout, between.join(one.stdout for one in alone))
+                done = run(*command, "--output=json", *operands)
+                self.assertEqual(documents_of(done.stdout), [json.loads(run(*command, "--output=json", operand).stdout) for operand in operands])
+
+    def test_what_it_prints_sha256sum_checks(self):
+        files = [self.scratch / name for name in ("a file", "two\nlines", "x")]
+        for number, path in enumerate(files):
+            path.write_bytes(b"%d" % number)
+        done = run("hash", *files)
+        checked = subprocess.run(["sha256sum", "-c", "--strict"], input=done.stdout, capture_output=True, text=True, check=False)
+        self.assertEqual(checked.returncode, 0, checked.stderr)
+        self.assertEqual(checked.stdout.count(": OK"), 3)
+
+    def test_stores(self):
+        done = run("verify", self.cow, self.other)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([line.split(": ")[0] for line in done.stdout.splitlines() if ": sound (" in line], [str(self.cow), str(self.other)])
+        # The first of two that is no store is the origin of the other.
+        self.assertEqual(json.loads(run("verify", "--output=json", self.origin, self.cow).stdout)["origin"], str(self.origin))
+        done = run("verify", "--output=json", self.cow, self.invalid, self.other)
+        self.assertEqual(done.returncode, 2)
+        self.assertEqual([d["cow"] for d in documents_of(done.stdout)], [str(self.cow), str(self.invalid), str(self.other)])
+        self.assertEqual([d["result"] for d in documents_of(done.stdout)], ["sound", "corrupt", "sound"])
+
+    def test_the_worst_status(self):
+        for command, operands, status in (("verify", (self.missing, self.cow, self.other), 1),
+                                          ("verify", (self.missing, self.invalid, self.cow), 2),
+                                          ("hash", (self.origin, self.missing, self.origin), 1),
+                                          ("info", (self.missing, self.cow, self.origin), 1)):
+            with self.subTest(command=command):
+                done = run(command, *operands)
+                self.assertEqual(done.returncode, status)
+                self.assertRegex(done.stderr, rf"\Asnaptool {command}: [^\n]*missing[^\n]*\n\Z")
+                for path in operands:
+                    self.assertEqual(str(path) in done.stdout, path != self.missing)
+                done = run(command, "--output=json", *operands)
+                told = documents_of(done.stdout)
+                self.assertEqual([is_error(json.dumps(one)) for one in told], [path == self.missing for path in operands])
+
+    def test_what_is_about_one(self):
+        for words in (("hash", "-o", self.scratch / "sums"), ("hash", "--block-size=1M"), ("verify", "--against", self.origin)):
+            done = run(*words, self.origin, self.origin, self.origin)
+            self.assertEqual(done.returncode, 64, done.stderr)
+            self.assertIn("is about one", done.stderr)
+        self.assertFalse((self.scratch / "sums").exists())
+
+    def test_the_log_has_all(self):
+        log = self.scratch / "log"
+        run("hash", self.origin, self.missing, self.other, "--log", log)
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        self.assertEqual({Path(line["path"]).name for line in lines if line["event"] == "open"}, {self.origin.name, self.other.name})
+        self.assertEqual(lines[-1]["status"], 1)
+
+
+if __name__ == "__main__":
+    main("several")
