@@ -84,7 +84,7 @@ SLIPS = [
 
     # Pairs.
     Slip("read {c} {o}", 64, ["superfluous operand", "origin first, {o}@{c}"]),
-    Slip("hash {o} {d}/other.img", 64, ["superfluous operand", "it takes IMAGE", "ORIGIN@COW"]),
+    Slip("map {o} {d}/other.img", 64, ["superfluous operand", "it takes IMAGE", "ORIGIN@COW"]),
     Slip("read {c} {c}", 64, ["superfluous operand"]),
     Slip("ls {o} / {c}", 64, ["superfluous operands", "it takes IMAGE [PATH]"]),
     Slip("convert {o} {c}", 64, ["missing operands: it takes ORIGIN COW OUT", "'{c}' is the COW"]),
