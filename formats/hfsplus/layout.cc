@@ -236,10 +236,10 @@ Result<std::vector<std::byte>> parse_thread(Bytes data) {
 }
 
 std::vector<std::byte> catalog_key(uint32_t parent, Bytes name) {
-  std::vector<std::byte> key(6);
+  std::vector<std::byte> key(6 + name.size());
   store_be(key.data(), parent);
   store_be(key.data() + 4, static_cast<uint16_t>(name.size() / 2));
-  key.insert(key.end(), name.begin(), name.end());
+  std::copy(name.begin(), name.end(), key.begin() + 6);
   return key;
 }
 
