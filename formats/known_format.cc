@@ -89,6 +89,7 @@ constexpr auto kMagics = std::to_array<Magic>({
     {0,
      "# snaptool block manifest"sv,
      {"manifest", "a manifest of sums", "", false, Remedy::kCheckSums}},
+    {0, "{\"snaptool_log\":"sv, {"log", "a log of --log", "'jq . FILE' shows its lines", false}},
 });
 constexpr size_t kHead = 512;
 constexpr access::KnownFormat kBmap = {

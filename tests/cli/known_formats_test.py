@@ -84,6 +84,7 @@ class KnownFormats(FormatsTest):
         for name, command in (("snapdiff", ["export", "--full", self.raw, "-o"]),
                               ("rbd-diff", ["export", "--full", "-O", "rbd", self.raw, "-o"]),
                               ("manifest", ["hash", "--block-size", "64k", self.raw, "-o"]),
+                              ("log", ["info", self.raw, "--log"]),
                               ("bmap", ["map", "--as", "bmap", self.raw, "-o"]),
                               ("undo", ["merge", origin, cow, "--undo"])):
             made = self.scratch / f"made-{name}"
