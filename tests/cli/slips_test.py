@@ -244,6 +244,12 @@ class SharedOptionsFirst(TypedTest):
         self.assertEqual(done.returncode, 64)
         self.assertIn("given twice", done.stderr)
 
+    def test_others_are_refused(self):
+        for word in ("-", "--", "--=x", "--no-such", "-qZ"):
+            done = self.snaptool(f"{word} info {{o}}")
+            self.assertEqual((done.returncode, done.stdout), (64, ""), word)
+            self.assertIn(f"'{word}' comes after the command", done.stderr)
+
     def test_help(self):
         program, merge = self.good("--help"), self.good("merge --help")
         self.assertTrue(program.startswith("Usage: snaptool COMMAND"))
