@@ -190,6 +190,15 @@ class Pairs(TypedTest):
         self.good("convert {o} {c} {d}/out")
         self.assertEqual(sha256_of_file(self.scratch / "out"), self.view)
 
+    def test_no_store_is_filled(self):
+        """convert -n ORIGIN COW: OUT is the COW."""
+        before = sha256_of_file(self.cow)
+        for line in ("convert -n {o} {c}", "convert -n {o} {c} -f raw"):
+            done = self.snaptool(line)
+            self.assertEqual((done.returncode, sha256_of_file(self.cow)), (63, before), done.stderr)
+            self.assertIn("dm-snapshot store", done.stderr)
+            self.assertIn("--force", done.stderr)
+
     def test_a_snapshot_of_a_snapshot(self):
         self.good("create {o}@{c} {d}/upper")
         self.assertEqual(self.good("hash {o}@{c} {d}/upper").split()[0], self.view)
