@@ -336,6 +336,16 @@ class Reports(TypedTest):
                                   stderr=subprocess.PIPE, text=True, check=False, timeout=60)
         self.assertNotIn("merged, but", done.stderr)
 
+    def test_an_output_that_is_the_file_of_standard_output(self):
+        """It is replaced with what was to be written, and not with nothing."""
+        for line in ("hash {o}", "hash --block-size 64k {o}", "dump {c}", "map {o}@{c}", "map --output=json {o}@{c}"):
+            words = [word.format(**self.names) for word in line.split()]
+            out = self.scratch / "out"
+            with open(out, "wb") as stdout:
+                done = subprocess.run([SNAPTOOL, *words, "--force", "-o", out], stdout=stdout, stderr=subprocess.PIPE, check=False, timeout=60)
+            self.assertEqual((done.returncode, done.stderr), (0, b""), line)
+            self.assertEqual(out.read_text(), self.good(line), line)
+
     def test_an_output_behind_a_link_to_nothing(self):
         os.mkdir(self.scratch / "folder")
         for n, line in enumerate(("read {o}@{c} -o", "merge {o} {c} -o", "convert {o}@{c}", "hash {o} -o", "dump {c} -o",
