@@ -336,6 +336,14 @@ class Reports(TypedTest):
                                   stderr=subprocess.PIPE, text=True, check=False, timeout=60)
         self.assertNotIn("merged, but", done.stderr)
 
+    def test_an_output_that_force_would_not_replace(self):
+        os.mkdir(self.scratch / "folder")
+        for line in ("read {o} -o {d}/folder", "read {o} -o {d}/folder/", "convert {o} {d}/folder", "merge {o} {c} -o {d}/folder"):
+            done = self.snaptool(line)
+            self.assertEqual(done.returncode, 64, line)
+            self.assertIn("is not a file or block device", done.stderr)
+            self.assertNotIn("--force", done.stderr)
+
     def test_an_output_that_is_the_file_of_standard_output(self):
         """It is replaced with what was to be written, and not with nothing."""
         for line in ("hash {o}", "hash --block-size 64k {o}", "dump {c}", "map {o}@{c}", "map --output=json {o}@{c}"):
