@@ -211,7 +211,7 @@ class DfxmlReport : public ReportWriter {
       if (value) element(name, time_text(*value, volume.local_times));
     };
     element("filename", name_markup(version.path));
-    if (!is_utf8(version.path)) {
+    if (printable_name(version.path) != version.path) {
       element("snaptool:filename_hex", hex_of(std::as_bytes(std::span(version.path))));
     }
     element("name_type", dfxml_type(node.type));

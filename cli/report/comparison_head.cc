@@ -13,7 +13,9 @@
 #include "cli/report/file_facts.h"
 #include "cli/support/algorithms.h"
 #include "cli/support/stdio.h"
+#include "libsnap/access/opener.h"
 #include "libsnap/diff/content_hash.h"
+#include "libsnap/io/folder.h"
 #include "libsnap/snap/store/persistent_store.h"
 
 namespace snaptool::cli {
@@ -71,6 +73,25 @@ ReportOrigin origin_of(const Invocation& invocation) {
           invocation.values("note"), invocation.program().host, invocation.program().sum};
 }
 
+// That each has its own file, whatever links lead to it.
+Result<void> check_apart(const std::vector<std::string>& paths) {
+  std::set<std::string> names;
+  std::vector<FileId> there;
+  for (const std::string& path : paths) {
+    std::error_code failed;
+    bool is_new = names.insert(behind_links(std::filesystem::absolute(path, failed))).second;
+    if (const auto id = access::id_of(path)) {
+      is_new = is_new && std::find(there.begin(), there.end(), *id) == there.end();
+      there.push_back(*id);
+    }
+    if (!is_new) {
+      return Error(ErrorCode::kInvalidArgument,
+                   fmt::format("--report {}: that file is given twice", path));
+    }
+  }
+  return {};
+}
+
 using MakeReport = std::unique_ptr<ReportWriter> (*)(TextOutput&);
 
 Result<MakeReport> report_format(const std::string& path) {
@@ -87,14 +108,8 @@ Result<MakeReport> report_format(const std::string& path) {
 Result<void> ReportFiles::open(const Invocation& invocation, access::Door& door,
                                std::vector<std::unique_ptr<ReportWriter>>& writers) {
   const auto paths = invocation.values("report");
-  std::set<std::filesystem::path> names;
-  for (const std::string& path : paths) {
-    SNAP_TRY(report_format(path));
-    std::error_code failed;
-    if (!names.insert(std::filesystem::absolute(path, failed).lexically_normal()).second) {
-      return Error(ErrorCode::kInvalidArgument, fmt::format("--report {}: given twice", path));
-    }
-  }
+  for (const std::string& path : paths) SNAP_TRY(report_format(path));
+  SNAP_TRY(check_apart(paths));
   for (const std::string& path : paths) {
     SNAP_ASSIGN(const MakeReport make, report_format(path));
     SNAP_ASSIGN(auto out, TextOutput::open(door, path));

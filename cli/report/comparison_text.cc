@@ -9,7 +9,6 @@
 #include <algorithm>
 
 namespace snaptool::cli {
-namespace {}  // namespace
 
 std::string hex_rows(char mark, uint64_t offset, const std::string& hex) {
   constexpr size_t kRow = 16;

@@ -216,6 +216,7 @@ Result<size_t> command_index(const std::vector<std::string>& arguments) {
   size_t i = 0;
   for (; i < arguments.size() && arguments[i].starts_with('-'); ++i) {
     const std::string& word = arguments[i];
+    if (word == "-") return refused(word);
     const bool is_long = word.starts_with("--");
     const std::string name = word.substr(2, is_long ? word.find('=') - 2 : 0);
     bool takes_next = false;
@@ -228,7 +229,6 @@ Result<size_t> command_index(const std::vector<std::string>& arguments) {
       takes_next = is_long ? word.find('=') == std::string::npos : at + 1 == word.size();
       break;
     }
-    if (word.size() < 2) return refused(word);
     if (takes_next) ++i;
   }
   return std::min(i, arguments.size());

@@ -5,18 +5,37 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 
 #include "cli/support/exit_status.h"
 #include "cli/support/pairs.h"
+#include "formats/format.h"
+#include "libsnap/access/opener.h"
 
 namespace snaptool::cli {
+namespace {
+
+// Whether there is all of it to be verified: a store, or an image that has checksums of its own.
+bool stands_alone(const std::string& path) {
+  if (is_store(path)) return true;
+  std::error_code failed;
+  if (!std::filesystem::is_regular_file(path, failed)) return false;
+  const auto file = access::Files::posix().open(path, access::kLook);
+  if (!file) return false;
+  const auto driver = all_drivers().detect_image(**file);
+  return driver && (*driver)->check_sums != nullptr;
+}
+
+}  // namespace
 
 Result<std::vector<std::vector<std::string>>> runs_of(const CommandSpec& command,
                                                       const ParsedOptions& options) {
   const std::vector<std::string>& operands = options.operands();
   const bool fits = operands.size() <= command.max_operands;
-  const bool are_stores = std::all_of(operands.begin(), operands.end(), is_store);
-  if (command.each.empty() || operands.size() < 2 || (fits && !are_stores)) {
+  const auto are_alone = [&] {
+    return std::all_of(operands.begin(), operands.end(), stands_alone);
+  };
+  if (command.each.empty() || operands.size() < 2 || (fits && !are_alone())) {
     return std::vector<std::vector<std::string>>{operands};
   }
   for (const std::string_view option : {"out", "block-size", "against", "parent"}) {

@@ -9,7 +9,8 @@
 namespace snaptool::cli {
 
 // The operands of each run of the command: one, unless it takes several things (CommandSpec::each)
-// and several are given. Of two, where the first is no store, the first is the origin of the other.
+// and several are given. Of two, unless each is a store or an image that has checksums of its own,
+// the first is the origin of the other.
 // Looks at the files. Errors: kInvalidArgument for an option that is about one thing.
 Result<std::vector<std::vector<std::string>>> runs_of(const CommandSpec& command,
                                                       const ParsedOptions& options);

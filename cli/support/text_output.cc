@@ -10,7 +10,8 @@ namespace snaptool::cli {
 Result<TextOutput> TextOutput::open(access::Door& door, const std::string& path) {
   SNAP_ASSIGN(auto output,
               access::ByteOutput::open(door, path, access::StreamTarget::Content::kText));
-  return TextOutput(std::move(output), is_stdout(path));
+  const bool prints = !output.is_file() && is_stdout(path);
+  return TextOutput(std::move(output), prints);
 }
 
 Result<void> TextOutput::write(std::string_view text) {

@@ -140,6 +140,17 @@ Result<Disk> Door::open_disk(const ImageSpec& image, const std::vector<FileSpec>
   return disk;
 }
 
+// That no store is lost to a disk that is written over it.
+static Result<void> check_no_store(File& file) {
+  SNAP_ASSIGN(const bool is_store, looks_like_store(file));
+  if (!is_store) return {};
+  return Error(ErrorCode::kUnsupported,
+               fmt::format("'{}' has the magic of a dm-snapshot store: only raw images are written "
+                           "to in place",
+                           file.name()))
+      .with_remedy(Remedy::kForce);
+}
+
 Result<Target> Door::open_file(const FileSpec& spec, const FileSpec& base,
                                const std::vector<File*>& others) {
   SNAP_TRY(operation_.overwrites ? check_alone(spec, {}) : check_no_apply(spec));
@@ -147,6 +158,7 @@ Result<Target> Door::open_file(const FileSpec& spec, const FileSpec& base,
   {
     Opener look(context_);
     SNAP_ASSIGN(const auto file, look.open(spec, kLook));
+    if (operation_.takes_whole_disk && !spec.format) SNAP_TRY(check_no_store(*file));
     for (File* const other : others) SNAP_TRY(check_apart(*other, *file));
     if (!others.empty()) {
       SNAP_TRY(check_origin_and_cow(context_, base, *others.front(), *file));

@@ -65,15 +65,29 @@ class Looker {
     } else if (!*table) {
       SNAP_ASSIGN(facts.other_table, volumes_.unread_partitions(*files.front()));
     }
-    SNAP_ASSIGN(facts.file_system, look_for_files(files.front(), facts.table != nullptr));
+    SNAP_TRY(look_for_files(files.front(), facts.table != nullptr, facts));
     return facts;
   }
 
   bool used_backup() const { return used_backup_; }
 
  private:
-  Result<std::optional<FileSystemFacts>> look_for_files(const std::shared_ptr<File>& file,
-                                                        bool has_table) {
+  // Of a disk or a volume. A place that cannot be read is a problem of that one only.
+  template <typename Facts>
+  Result<void> look_for_files(const std::shared_ptr<File>& file, bool has_table, Facts& facts) {
+    auto found = find_files(file, has_table);
+    if (found) {
+      facts.file_system = *std::move(found);
+      return {};
+    }
+    Error error = std::move(found).error();
+    if (!is_finding(error) && error.code() != ErrorCode::kIo) return error;
+    if (facts.problem.empty()) facts.problem = error.describe();
+    return {};
+  }
+
+  Result<std::optional<FileSystemFacts>> find_files(const std::shared_ptr<File>& file,
+                                                    bool has_table) {
     std::optional<FileSystemFacts> facts;
     if (what_ != LookFor::kFileSystems) return facts;
     RawImage image(file);
@@ -164,7 +178,7 @@ class Looker {
     if (file) {
       facts.storages = (*file)->storages();
       facts.problem = missing_text(**file);
-      SNAP_ASSIGN(facts.file_system, look_for_files(*file, false));
+      SNAP_TRY(look_for_files(*file, false, facts));
     } else if (is_finding(file.error())) {
       facts.problem = file.error().describe();
     } else {

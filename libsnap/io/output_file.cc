@@ -89,10 +89,10 @@ Result<std::unique_ptr<OutputFile>> OutputFile::look(const std::string& path, ui
           fmt::format("'{}' is an input: it cannot be the output too; name another file", path));
     }
   }
+  if (!is_storage) return refuse(fmt::format("'{}' is not a file or block device", path));
   if (!replace) {
     return refuse(fmt::format("'{}' exists already", path)).with_remedy(Remedy::kReplaceFile);
   }
-  if (!is_storage) return refuse(fmt::format("'{}' is not a file or block device", path));
   SNAP_ASSIGN(auto file, PosixFile::open(output->path_, {.access = Access::kReadWrite}));
   if (S_ISREG(st.st_mode)) {
     output->replaced_ = std::move(file);

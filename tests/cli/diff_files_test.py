@@ -385,7 +385,7 @@ class DiffFiles(ScratchTest):
                 if ending != "json":
                     self.assertEqual(text.count(f">created   {line} (" if ending == "html" else f"<filename>{line}</filename>"), 1)
                 if ending != "html":
-                    self.assertEqual(hexed.format(name.hex()) in text, name in names[:2])
+                    self.assertEqual(hexed.format(name.hex()) in text, name in names[:2] or (ending == "xml" and line != os.fsdecode(name)))
 
     def test_what_a_journal_has_is_not_known(self):
         volume, _ = self.start(kind="ext3")

@@ -272,6 +272,20 @@ class Reports(DiffTest):
             self.assertEqual(done.returncode, 64, done.stderr)
             self.assertFalse((self.scratch / "r.json").exists())
 
+    def test_two_names_of_one_report(self):
+        os.symlink("new.json", self.scratch / "to-new.json")
+        os.symlink(".", self.scratch / "folder")
+        (self.scratch / "old.json").write_text("old")
+        os.symlink("old.json", self.scratch / "to-old.json")
+        os.link(self.scratch / "old.json", self.scratch / "same-old.json")
+        for names in (("new.json", "to-new.json"), ("to-new.json", "new.json"), ("new.json", "folder/new.json"),
+                      ("old.json", "to-old.json"), ("old.json", "same-old.json")):
+            done = run("diff", "--force", self.a, self.b, *(word for name in names for word in ("--report", name)), cwd=self.scratch)
+            self.assertEqual(done.returncode, 64, (names, done.stderr))
+            self.assertIn("given twice", done.stderr)
+            self.assertFalse((self.scratch / "new.json").exists())
+            self.assertEqual((self.scratch / "old.json").read_text(), "old")
+
     def test_html(self):
         page = self.report("r.html").read_text()
         for path in (self.a, self.b):

@@ -2,6 +2,7 @@
 """What info says of file systems, beside blkid."""
 
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,28 @@ class FileSystems(ScratchTest):
                 self.assertEqual(seen["type"], kind)
                 self.assertEqual(seen["is_read"], kind != "swap")
                 self.assertRegex(run("info", image).stdout, rf"\nfile system: +{kind} '{seen['label']}', UUID {seen['uuid']}\n")
+
+    def test_one_that_cannot_be_read_hides_no_other(self):
+        """The second 64 KiB of the first partition lie past the end of the qcow2 file."""
+        need(self, "qemu-img")
+        disk, image = self.scratch / "disk", self.scratch / "disk.qcow2"
+        swap = self.made("swap", 2 * MIB)
+        table = bytearray(512)
+        for i in range(2):
+            table[446 + 16 * i:462 + 16 * i] = struct.pack("<B3xB3xII", 0, 0x83, (1 + 2 * i) * 2048, 4096)
+        table[510:] = b"\x55\xaa"
+        disk.write_bytes(bytes(table).ljust(MIB, b"\0") + b"x" * (2 * MIB) + swap.read_bytes())
+        subprocess.run(["qemu-img", "convert", "-O", "qcow2", disk, image], check=True)
+        content = bytearray(image.read_bytes())
+        l1_table, = struct.unpack_from(">Q", content, 40)
+        l2_table = struct.unpack_from(">Q", content, l1_table)[0] & 0xfffffffffe00
+        struct.pack_into(">Q", content, l2_table + 8 * (MIB // 65536 + 1), 1 << 63 | 1 << 40)
+        image.write_bytes(content)
+        first, second = self.info(image)["partition_table"]["partitions"]
+        self.assertIn("disk.qcow2", first["problem"])
+        self.assertNotIn("file_system", first)
+        self.assert_as_blkid(second["file_system"], swap)
+        self.assertRegex(run("info", image).stdout, r"\n    problem: .*\n  #p2 .*\n    file system: swap")
 
     def test_those_that_are_not_read(self):
         """Superblocks by their documented fields."""

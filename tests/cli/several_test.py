@@ -61,6 +61,16 @@ class Several(ScratchTest):
         self.assertEqual([d["cow"] for d in documents_of(done.stdout)], [str(self.cow), str(self.invalid), str(self.other)])
         self.assertEqual([d["result"] for d in documents_of(done.stdout)], ["sound", "corrupt", "sound"])
 
+    def test_two_that_have_checksums(self):
+        """The first of two is no origin of evidence."""
+        images = [self.scratch / name for name in ("1.E01", "2.E01", "3.simg")]
+        for image in images:
+            run("convert", "-O", "simg" if image.suffix == ".simg" else "ewf", self.origin, image)
+        for operands in (images[:2], images[1:], [self.cow, images[0]], images):
+            done = run("verify", *operands)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertEqual(done.stdout.count(": sound ("), len(operands))
+
     def test_the_worst_status(self):
         for command, operands, status in (("verify", (self.missing, self.cow, self.other), 1),
                                           ("verify", (self.missing, self.invalid, self.cow), 2),

@@ -190,6 +190,15 @@ class Pairs(TypedTest):
         self.good("convert {o} {c} {d}/out")
         self.assertEqual(sha256_of_file(self.scratch / "out"), self.view)
 
+    def test_no_store_is_filled(self):
+        """convert -n ORIGIN COW: OUT is the COW."""
+        before = sha256_of_file(self.cow)
+        for line in ("convert -n {o} {c}", "convert -n {o} {c} -f raw"):
+            done = self.snaptool(line)
+            self.assertEqual((done.returncode, sha256_of_file(self.cow)), (63, before), done.stderr)
+            self.assertIn("dm-snapshot store", done.stderr)
+            self.assertIn("--force", done.stderr)
+
     def test_a_snapshot_of_a_snapshot(self):
         self.good("create {o}@{c} {d}/upper")
         self.assertEqual(self.good("hash {o}@{c} {d}/upper").split()[0], self.view)
@@ -243,6 +252,12 @@ class SharedOptionsFirst(TypedTest):
         done = self.snaptool("-q info -q {o}")
         self.assertEqual(done.returncode, 64)
         self.assertIn("given twice", done.stderr)
+
+    def test_others_are_refused(self):
+        for word in ("-", "--", "--=x", "--no-such", "-qZ"):
+            done = self.snaptool(f"{word} info {{o}}")
+            self.assertEqual((done.returncode, done.stdout), (64, ""), word)
+            self.assertIn(f"'{word}' comes after the command", done.stderr)
 
     def test_help(self):
         program, merge = self.good("--help"), self.good("merge --help")
@@ -320,6 +335,24 @@ class Reports(TypedTest):
             done = subprocess.run([SNAPTOOL, "merge", "--dry-run", self.origin, self.cow], stdout=full,
                                   stderr=subprocess.PIPE, text=True, check=False, timeout=60)
         self.assertNotIn("merged, but", done.stderr)
+
+    def test_an_output_that_force_would_not_replace(self):
+        os.mkdir(self.scratch / "folder")
+        for line in ("read {o} -o {d}/folder", "read {o} -o {d}/folder/", "convert {o} {d}/folder", "merge {o} {c} -o {d}/folder"):
+            done = self.snaptool(line)
+            self.assertEqual(done.returncode, 64, line)
+            self.assertIn("is not a file or block device", done.stderr)
+            self.assertNotIn("--force", done.stderr)
+
+    def test_an_output_that_is_the_file_of_standard_output(self):
+        """It is replaced with what was to be written, and not with nothing."""
+        for line in ("hash {o}", "hash --block-size 64k {o}", "dump {c}", "map {o}@{c}", "map --output=json {o}@{c}"):
+            words = [word.format(**self.names) for word in line.split()]
+            out = self.scratch / "out"
+            with open(out, "wb") as stdout:
+                done = subprocess.run([SNAPTOOL, *words, "--force", "-o", out], stdout=stdout, stderr=subprocess.PIPE, check=False, timeout=60)
+            self.assertEqual((done.returncode, done.stderr), (0, b""), line)
+            self.assertEqual(out.read_text(), self.good(line), line)
 
     def test_an_output_behind_a_link_to_nothing(self):
         os.mkdir(self.scratch / "folder")

@@ -73,7 +73,7 @@ ROWS = {
     "apply -o": Row("output", "apply d i -o out", reads="di", makes="out"),
     "convert": Row("output", "convert -O qcow2 o@c out", reads="oc", makes="out", store="c"),
     "convert, raw": Row("output", "convert o@c out", reads="oc", makes="out", store="c"),
-    "convert -n": Row("convert -n", "convert -n o n", "n", "o", small="convert -n o tiny"),
+    "convert -n": Row("convert -n", "convert -n o n", "n", "o", small="convert -n o script"),
     "create": Row("create", "create o out", reads="o", makes="out", small="create --size 4k o out"),
     "create, there": Row("create", "create o z", "z", "o", volume=f"create o {PV}", small="create --size 4k o z"),
     "resize": Row("resize", "resize c 4M", "c", store="c"),
