@@ -17,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+from dfxml import assert_dfxml  # noqa: E402
 from harness import SEED, SNAPTOOL, ZYGOTE, ScratchTest, main, need, run, run_under_strace, sha256_of_file  # noqa: E402
 
 
@@ -221,10 +222,17 @@ class Reports(DiffTest):
         self.assertEqual(shlex.split(report["command_line"]), ["snaptool", "diff", str(self.a), str(self.b), "--report", str(self.scratch / "r.json")])
 
     def test_dfxml(self):
-        root = ET.fromstring(self.report("r.xml").read_bytes())
+        root = ET.fromstring(self.report("r.xml", "--case", "7", "--note", "a", "--algorithm", "md5,sha512", "--hex=8").read_bytes())
+        assert_dfxml(self, root)
         ns = {"d": root.tag[1:].partition("}")[0]}
         names = [e.text for e in root.findall("d:source/d:image_filename", ns)]
         self.assertEqual(names, [str(self.a), str(self.b)])
+        images = root.findall("d:source/{urn:snaptool:diff:1}image", ns)
+        self.assertEqual([(image.get("when"), int(image.get("size"))) for image in images],
+                         [("before", self.a.stat().st_size), ("after", self.b.stat().st_size)])
+        for image, path in zip(images, (self.a, self.b), strict=True):
+            self.assertEqual({e.get("type"): e.text for e in image.findall("d:hashdigest", ns)},
+                             {name: hashlib.new(name, path.read_bytes()).hexdigest() for name in ("md5", "sha512")})
         runs = root.findall(".//d:byte_run", ns)
         self.assertEqual(len(runs), 2 * len(self.expected))
         for n, run_element in enumerate(runs):
