@@ -36,11 +36,17 @@ struct ReportOrigin {
   std::string program_sum;  // SHA-256 of the program's file
 };
 
-// A partition or volume of the first image, for the picture.
+// A partition or volume of the first image.
 struct ReportRegion {
   std::string name;
-  int depth = 0;
-  std::vector<ByteRange> ranges;  // in the image
+  int depth = 0;  // as Region has it
+  // Where a piece of it lies.
+  struct Piece {
+    ByteRange range;      // in the image
+    uint64_t offset = 0;  // in the region, bytes
+  };
+  std::vector<Piece> pieces;
+  std::string file_system;  // its type, label and UUID; empty: none is known
 };
 
 // What is known before the comparison.
@@ -52,7 +58,8 @@ struct ReportHead {
   std::string created;  // ISO 8601, UTC
   uint64_t granularity = 0;
   bool strict = false;
-  std::vector<ReportRegion> regions;
+  std::vector<ReportRegion> regions;  // each before those that lie in it
+  std::string file_system;            // of all of the first image, as ReportRegion has it
 };
 
 // A range, and what it was and is; the sums and the entropy only where they were asked for.

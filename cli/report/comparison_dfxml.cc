@@ -13,8 +13,9 @@
 namespace snaptool::cli {
 namespace {
 
-// Each image is a file object whose byte runs are the ranges that differ. DFXML 1.2; what it has no
-// element for has the namespace of this program.
+// Each image is a file object whose byte runs are the ranges that differ. DFXML 1.2: elements stand
+// in the order of its schema, https://github.com/dfxml-working-group/dfxml_schema. What that has no
+// place for has the namespace of this program, and readers may skip it.
 class DfxmlReport : public ReportWriter {
  public:
   explicit DfxmlReport(TextOutput& out) : out_(out) {}
@@ -36,14 +37,15 @@ class DfxmlReport : public ReportWriter {
         "      <host>{}</host>\n"
         "      <command_line>{}</command_line>\n"
         "      <start_time>{}</start_time>\n"
-        "      <snaptool:program_sha256>{}</snaptool:program_sha256>\n"
         "    </execution_environment>\n"
+        "    <snaptool:program_sha256>{}</snaptool:program_sha256>\n"
         "  </creator>\n"
-        "  <source>\n{}{}  </source>\n"
+        "  <source>\n{}{}{}{}  </source>\n"
         "  <snaptool:ranges granularity='{}' strict='{}'>\n",
         about_case(head.origin), kVersion, escape_markup(head.origin.host),
         escape_markup(head.command_line), escape_markup(head.created), head.origin.program_sum,
-        source(head.before), source(head.after), head.granularity, head.strict));
+        image_filename(head.before), image_filename(head.after), about_image("before", head.before),
+        about_image("after", head.after), head.granularity, head.strict));
   }
 
   Result<void> add(const ReportRange& range) override {
@@ -66,12 +68,19 @@ class DfxmlReport : public ReportWriter {
       text += fmt::format(" snaptool:not_compared='{}'",
                           escape_markup(problem.empty() ? volume.after->problem : problem));
     }
-    return out_.write(text + fmt::format(">\n    <partition_offset>{}</partition_offset>\n"
-                                         "    <sector_size>{}</sector_size>\n"
-                                         "    <block_size>{}</block_size>\n"
-                                         "    <ftype_str>{}</ftype_str>\n",
-                                         facts.offset, kSectorSize, facts.block_size,
-                                         escape_markup(facts.type)));
+    text += ">\n";
+    // The schema has no place for a number that is 0.
+    if (facts.offset > 0) {
+      text += fmt::format("    <partition_offset>{}</partition_offset>\n", facts.offset);
+    }
+    text += fmt::format("    <sector_size>{}</sector_size>\n", kSectorSize);
+    if (facts.block_size > 0) {
+      text += fmt::format("    <block_size>{}</block_size>\n", facts.block_size);
+    }
+    if (!facts.type.empty()) {
+      text += fmt::format("    <ftype_str>{}</ftype_str>\n", escape_markup(facts.type));
+    }
+    return out_.write(text);
   }
 
   Result<void> add_change(const ops::FileChange& change) override {
@@ -141,18 +150,21 @@ class DfxmlReport : public ReportWriter {
     return text;
   }
 
-  static std::string source(const ReportImage& image) {
-    std::string text =
-        fmt::format("    <image_filename>{}</image_filename>\n    <image_size>{}</image_size>\n",
-                    escape_markup(image.name), image.size);
+  static std::string image_filename(const ReportImage& image) {
+    return fmt::format("    <image_filename>{}</image_filename>\n", escape_markup(image.name));
+  }
+
+  // DFXML's source has names only.
+  static std::string about_image(std::string_view when, const ReportImage& image) {
+    std::string text = fmt::format("    <snaptool:image when='{}' size='{}'>\n", when, image.size);
     for (const auto& [algorithm, sum] : image.sums) {
-      text += fmt::format("    <hashdigest type='{}'>{}</hashdigest>\n", algorithm, sum);
+      text += fmt::format("      <hashdigest type='{}'>{}</hashdigest>\n", algorithm, sum);
     }
     for (const ReportImage::NamedFile& file : image.files) {
-      text += fmt::format("    <snaptool:file path='{}' size='{}' mtime='{}'/>\n",
+      text += fmt::format("      <snaptool:file path='{}' size='{}' mtime='{}'/>\n",
                           escape_markup(file.path), file.size, file.modified);
     }
-    return text;
+    return text + "    </snaptool:image>\n";
   }
 
   static std::string side(std::string_view when, const ReportImage& image,
@@ -204,16 +216,21 @@ class DfxmlReport : public ReportWriter {
                           std::string_view indent) {
     const access::FileNode& node = version.node;
     std::string text;
+    std::string beyond;  // what DFXML has no place for; it comes last
     const auto element = [&](std::string_view name, const auto& value) {
       text += fmt::format("{}<{}>{}</{}>\n", indent, name, value, name);
     };
     const auto time = [&](std::string_view name, const std::optional<access::FileTime>& value) {
-      if (value) element(name, time_text(*value, volume.local_times));
+      if (!value) return;
+      const std::string shown = time_text(*value, volume.local_times);
+      // A year beyond the calendar's is no time of XML.
+      if (shown.starts_with('@')) {
+        beyond += fmt::format("{}<snaptool:{}>{}</snaptool:{}>\n", indent, name, shown, name);
+      } else {
+        element(name, shown);
+      }
     };
     element("filename", name_markup(version.path));
-    if (printable_name(version.path) != version.path) {
-      element("snaptool:filename_hex", hex_of(std::as_bytes(std::span(version.path))));
-    }
     element("name_type", dfxml_type(node.type));
     element("filesize", node.size);
     element("alloc", 1);
@@ -235,12 +252,16 @@ class DfxmlReport : public ReportWriter {
     if (!version.sha256.empty()) {
       text += fmt::format("{}<hashdigest type='sha256'>{}</hashdigest>\n", indent, version.sha256);
     }
+    text += beyond;
+    if (printable_name(version.path) != version.path) {
+      element("snaptool:filename_hex", hex_of(std::as_bytes(std::span(version.path))));
+    }
     return text;
   }
 
   static char dfxml_type(access::NodeType type) {
     const char letter = type_name(type).letter;
-    return letter == '-' ? 'r' : letter;
+    return letter == '-' ? 'r' : letter == '?' ? '-' : letter;
   }
 
   static std::string byte_run(const access::FileRun& run, const ops::VolumeFacts& volume,

@@ -22,32 +22,48 @@ namespace snaptool::cli {
 namespace {
 
 // Where the pieces of a partition lie in the image whose pieces these are.
-std::vector<ByteRange> ranges_within(const std::vector<Storage>& image,
-                                     const std::vector<Storage>& region) {
-  std::vector<ByteRange> ranges;
+std::vector<ReportRegion::Piece> pieces_within(const std::vector<Storage>& image,
+                                               const std::vector<Storage>& region) {
+  std::vector<ReportRegion::Piece> pieces;
+  const auto add = [&](const ByteRange& range, uint64_t offset) {
+    if (!pieces.empty()) {
+      ReportRegion::Piece& last = pieces.back();
+      if (last.range.offset + last.range.length == range.offset &&
+          last.offset + last.range.length == offset) {
+        last.range.length += range.length;
+        return;
+      }
+    }
+    pieces.push_back({range, offset});
+  };
+  uint64_t within = 0;
   for (const Storage& piece : region) {
     uint64_t at = 0;
     for (const Storage& own : image) {
       const uint64_t from = std::max(piece.offset, own.offset);
       const uint64_t to = std::min(piece.offset + piece.size, own.offset + own.size);
       if (piece.id == own.id && from < to) {
-        ranges.push_back({at + (from - own.offset), to - from});
+        add({at + (from - own.offset), to - from}, within + (from - piece.offset));
       }
       at += own.size;
     }
+    within += piece.size;
   }
-  return ranges;
+  return pieces;
 }
 
-Result<std::vector<ReportRegion>> report_regions(const Invocation& invocation,
-                                                 const access::OpenImage& open) {
-  SNAP_ASSIGN(const auto facts, access::disk_facts(invocation.access(), {open.files.front()}));
-  std::vector<ReportRegion> regions;
-  for (const Region& region : cli::regions_of(facts)) {
-    auto ranges = ranges_within(open.files.front()->storages(), region.storages);
-    if (!ranges.empty()) regions.push_back({region.name, region.depth, std::move(ranges)});
+Result<void> add_regions(const Invocation& invocation, const access::OpenImage& open,
+                         ReportHead& head) {
+  SNAP_ASSIGN(const auto facts, access::disk_facts(invocation.access(), {open.files.front()},
+                                                   access::LookFor::kFileSystems));
+  if (facts.file_system) head.file_system = file_system_text(*facts.file_system);
+  for (const Region& region : regions_of(facts)) {
+    auto pieces = pieces_within(open.files.front()->storages(), region.storages);
+    if (pieces.empty()) continue;
+    head.regions.push_back({region.name, region.depth, std::move(pieces),
+                            region.file_system ? file_system_text(*region.file_system) : ""});
   }
-  return regions;
+  return {};
 }
 
 std::vector<ReportImage::NamedFile> files_named(const access::ImageSpec& spec) {
@@ -146,7 +162,7 @@ Result<ReportHead> comparison_head(const Invocation& invocation, const ComparedI
   if (!invocation.has("report")) return head;
   head.origin = origin_of(invocation);
   SNAP_ASSIGN(const auto algorithms, algorithms_of(invocation));
-  SNAP_ASSIGN(head.regions, report_regions(invocation, before.open));
+  SNAP_TRY(add_regions(invocation, before.open, head));
   const access::Phase phase(invocation.access(), "hashing", head.before.size + head.after.size);
   for (const auto& [image, described] :
        {std::pair{&before, &head.before}, std::pair{&after, &head.after}}) {

@@ -123,11 +123,12 @@ class TextReport : public ReportWriter {
                        counted(summary.range_bytes, "byte"));
     }
     if (tail.chunk_size) {
-      text += text_line("chunks of {} bytes were compared: {} bytes in them", *tail.chunk_size,
-                        summary.compared_bytes);
+      text += text_line("chunks of {} were compared: {} in them", counted(*tail.chunk_size, "byte"),
+                        counted(summary.compared_bytes, "byte"));
     }
     if (summary.sizes_differ) {
-      text += text_line("the sizes differ: {} and {} bytes{}", head_.before.size, head_.after.size,
+      text += text_line("the sizes differ: {} and {}{}", counted(head_.before.size, "byte"),
+                        counted(head_.after.size, "byte"),
                         head_.strict ? "" : " (the rest of the larger one is compared with zeros)");
     }
     return out_.write(text + (tail.equal ? "the images are equal\n" : "the images differ\n"));

@@ -23,14 +23,6 @@ Json file_system_json(const access::FileSystemFacts& facts) {
   return json;
 }
 
-std::string file_system_text(const access::FileSystemFacts& facts) {
-  std::string text = facts.type;
-  if (!facts.label.empty()) text += fmt::format(" '{}'", facts.label);
-  if (!facts.uuid.empty()) text += fmt::format(", UUID {}", facts.uuid);
-  if (!facts.problem.empty()) text += fmt::format(" ({})", facts.problem);
-  return text;
-}
-
 Json partition_json(const access::PartitionFacts& facts) {
   const access::Partition& partition = facts.partition;
   Json json = {{"number", partition.number},   {"offset", partition.offset},
@@ -178,16 +170,18 @@ class Lines {
 void add_regions(const access::DiskFacts& facts, int depth, std::vector<Region>& regions) {
   if (facts.table) {
     for (const auto& one : facts.table->partitions) {
-      regions.push_back({one.name, one.storages, depth + 1});
+      regions.push_back({one.name, one.storages, depth + 1, one.within.file_system});
       add_regions(one.within, depth + 2, regions);
     }
   }
   if (!facts.group) return;
   for (const auto& volume : facts.group->volumes) {
-    if (!volume.storages.empty()) regions.push_back({volume.name, volume.storages, depth + 1});
+    if (!volume.storages.empty()) {
+      regions.push_back({volume.name, volume.storages, depth + 1, volume.file_system});
+    }
     for (const auto& snapshot : volume.snapshots) {
       if (snapshot.storages.empty()) continue;
-      regions.push_back({snapshot.name, snapshot.storages, depth + 2});
+      regions.push_back({snapshot.name, snapshot.storages, depth + 2, {}});
     }
   }
 }
@@ -257,6 +251,14 @@ std::string store_text(const access::StoreFacts& facts, const std::string& name)
         "A store does not name its origin, nor does it say whether it holds new data (written to\n"
         "the snapshot) or old data (saved when the origin was written to).\n";
   }
+  return text;
+}
+
+std::string file_system_text(const access::FileSystemFacts& facts) {
+  std::string text = facts.type;
+  if (!facts.label.empty()) text += fmt::format(" '{}'", facts.label);
+  if (!facts.uuid.empty()) text += fmt::format(", UUID {}", facts.uuid);
+  if (!facts.problem.empty()) text += fmt::format(" ({})", facts.problem);
   return text;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,10 @@ struct Region {
   std::string name;  // as it would be named behind the disk: "#p2", "#p2#vg0/data"
   std::vector<Storage> storages;
   int depth = 0;  // 1: a partition, or a volume of an unpartitioned disk; ...
+  std::optional<access::FileSystemFacts> file_system;
 };
+// "ext4 'root', UUID 1234".
+std::string file_system_text(const access::FileSystemFacts& facts);
 std::vector<Region> regions_of(const access::DiskFacts& facts);
 
 }  // namespace snaptool::cli

@@ -6,6 +6,7 @@ SNAPTOOL_KEEP_PICTURE=FILE keeps what the browser showed, as a PNG.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,40 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from harness import ScratchTest, main, need, run  # noqa: E402
 
 
+# Puts a page into a frame of so many pixels, and says what is wider than its place.
+FRAME = """<!DOCTYPE html><iframe id="frame" src="{page}" style="border: 0; width: {width}px; height: 3000px"></iframe><pre id="found"></pre><script>
+frame.onload = () => {{
+  const page = frame.contentDocument, wide = [];
+  for (const one of page.querySelectorAll("*")) {{
+    const rolls = one === page.documentElement || getComputedStyle(one).overflowX === "auto";
+    if (rolls && one.scrollWidth > one.clientWidth) wide.push(one.localName);
+  }}
+  found.textContent = "wide: " + wide.join(" ");
+}};
+</script>"""
+
+
 class Browser(ScratchTest):
+    def browser(self):
+        return ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={self.scratch}/browser"]
+
+    def test_nothing_scrolls_that_fits(self):
+        need(self, "chromium", "mkfs.ext4", "debugfs")
+        before, after = self.scratch / "before.img", self.scratch / "after.img"
+        with open(before, "wb") as image:
+            image.truncate(4 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", before], check=True, capture_output=True)
+        shutil.copy(before, after)
+        subprocess.run(["debugfs", "-w", "-R", f"write {Path(__file__)} {'a-long-name' * 20}", after], check=True, capture_output=True)
+        self.assertEqual(run("diff", "-q", "--files", "--hex=32", "--algorithm", "sha512", before, after, "--report", self.scratch / "r.html").returncode, 1)
+        for width, expected in ((420, {"div", "pre"}), (700, {"pre"}), (1000, set()), (1600, set())):
+            frame = self.scratch / "frame.html"
+            frame.write_text(FRAME.format(page="r.html", width=width))
+            dom = subprocess.run([*self.browser(), "--allow-file-access-from-files", "--virtual-time-budget=5000", "--dump-dom", f"file://{frame}"],
+                                 capture_output=True, text=True, check=True, timeout=60).stdout
+            [found] = re.findall(r'<pre id="found">wide: ([^<]*)</pre>', dom)
+            self.assertLessEqual(set(found.split()), expected, width)
+
     def test_html_in_a_browser(self):
         need(self, "chromium", "sfdisk")
         disks = []
@@ -31,11 +65,10 @@ class Browser(ScratchTest):
             disks.append(disk)
         page = self.scratch / "r.html"
         self.assertEqual(run("diff", *disks, "--report", page).returncode, 1)
-        options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={self.scratch}/browser"]
         picture = self.scratch / "r.png"
-        dom = subprocess.run(["chromium", *options, "--dump-dom", f"file://{page}"], capture_output=True, text=True,
+        dom = subprocess.run([*self.browser(), "--dump-dom", f"file://{page}"], capture_output=True, text=True,
                              check=True, timeout=60).stdout
-        subprocess.run(["chromium", *options, "--window-size=1000,900", f"--screenshot={picture}", f"file://{page}"],
+        subprocess.run([*self.browser(), "--window-size=1000,900", f"--screenshot={picture}", f"file://{page}"],
                        capture_output=True, check=True, timeout=60)
         overview = dom[dom.index("<svg"):dom.index("</svg>")]
         self.assertEqual(overview.count('class="c '), 3)

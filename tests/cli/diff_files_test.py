@@ -13,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 import tree_model  # noqa: E402
+from dfxml import assert_dfxml  # noqa: E402
 from exfat_maker import ExFat  # noqa: E402
 from fs_maker import MIB, TIME, TOOLS, Dir, Ext, Fat, File, Iso, Link, Symlink, Unsupported, sha256, tool  # noqa: E402
 from harness import SEED, SNAPTOOL, ScratchTest, main, need, run, scaled  # noqa: E402
@@ -354,6 +355,7 @@ class DiffFiles(ScratchTest):
             if ending == "xml":
                 import xml.etree.ElementTree as ET
                 root = ET.fromstring(text)
+                assert_dfxml(self, root)
                 space = "{http://www.forensicswiki.org/wiki/Category:Digital_Forensics_XML}"
                 [system] = root.iter(space + "volume")
                 names = [one.find(space + "filename").text for one in system.findall(space + "fileobject")]

@@ -10,6 +10,7 @@ import os
 import random
 import re
 import shlex
+import struct
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -17,7 +18,9 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-from harness import SEED, SNAPTOOL, ZYGOTE, ScratchTest, main, need, run, run_under_strace, sha256_of_file  # noqa: E402
+from dfxml import assert_dfxml  # noqa: E402
+from harness import SEED, SNAPTOOL, ZYGOTE, ScratchTest, main, need, run, run_under_strace, scaled, sha256_of_file  # noqa: E402
+from html_page import Page  # noqa: E402
 
 
 def naive_ranges(a, b, unit=512):
@@ -221,10 +224,17 @@ class Reports(DiffTest):
         self.assertEqual(shlex.split(report["command_line"]), ["snaptool", "diff", str(self.a), str(self.b), "--report", str(self.scratch / "r.json")])
 
     def test_dfxml(self):
-        root = ET.fromstring(self.report("r.xml").read_bytes())
+        root = ET.fromstring(self.report("r.xml", "--case", "7", "--note", "a", "--algorithm", "md5,sha512", "--hex=8").read_bytes())
+        assert_dfxml(self, root)
         ns = {"d": root.tag[1:].partition("}")[0]}
         names = [e.text for e in root.findall("d:source/d:image_filename", ns)]
         self.assertEqual(names, [str(self.a), str(self.b)])
+        images = root.findall("d:source/{urn:snaptool:diff:1}image", ns)
+        self.assertEqual([(image.get("when"), int(image.get("size"))) for image in images],
+                         [("before", self.a.stat().st_size), ("after", self.b.stat().st_size)])
+        for image, path in zip(images, (self.a, self.b), strict=True):
+            self.assertEqual({e.get("type"): e.text for e in image.findall("d:hashdigest", ns)},
+                             {name: hashlib.new(name, path.read_bytes()).hexdigest() for name in ("md5", "sha512")})
         runs = root.findall(".//d:byte_run", ns)
         self.assertEqual(len(runs), 2 * len(self.expected))
         for n, run_element in enumerate(runs):
@@ -331,6 +341,194 @@ class Reports(DiffTest):
         self.assertEqual(run("diff", self.a, self.b, "--force", "--report", path).returncode, 1)
         self.assertEqual(len(json.loads(path.read_text())["ranges"]), len(self.expected))
         self.assertEqual([p.name for p in self.scratch.iterdir() if "partial" in p.name], [])
+
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+OUTSIDE = "Outside of all partitions and volumes"
+SECTOR = 512
+# In sectors, as the tables below have them. #p5 lies in an extended partition, which holds its own table only.
+EXTENDED = (1000, 500)
+PARTITIONS = {"#p1": (64, 400), "#p2": (464, 300), "#p5": (1063, 400)}
+DISK_SECTORS = 2000
+
+
+def partition_entry(kind, start, count):
+    return struct.pack("<B3sB3sII", 0, b"\0\0\0", kind, b"\0\0\0", start, count)
+
+
+def partitioned_disk():
+    disk = bytearray(DISK_SECTORS * SECTOR)
+    disk[446:494] = b"".join(partition_entry(*entry) for entry in ((0x83, *PARTITIONS["#p1"]), (0x83, *PARTITIONS["#p2"]), (0x0f, *EXTENDED)))
+    start, count = PARTITIONS["#p5"]
+    at = EXTENDED[0] * SECTOR
+    disk[at + 446:at + 462] = partition_entry(0x83, start - EXTENDED[0], count)
+    for table in (0, at):
+        disk[table + 510:table + 512] = b"\x55\xaa"
+    return disk
+
+
+def innermost(offset, length):
+    """The smallest partition that holds all of the range, and where in it the range begins."""
+    holding = [(size, name, offset - start * SECTOR) for name, (start, size) in PARTITIONS.items()
+               if start * SECTOR <= offset and offset + length <= (start + size) * SECTOR]
+    return min(holding)[1:] if holding else (OUTSIDE, None)
+
+
+def luminance(color):
+    channels = [int(color[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+class Pages(DiffTest):
+    def page(self, before, after, *options):
+        path = self.scratch / "r.html"
+        a, b = self.file("a.dd", before), self.file("b.dd", after)
+        self.assertEqual(run("diff", "-q", *options, a, b, "--force", "--report", path).returncode, 1)
+        return Page(path.read_text())
+
+    def assert_ranges(self, page, expected):
+        """Each range has one row, in the section of the partition that holds it, and the captions add up."""
+        model = {}
+        for offset, length, changed in expected:
+            name, within = innermost(offset, length)
+            model.setdefault(name, []).append((offset, within, length, changed))
+        names = [section.title for section in page.sections[2:]]
+        self.assertEqual(names, list(PARTITIONS) + [OUTSIDE] * (OUTSIDE in model))
+        for section in page.sections[2:]:
+            rows = model.get(section.title, [])
+            if not rows:
+                self.assertEqual(section.tables, [])
+                continue
+            [table] = section.tables
+            counts = [int(number) for number in re.findall(r"\d+", table.caption)]
+            self.assertEqual(counts, [len(rows), sum(row[2] for row in rows), sum(row[3] for row in rows)])
+            shown = []
+            for row in table.rows:
+                self.assertEqual(len(row), len(table.head))
+                places = [cell.split("\nsector ") for cell in row[:len(row) - 5]]
+                for place, sector in places:
+                    self.assertEqual(int(place) // SECTOR, int(sector))
+                within = int(places[1][0]) if len(places) == 2 else None
+                shown.append((int(places[0][0]), within, int(row[-5]), int(row[-4])))
+            self.assertEqual(shown, rows, section.title)
+
+    def test_ranges_stand_with_their_partitions(self):
+        need(self, "sfdisk")
+        disk = partitioned_disk()
+        listed = json.loads(subprocess.run(["sfdisk", "-J", self.file("listed", disk)], check=True, capture_output=True).stdout)
+        places = [(one["start"], one["size"]) for one in listed["partitiontable"]["partitions"]]
+        self.assertEqual(places, [PARTITIONS["#p1"], PARTITIONS["#p2"], EXTENDED, PARTITIONS["#p5"]])
+        borders = sorted({edge for start, size in PARTITIONS.values() for edge in (start, start + size)})
+        for n in range(scaled(8)):
+            changed = bytearray(disk)
+            for _ in range(self.rng.randrange(1, 12)):
+                start = self.rng.choice([self.rng.randrange(1, DISK_SECTORS), *(edge + self.rng.choice([-1, 0]) for edge in borders)])
+                for sector in range(start, min(DISK_SECTORS, start + self.rng.choice([1, 2, 40]))):
+                    changed[sector * SECTOR + self.rng.randrange(400)] ^= 1
+            changed[SECTOR] ^= 1
+            with self.subTest(n):
+                self.assert_ranges(self.page(disk, changed), naive_ranges(disk, changed))
+
+    def test_a_section_tells_what_it_is_of(self):
+        need(self, "mkfs.ext4", "blkid")
+        disk = partitioned_disk()
+        start, size = PARTITIONS["#p2"]
+        volume = self.file("volume", bytes(size * SECTOR))
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-L", "<root>", volume], check=True, capture_output=True)
+        uuid = subprocess.run(["blkid", "-p", "-s", "UUID", "-o", "value", volume], check=True, capture_output=True, text=True).stdout.strip()
+        disk[start * SECTOR:(start + size) * SECTOR] = volume.read_bytes()
+        changed = bytearray(disk)
+        changed[-1] ^= 1
+        for options in ([], ["--files"]):
+            text = self.page(disk, changed, *options).section("#p2").text
+            for part in (f"byte {start * SECTOR} (sector {start})", f"{size * SECTOR} bytes, {size} sectors", "'<root>'", uuid):
+                self.assertIn(part, text)
+        # What lies in a volume group has its own sections (tests/data/lvm.txt).
+        need(self, "zstd")
+        group = subprocess.run(["zstd", "-dc", DATA / "lvm" / "pv.img.zst"], check=True, capture_output=True).stdout
+        disk = bytes(446) + partition_entry(0x8e, 2048, len(group) // SECTOR) + bytes(48) + b"\x55\xaa" + bytes((1 << 20) - SECTOR) + group
+        page = self.page(disk, disk[:-1] + b"!")
+        volumes = [f"#p1#vg0/{name}" for name in ("data", "s1-cow", "s2-cow", "s3-cow")]
+        self.assertEqual([section.title for section in page.sections[2:]], ["#p1", *volumes])
+        self.assertEqual(["Ranges in its volumes are listed with them." in section.text for section in page.sections[2:]], [True] + [False] * 4)
+        self.assertEqual([len(section.tables) for section in page.sections[2:]], [1] + [0] * 4)
+        # Without partitions there is one section.
+        page = self.page(volume.read_bytes(), volume.read_bytes()[:-1] + b"!")
+        [section] = page.sections[2:]
+        self.assertEqual((section.title, uuid in section.text, len(section.tables[0].rows)), ("The whole image", True, 1))
+
+    def test_files_stand_with_their_partition(self):
+        need(self, "mkfs.ext4", "debugfs")
+        start, size = PARTITIONS["#p1"]
+        volume = self.file("volume", bytes(size * SECTOR))
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", volume], check=True, capture_output=True)
+        disks = []
+        for content in (None, b"more"):
+            if content:
+                subprocess.run(["debugfs", "-w", "-R", f"write {self.file('content', content)} added", volume], check=True, capture_output=True)
+            disk = partitioned_disk()
+            disk[start * SECTOR:(start + size) * SECTOR] = volume.read_bytes()
+            disks.append(disk)
+        page = self.page(*disks, "--files")
+        self.assertEqual([len(section.tables) for section in page.sections[2:]], [3, 0, 0])
+        ranges, changes, uses = page.section("#p1").tables
+        [[change, sums]] = changes.rows
+        self.assertRegex(change, r"\Acreated +added ")
+        self.assertEqual(sums.strip(), hashlib.sha256(b"more").hexdigest())
+        covered = set()
+        for row in uses.rows:
+            offset, within, length = (int(cell.split("\n")[0]) for cell in row[:3])
+            self.assertEqual(offset - within, start * SECTOR)
+            self.assertTrue(covered.isdisjoint(range(offset, offset + length)))
+            covered.update(range(offset, offset + length))
+        self.assertEqual(covered, {byte for offset, length, _ in naive_ranges(*disks) for byte in range(offset, offset + length)})
+        self.assertEqual(len(ranges.rows), len(naive_ranges(*disks)))
+        self.assertIn("content of added", [row[-1] for row in uses.rows])
+
+    def test_what_is_cut_is_counted(self):
+        size = 10_010
+        before, after = bytes(2 * size * SECTOR), (b"x" + bytes(2 * SECTOR - 1)) * size
+        page = self.page(before, after)
+        [section] = page.sections[2:]
+        [table] = section.tables
+        self.assertEqual((len(table.rows), table.caption), (10_000, f"{size} ranges: {size * SECTOR} bytes, {size} bytes changed"))
+        self.assertIn(f"The first 10000 of {size} ranges.", section.text)
+
+    def test_one_is_not_many(self):
+        page = self.page(bytes(SECTOR), b"x" + bytes(SECTOR - 1))
+        self.assertIn("1 byte differs, in 1 range (512 bytes).", page.sections[0].text)
+        self.assertEqual(page.sections[2].tables[0].caption, "1 range: 512 bytes, 1 byte changed")
+        texts = [section.text + table.caption + str(table.rows) for section in page.sections for table in section.tables]
+        self.assertNotRegex(" ".join(texts), r"\b1 (bytes|sectors|ranges|holes)\b")
+
+    def test_everyone_can_read_it(self):
+        disk = partitioned_disk()
+        page = self.page(disk, bytes([*disk[:600], 1, *disk[601:70_000], 1, *disk[70_001:]]), "--files", "--hex=8")
+        self.assertEqual((page.language, page.headings[0][0]), ("en", 1))
+        levels = [level for level, _ in page.headings]
+        self.assertEqual(levels.count(1), 1)
+        self.assertTrue(all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False)), levels)
+        self.assertEqual(len(set(page.ids)), len(page.ids))
+        self.assertLessEqual({link[1:] for link in page.links}, set(page.ids))
+        for section in page.sections:
+            for table in section.tables:
+                self.assertTrue(table.caption)
+                self.assertLessEqual(set(table.scopes), {"row", "col"})
+
+    def test_colours_stand_out(self):
+        """At 4.5 to 1, as WCAG 2 (AA) wants it of text."""
+        disk = bytes(SECTOR)
+        style = self.page(disk, b"x" * SECTOR).style
+        themes = [dict(re.findall(r"--(\w+): (#\w{6})", root)) for root in re.findall(r":root \{(.*?)\}", style, re.S)]
+        self.assertEqual(len(themes), 2)
+        for theme in themes:
+            for name in ("ink", "faint", "hot", "zeroed", "only", "mark"):
+                for ground in ("paper", "soft"):
+                    lights = sorted((luminance(theme[name]), luminance(theme[ground])))
+                    self.assertGreaterEqual((lights[1] + 0.05) / (lights[0] + 0.05), 4.5, (name, ground))
+        self.assertIn("@media screen and (prefers-color-scheme: dark)", style)  # paper is light
+        self.assertIn("@media print", style)
 
 
 class Hashes(DiffTest):

@@ -50,16 +50,18 @@ Texts harmless(Texts texts) {
 
 void write_report(const Texts& texts, cli::ReportWriter& writer) {
   cli::ReportHead head;
-  head.before = {texts[0], kMiB, "aa"};
-  head.after = {texts[1], 2 * kMiB, "aa"};
+  head.before = {texts[0], kMiB, {{"sha256", "aa"}}, {}};
+  head.after = {texts[1], 2 * kMiB, {{"sha256", "aa"}}, {}};
   head.command_line = texts[2];
   head.created = texts[3];
-  head.regions = {{texts[4], 1, {{0, 65536}}}, {texts[5], 2, {{512, 4096}}}};
+  head.regions = {{texts[4], 1, {{{0, 65536}, 0}}, texts[7]},
+                  {texts[5], 2, {{{512, 4096}, 0}}, ""}};
+  head.file_system = texts[7];
   cli::ReportRange range{{512, 1024, 3}, {}, {}, 0};
   range.before = {true, "aa", 1.5, false, "00ff", 4096, texts[6]};
   range.after = {true, "aa", 0, true, "", {}, ""};
   require(writer.begin(head).has_value() && writer.add(range).has_value());
-  require(writer.finish({{1, 1024, 3, kMiB, 0, 0, true}, false, 4096}).has_value());
+  require(writer.finish({{1, 1024, 3, kMiB, 0, 0, true}, false, 4096, {}}).has_value());
 }
 
 std::string report(const Texts& texts, MakeWriter make) {
@@ -163,7 +165,7 @@ std::pair<std::string, cli::Json> describe(const Texts& texts) {
   disk.group->facts.name = texts[3];
   disk.group->volumes.emplace_back().volume.name = texts[4];
   access::ImageFacts image;
-  image.parent = {texts[5], texts[6]};
+  image.parent = access::ParentRef{texts[5], {}, texts[6], {}};
   image.metadata = {{texts[7], texts[0]}};
   image.snapshots = {{texts[1], texts[2], kMiB, 1}};
   cli::Json json;
