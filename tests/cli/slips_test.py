@@ -83,15 +83,39 @@ SLIPS = [
     Slip("resize {c} 1Z", 64, ["unknown unit", "k, M, G, T, P, E"]),
 
     # Pairs.
-    Slip("read {c} {o}", 64, ["superfluous operand", "origin first, {o}@{c}"]),
-    Slip("hash {o} {d}/other.img", 64, ["superfluous operand", "it takes IMAGE", "ORIGIN@COW"]),
-    Slip("read {c} {c}", 64, ["superfluous operand"]),
-    Slip("ls {o} / {c}", 64, ["superfluous operands", "it takes IMAGE [PATH]"]),
+    Slip("read {c} {o}", 64, ["too many operands", "origin first, {o}@{c}"]),
+    Slip("hash {o} {d}/other.img", 64, ["too many operands: hash takes IMAGE", "ORIGIN@COW"]),
+    Slip("read {c} {c}", 64, ["too many operands"]),
+    Slip("ls {o} / {c}", 64, ["too many operands: ls takes IMAGE [PATH]"]),
     Slip("convert {o} {c}", 64, ["missing operands: it takes ORIGIN COW OUT", "'{c}' is the COW"]),
     Slip("cat {o} {c}", 64, ["name the file: its PATH"]),
     Slip("diff {o} {c} {d}/c2", 64, ["Name the views: {o}@{c} {o}@{d}/c2"]),
-    Slip("diff {o} {o} {o}", 64, ["superfluous", "ORIGIN@COW"]),
-    Slip("read {d}/a@b {d}/x", 64, ["superfluous"]),
+    Slip("diff {o} {o} {o}", 64, ["too many operands", "ORIGIN@COW"]),
+    Slip("read {d}/a@b {d}/x", 64, ["too many operands"]),
+    Slip("undo {o} {c}", 64, ["the COW is missing", "the undo file comes first: undo FILE ORIGIN COW"]),
+    Slip("export {o} {d}/other.img", 64, ["export takes IMAGE", "export {d}/other.img --base {o}"]),
+    Slip("repair {c} {d}/new", 64, ["did you mean -o {d}/new?"]),
+    Slip("repair {o} {c}", 64, ["-o NEW must say", "(or --dry-run, to look) (see"]),
+    Slip("create --size 1M {d}/new", 64, ["the origin is missing, or the COW"]),
+    Slip("diff --report {o} {d}/other.img", 64, ["missing operands", "is '{o}' an operand, and not the value of --report?"]),
+    Slip("diff --report {d}/new {o}", 64, ["it takes IMAGE1 IMAGE2 (see"]),
+    Slip("apply {o}", 65, ["'{o}' is not a diff"]),
+    Slip("info {d}/OTHER.img", 1, ["No such file", "(there is '{d}/other.img')"]),
+    Slip("info {d}/other.IMG", 1, ["No such file", "(there is '{d}/other.img')"]),
+    Slip("info {d}/none.img", 1, ["No such file", "(is the name right?)"]),
+
+    # Formats.
+    Slip("convert {o} {d}/vm.vmdk", 64, ["'{d}/vm.vmdk' would be raw: -O vmdk makes a VMDK, -O raw makes it raw all the same"]),
+    Slip("convert {o} {d}/vm.QCOW2", 64, ["-O qcow2 makes a qcow2 image"]),
+    Slip("convert {o} {d}/vm.vdi", 64, ["-O vdi makes a VDI"]),
+    Slip("convert {o} {d}/vm.vhd", 64, ["-O vhd makes a VHD,"]),
+    Slip("convert {o} {d}/vm.vhdx", 64, ["-O vhdx makes a VHDX"]),
+    Slip("convert {o} {d}/vm.E01", 64, ["-O e01 makes an E01"]),
+    Slip("convert {o} {d}/vm.simg", 64, ["-O simg makes an Android sparse image"]),
+    Slip("convert --force -n {o} {d}/vm.vmdk", 64, ["would be raw"]),
+    Slip("convert -O flat {o} {d}/new", 64, ["--output-format takes raw, qcow2, ewf, e01, rbd, ", "vhd or dm-snapshot, not 'flat'"]),
+    Slip("info --follow-parents=x {o}", 64, ["takes no value, or =anywhere, not 'x'"]),
+    Slip("diff -o {d}/new {o} {o}", 64, ["--report FILE", "'snaptool export'"]),
 ]
 
 # Words of other tools, each of which gets an answer.
@@ -225,6 +249,35 @@ class Pairs(TypedTest):
         for command in ("read", "hash", "map", "info", "export", "ls", "cat", "convert"):
             usage = run(command, "--help").stdout.splitlines()
             self.assertIn(f"snaptool {command} [OPTION...] ORIGIN COW", usage[1])
+
+
+class Spelling(TypedTest):
+    """What says the same with other letters."""
+
+    def test_formats_in_any_case(self):
+        for name, words in (("E01", "E01"), ("e01", "ewf"), ("VMDK", "vmdk"), ("Vhd", "vpc"), ("QCOW2", "qcow2")):
+            self.good("convert -O %s {o} {d}/%s.out" % (name, name))
+            self.good("convert -O %s {o} {d}/%s.same" % (words.lower(), name))
+            formats = {json.loads(self.good("info --output=json {d}/%s.%s" % (name, end)))["format"] for end in ("out", "same")}
+            self.assertEqual(len(formats - {"raw"}), 1, name)
+            self.assertEqual(self.good("hash -f %s {d}/%s.out" % (name, name)).split()[0], sha256_of_file(self.origin))
+        self.assertEqual(json.loads(self.good("info --output=JSON {o}"))["format"], "raw")
+
+    def test_a_raw_image_of_any_name(self):
+        for name in ("x.vmdk", "x.E01", "vmdk", "x.vmdk.img", "qcow2"):
+            self.good(("convert -O raw {o} {d}/" if "." in name and not name.endswith("img") else "convert {o} {d}/") + name)
+            self.assertEqual(sha256_of_file(self.scratch / name), sha256_of_file(self.origin), name)
+
+    def test_algorithms(self):
+        for name in ("sha-256", "SHA-256", "SHA256"):
+            self.assertEqual(self.good("hash --algorithm %s {o}" % name).split()[0], sha256_of_file(self.origin))
+
+    def test_ids_only_for_those_who_ask(self):
+        for line in ("export {o}@{c} -o {d}/%d.diff", "apply {d}/0.diff {o}"):
+            line = line % 0 if "%" in line else line
+            self.assertNotRegex(self.good(line), "[0-9a-f]{64}", line)
+            said = self.snaptool(line + (" -v --force" if "export" in line else " -v")).stdout
+            self.assertRegex(said, "[0-9a-f]{64}", line)
 
 
 class SharedOptionsFirst(TypedTest):
