@@ -279,6 +279,87 @@ class Spelling(TypedTest):
             said = self.snaptool(line + (" -v --force" if "export" in line else " -v")).stdout
             self.assertRegex(said, "[0-9a-f]{64}", line)
 
+    def test_notes_only_for_those_who_ask(self):
+        content = bytearray(self.cow.read_bytes())
+        chunk = int.from_bytes(content[12:16], "little") * 512
+        entries = content[chunk:2 * chunk]
+        count = next(i for i in range(len(entries) // 16) if not any(entries[16 * i:16 * i + 16]))
+        kept = entries[:32] + entries[48:16 * count] + bytes(16)
+        content[chunk:chunk + len(kept)] = kept
+        self.cow.write_bytes(content)
+        said = self.good("verify {c}")
+        self.assertIn("1 note: -v shows it\n", said)
+        self.assertNotIn("leaked-chunks", said)
+        self.assertIn("leaked-chunks", self.snaptool("verify -v {c}").stdout)
+
+
+class DisksAsStores(TypedTest):
+    """A plain disk that is named as a COW is said to be one; exit statuses and codes are those of any broken store."""
+
+    def setUp(self):
+        super().setUp()
+        need(self, *TOOLS["Ext"])
+        Ext(self.scratch / "ext.img", {"file": File(b"content")})
+        table = bytearray(4 << 20)
+        table[446:462] = bytes([0, 0, 2, 0, 0x83, 0, 3, 0]) + (2048).to_bytes(4, "little") + (4096).to_bytes(4, "little")
+        table[510:512] = b"\x55\xaa"
+        (self.scratch / "mbr.img").write_bytes(table)
+        table[:3] = b"\xeb\x63\x90"
+        (self.scratch / "boot.img").write_bytes(table)
+        self.kinds = {"ext.img": "a disk with a file system (ext4)", "mbr.img": "a disk with a partition table (MBR)",
+                      "boot.img": "a disk with a partition table (MBR)"}
+
+    def test_every_command_says_so(self):
+        for name, kind in self.kinds.items():
+            self.names["x"] = self.scratch / name
+            said = f"'{self.names['x']}' is not a COW: it is {kind}"
+            before = sha256_of_file(self.names["x"])
+            for line in ("dump {x}", "status {o} {x}", "merge {o} {x}", "merge {o} {x} -o {d}/new", "merge {o} {c} --sibling {x}",
+                         "read {o}@{x} -o {d}/new", "info {o}@{x}", "repair {x} -o {d}/new", "repair --dry-run {o} {x}",
+                         "resize {x} 100M", "resize --minimum {x}", "write {o} {x} -P 1 --length 4k",
+                         "write-origin {o} --snapshot {x} -P 1 --length 4k", "export --changes {x} --base {o} {o} -o {d}/new"):
+                with self.subTest(name, line=line):
+                    done = self.snaptool(line)
+                    self.assertEqual(done.returncode, 65, done.stderr)
+                    self.assertIn(said, done.stderr)
+                    self.assertNotIn("wiped", done.stderr)
+            self.assertEqual(sha256_of_file(self.names["x"]), before)
+
+    def test_verify(self):
+        for name, kind in self.kinds.items():
+            self.names["x"] = self.scratch / name
+            for line in ("verify {x}", "verify {o} {x}"):
+                done = self.snaptool(line)
+                self.assertEqual((done.returncode, done.stderr), (2, ""))
+                self.assertIn(f"it is not a COW: it is {kind}", done.stdout)
+                self.assertIn("fixed by: naming the right file\n", done.stdout)
+                self.assertTrue(done.stdout.endswith(f"{name}: no COW\n"), done.stdout)
+                report = json.loads(self.snaptool(line.replace("verify", "verify --output=json")).stdout)
+                code = "bad-magic" if name == "boot.img" else "wiped-header"
+                self.assertEqual((report["result"], report["counts"]), ("corrupt", {code: 1}))
+
+    def test_a_wiped_header_is_one_whatever_follows(self):
+        """The list counts more than data that look like a file system."""
+        content = bytearray(self.cow.read_bytes())
+        self.assertEqual(int.from_bytes(content[12:16], "little") * 512, 4096)
+        content[:512] = bytes(512)
+        content[1024:2048] = (self.scratch / "ext.img").read_bytes()[1024:2048]
+        self.cow.write_bytes(content)
+        self.assertIn("ext4", self.good("info {c}"))
+        done = self.snaptool("dump {c}")
+        self.assertEqual(done.returncode, 65)
+        self.assertIn("header was wiped", done.stderr)
+        self.assertIn("its header was wiped", self.snaptool("verify {c}").stdout)
+        self.snaptool("repair {c} -o {d}/new")
+        self.assertEqual(self.good("hash {o} {d}/new").split()[0], self.view)
+
+    def test_what_a_transient_snapshot_overwrites_is_anything(self):
+        script = self.scratch / "script"
+        script.write_text("write s 0 4k -P 1\nflush\n")
+        for store, status in (("N", 0), ("P", 65)):
+            done = self.snaptool(f"batch {{o}} {script} --snapshot s={{d}}/ext.img,store={store}")
+            self.assertEqual(done.returncode, status, done.stderr)
+
 
 class SharedOptionsFirst(TypedTest):
     """Options that all commands share may stand before the command."""
