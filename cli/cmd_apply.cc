@@ -51,6 +51,8 @@ Result<int> apply_to_new(const Invocation& invocation, ops::ApplyRequest request
 Result<int> apply_in_place(const Invocation& invocation, ops::ApplyRequest request) {
   auto& paths = request.diffs.paths;
   if (paths.size() < 2) {
+    // One that is no diff is the image, and the diffs are missing.
+    SNAP_TRY(is_full(invocation));
     return Error(ErrorCode::kInvalidArgument,
                  "an image must follow the diffs, or -o NEW for a full one");
   }

@@ -48,11 +48,11 @@ CommandSpec convert_command() {
   command.summary = "convert an image to another format";
   // clang-format off
   command.description =
-      "Writes the content of IMAGE to OUT, in the format that -O names. Zeros become holes. With --base, OUT is an overlay: it has only what differs from IMAGE0, and names IMAGE0 as its backing file. 'snaptool convert ORIGIN@COW OUT -O qcow2 --base ORIGIN' turns a snapshot into one.\n\n"
+      "Writes the content of IMAGE to OUT, in the format that -O names. Without -O, OUT is raw, and a name that promises another format (.qcow2, .vmdk, .vdi, .vhd, .vhdx, .E01, .simg) is refused. Zeros become holes. With --base, OUT is an overlay: it has only what differs from IMAGE0, and names IMAGE0 as its backing file. 'snaptool convert ORIGIN@COW OUT -O qcow2 --base ORIGIN' turns a snapshot into one.\n\n"
       "A new raw image is written as OUT.partial first; if that is interrupted, the same command continues. Other formats appear whole or not at all.\n\n"
       "An image in several files ('-O raw --option part_size=2G IMAGE out.001', '-O ewf --option segment_size=2G IMAGE out.E01') does not replace an old one: all files are written first, then they get their names, the first one last. A single out.E01 is not made next to an old out.E02 either, which would be read as a part of it.";
   command.options = {
-    choice('O', "output-format", "FMT", "raw (the default, whatever OUT is called), qcow2, vmdk, vpc (VHD), vhdx, vdi (VirtualBox), simg (Android sparse), ewf (E01 evidence), rbd (Ceph's whole images), or dm-snapshot (a store over the image that --base names)", {"raw", "qcow2", "ewf", "rbd", "simg", "vdi", "vhdx", "vmdk", "vpc", "vhd", "dm-snapshot"}),
+    choice('O', "output-format", "FMT", "raw (the default), qcow2, vmdk, vpc (VHD), vhdx, vdi (VirtualBox), simg (Android sparse), ewf (E01 evidence), rbd (Ceph's whole images), or dm-snapshot (a store over the image that --base names)", {"raw", "qcow2", "ewf", "e01", "rbd", "simg", "vdi", "vhdx", "vmdk", "vpc", "vhd", "dm-snapshot"}),
     repeated(words("option", "NAME=VALUE", "a setting of the format; '--option help' lists them (see snaptool-convert(1))", setting_words())),
     flag('c', "compress", "compress the data: qcow2 by cluster, with zstd unless compression_type says otherwise; vmdk as streamOptimized; ewf is always compressed"),
     file("base", "IMAGE0", "make an overlay of IMAGE0, with only what differs from it"),

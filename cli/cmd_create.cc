@@ -50,7 +50,8 @@ Result<int> run_create(Invocation& invocation) {
               parse_chunk_size(invocation.value("chunk-size").value_or("4k")));
   const bool measure = invocation.has("measure");
   if (!measure && invocation.operands().size() < 2) {
-    return Error(ErrorCode::kInvalidArgument, "the COW is missing: name it as ORIGIN COW");
+    return Error(ErrorCode::kInvalidArgument,
+                 "the origin is missing, or the COW: name both as ORIGIN COW");
   }
   SNAP_ASSIGN(const access::ImageSpec origin, target_operand(invocation));
   SNAP_ASSIGN(const auto size, wanted_size(invocation));

@@ -8,6 +8,7 @@
 #include "cli/support/text_output.h"
 #include "cli/support/version.h"
 #include "libsnap/access/byte_output.h"
+#include "libsnap/access/plain_disk.h"
 #include "libsnap/diff/export.h"
 #include "libsnap/snap/store/dump.h"
 #include "libsnap/snap/store/metadata_image.h"
@@ -42,6 +43,7 @@ Result<int> run_dump(Invocation& invocation) {
   SNAP_ASSIGN(const access::FileSpec spec, cow_operand(invocation, invocation.operands().front()));
   access::Door door(invocation.access(), access::operations::kOutput);
   SNAP_ASSIGN(const auto cow, door.opener().open(spec, {Access::kRead, invocation.force_share()}));
+  SNAP_TRY(access::check_no_plain_disk(invocation.access(), *cow));
   SNAP_ASSIGN(PersistentStore store, PersistentStore::open(*cow));
   if (store.state() == StoreState::kNone) {
     return Error(ErrorCode::kNotFound,

@@ -5,6 +5,7 @@
 #include "cli/support/exit_status.h"
 #include "cli/support/export_options.h"
 #include "cli/support/output_options.h"
+#include "cli/support/stdio.h"
 #include "libsnap/ops/export.h"
 
 namespace snaptool::cli {
@@ -72,6 +73,10 @@ CommandSpec export_command() {
                     Shared::kGroupBackup,   Shared::kCache};
   command.prints_data = out_is_stdout;
   command.pairs = Pairs::kFirst;
+  command.hint_of_two = [](const std::string& first, const std::string& second) {
+    return fmt::format("to export what changed from '{0}' to '{1}': export {3} --base {2}", first,
+                       second, shell_quoted(first), shell_quoted(second));
+  };
   command.run = run_export;
   return command;
 }

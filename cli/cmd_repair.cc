@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "cli/report/repair.h"
 #include "cli/support/command_table.h"
 #include "cli/support/exit_status.h"
 #include "cli/support/operands.h"
+#include "cli/support/stdio.h"
 #include "cli/support/writing.h"
 #include "libsnap/ops/store.h"
 
@@ -30,10 +32,16 @@ Result<ops::RepairJob::Request> request_of(const Invocation& invocation) {
 Result<int> run_repair(Invocation& invocation) {
   const auto out = invocation.value("out");
   const bool dry_run = invocation.has("dry-run");
-  if (dry_run == out.has_value()) {
+  if (dry_run && out) {
     return Error(ErrorCode::kInvalidArgument,
-                 dry_run ? "--dry-run writes nothing: it does not go with --out"
-                         : "-o NEW must say where the sound store goes (or --dry-run, to look)");
+                 "--dry-run writes nothing: it does not go with --out");
+  }
+  if (!dry_run && !out) {
+    const std::string& last = invocation.operands().back();
+    const bool is_new = invocation.operands().size() == 2 && ::access(last.c_str(), F_OK) != 0;
+    return Error(ErrorCode::kInvalidArgument,
+                 "-o NEW must say where the sound store goes (or --dry-run, to look)" +
+                     (is_new ? fmt::format("; did you mean -o {}?", shell_quoted(last)) : ""));
   }
   SNAP_ASSIGN(const ops::RepairJob::Request request, request_of(invocation));
   SNAP_ASSIGN(const auto job, ops::RepairJob::prepare(invocation.access(), request));

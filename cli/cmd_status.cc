@@ -6,6 +6,7 @@
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
 #include "cli/support/stdio.h"
+#include "libsnap/access/plain_disk.h"
 #include "libsnap/snap/store/verify.h"
 
 namespace snaptool::cli {
@@ -40,6 +41,7 @@ Result<int> run_status(Invocation& invocation) {
   access::Opener opener(invocation.access());
   SNAP_ASSIGN(const access::OpenPair pair, access::open_pair(opener, spec));
   const auto& [origin, cow] = pair;
+  SNAP_TRY(access::check_no_plain_disk(invocation.access(), *cow));
   SNAP_ASSIGN(PersistentStore store, PersistentStore::open(*cow));
   if (store.state() == StoreState::kNone) {
     return Error(

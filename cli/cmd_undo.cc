@@ -38,7 +38,12 @@ Result<void> report_undo(const Invocation& invocation, const access::ImageSpec& 
 Result<int> run_undo(Invocation& invocation) {
   ops::UndoRequest request;
   request.undo_file = invocation.operands().front();
-  SNAP_ASSIGN(request.image, origin_and_cow_operands(invocation, 1));
+  auto image = origin_and_cow_operands(invocation, 1);
+  if (!image && invocation.operands().size() == 2 &&
+      image.error().code() == ErrorCode::kInvalidArgument) {
+    return std::move(image).error().with_note("the undo file comes first: undo FILE ORIGIN COW");
+  }
+  SNAP_ASSIGN(request.image, std::move(image));
   SNAP_ASSIGN(request.siblings, cow_operands(invocation, "sibling"));
   request.dry_run = invocation.has("dry-run");
   const access::ImageSpec& spec = request.image;

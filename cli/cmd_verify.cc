@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/report/findings.h"
 #include "cli/report/image_sums.h"
 #include "cli/support/against.h"
@@ -19,8 +21,14 @@ std::string_view result_name(Severity worst) {
   return worst == Severity::kNote ? "sound" : severity_name(worst);
 }
 
+bool is_disk(const VerifyReport& report) {
+  return std::any_of(report.findings.begin(), report.findings.end(),
+                     [](const Finding& finding) { return finding.is_disk; });
+}
+
 std::string human(const VerifyReport& report, const std::string& cow, bool all) {
   const std::string findings = findings_text(report, all);
+  if (is_disk(report)) return findings + text_line("{}: no COW", cow);
   if (report.count(DefectCode::kTooSmall) > 0) {
     return findings + text_line("{}: no store", cow);
   }
@@ -69,7 +77,7 @@ Result<int> run_verify(Invocation& invocation) {
     SNAP_TRY(invocation.report(json.text()));
   } else {
     SNAP_TRY(invocation.report(human(report, verified.cow, invocation.has("verbose"))));
-    if (!verified.origin && invocation.run_count() == 1) {
+    if (!verified.origin && !is_disk(report) && invocation.run_count() == 1) {
       SNAP_TRY(invocation.report(
           "no origin was named, so whether the store fits one is not checked: name it as ORIGIN "
           "COW\n"));

@@ -27,6 +27,7 @@ Result<void> report_apply(const Invocation& invocation, size_t diffs, const std:
       result.nothing_to_do
           ? text_line("'{}' already has all changes of {}", target, what)
           : text_line("applied {} to '{}': {} written", what, target, format_size(result.bytes));
+  if (!invocation.has("verbose")) return invocation.report(text);
   if (result.child_id && all) {
     text += text_line("its state has the id {}", id_text(*result.child_id));
   } else if (result.child_id) {

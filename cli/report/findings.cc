@@ -7,9 +7,25 @@
 
 #include "cli/report/mending.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/counted.h"
 
 namespace snaptool::cli {
 namespace {
+
+// What is true of a defect.
+struct Explanation {
+  std::string_view meaning;
+  std::string_view kernel;
+  std::string_view mending;
+};
+
+Explanation explain(const Finding& finding) {
+  const DefectCode code = finding.code;
+  if (!finding.is_disk) return {meaning_of(code), kernel_view_of(code), mending_of(code)};
+  const bool is_overwritten = code == DefectCode::kWipedHeader;
+  return {"there is no store in it", kernel_view_of(is_overwritten ? DefectCode::kNoStore : code),
+          mending_of(DefectCode::kTooSmall)};
+}
 
 // A number from an entry that is known to be corrupt is a hex string.
 Json chunk_number(std::optional<uint64_t> chunk, bool corrupt) {
@@ -24,6 +40,7 @@ Json to_json(const Finding& finding) {
   const auto or_null = [](std::optional<uint64_t> value) {
     return value ? Json(*value) : Json(nullptr);
   };
+  const Explanation explained = explain(finding);
   return {{"severity", severity_name(severity)},
           {"code", defect_code_name(finding.code)},
           {"area", or_null(finding.area)},
@@ -32,9 +49,9 @@ Json to_json(const Finding& finding) {
           {"new_chunk", chunk_number(finding.new_chunk, corrupt)},
           {"offset", or_null(finding.offset)},
           {"message", finding.message},
-          {"meaning", meaning_of(finding.code)},
-          {"kernel", kernel_view_of(finding.code)},
-          {"mended_by", mending_of(finding.code)}};
+          {"meaning", explained.meaning},
+          {"kernel", explained.kernel},
+          {"mended_by", explained.mending}};
 }
 
 std::string place_of(const Finding& finding) {
@@ -57,8 +74,10 @@ std::string to_text(const Finding& finding) {
 std::string to_text(const FindingLog& log, DefectCode code, size_t most) {
   std::string text;
   uint64_t shown = 0;
+  Explanation explained;
   for (const Finding& finding : log.findings) {
     if (finding.code != code || shown >= most) continue;
+    explained = explain(finding);
     text += to_text(finding);
     ++shown;
   }
@@ -66,9 +85,9 @@ std::string to_text(const FindingLog& log, DefectCode code, size_t most) {
     text += text_line("{}: {}: {} more, up to{}", severity_name(severity_of(code)),
                       defect_code_name(code), more, place_of(log.last.at(code)));
   }
-  return text + text_line("  it means: {}", meaning_of(code)) +
-         text_line("  the kernel {}", kernel_view_of(code)) +
-         text_line("  fixed by: {}", mending_of(code));
+  return text + text_line("  it means: {}", explained.meaning) +
+         text_line("  the kernel {}", explained.kernel) +
+         text_line("  fixed by: {}", explained.mending);
 }
 
 }  // namespace
@@ -87,10 +106,17 @@ std::string findings_text(const FindingLog& log, bool all) {
   constexpr size_t kFew = 3;
   std::string text;
   std::set<DefectCode> told;
+  uint64_t notes = 0;
   for (const Finding& finding : log.findings) {
     if (!told.insert(finding.code).second) continue;
-    text += to_text(log, finding.code, all ? FindingLog::kKept : kFew);
+    if (!all && severity_of(finding.code) == Severity::kNote) {
+      notes += log.count(finding.code);
+    } else {
+      text += to_text(log, finding.code, all ? FindingLog::kKept : kFew);
+    }
   }
+  if (notes > 0)
+    text += text_line("{}: -v shows {}", counted(notes, "note"), notes == 1 ? "it" : "them");
   return text;
 }
 

@@ -14,7 +14,9 @@ Result<std::vector<HashAlgorithm>> algorithms_of(const Invocation& invocation) {
   while (!rest.empty()) {
     const size_t comma = std::min(rest.find(','), rest.size());
     const std::string name = rest.substr(0, comma);
-    const auto algorithm = hash_algorithm(name);
+    std::string plain = name;  // SHA-256 as sha256
+    std::erase(plain, '-');
+    const auto algorithm = hash_algorithm(plain);
     if (!algorithm || std::count(algorithms.begin(), algorithms.end(), *algorithm) > 0) {
       return Error(
           ErrorCode::kInvalidArgument,

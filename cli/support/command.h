@@ -55,6 +55,8 @@ struct CommandSpec {
   }
   Writes writes = Writes::kNothing;
   Pairs pairs = Pairs::kNone;
+  // Where it takes one image: what to type for two; nullptr: nothing.
+  std::string (*hint_of_two)(const std::string& first, const std::string& second) = nullptr;
   std::string_view done;  // what is done when the report is printed: "merged"; empty: nothing is
   bool enters_sandbox = false;  // by itself, after what it must open first
   // What its options ask to be told, as help does, instead of a run; nullptr: nothing.

@@ -4,11 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <map>
 #include <set>
 
 #include "cli/support/operands.h"
+#include "cli/support/slips.h"
 #include "formats/bmap/bmap.h"
 #include "formats/format.h"
 #include "libsnap/access/opener.h"
@@ -43,6 +45,33 @@ Result<std::map<std::string, std::string>> settings_of(const Invocation& invocat
     settings[name] = text.substr(equals + 1);
   }
   return settings;
+}
+
+// What the ending of a name promises: the word for -O, and what that makes.
+struct Ending {
+  std::string_view ending;  // in lower case
+  std::string_view format;
+  std::string_view label;
+};
+constexpr auto kEndings = std::to_array<Ending>({{".qcow2", "qcow2", "a qcow2 image"},
+                                                 {".vmdk", "vmdk", "a VMDK"},
+                                                 {".vdi", "vdi", "a VDI"},
+                                                 {".vhd", "vhd", "a VHD"},
+                                                 {".vhdx", "vhdx", "a VHDX"},
+                                                 {".e01", "e01", "an E01"},
+                                                 {".simg", "simg", "an Android sparse image"}});
+
+// That nobody gets a raw image by the name of another.
+Result<void> check_name(const Invocation& invocation) {
+  if (invocation.has("output-format")) return {};
+  const std::string& out = invocation.operands()[1];
+  const std::string name = lower_case(out);
+  for (const Ending& one : kEndings) {
+    if (!name.ends_with(one.ending)) continue;
+    return bad(fmt::format("'{}' would be raw: -O {} makes {}, -O raw makes it raw all the same",
+                           out, one.format, one.label));
+  }
+  return {};
 }
 
 // What goes with what.
@@ -138,6 +167,7 @@ std::vector<std::string_view> setting_words() {
 
 Result<ops::ConvertRequest> convert_request(const Invocation& invocation) {
   ops::ConvertRequest request;
+  SNAP_TRY(check_name(invocation));
   request.path = invocation.operands()[1];
   request.driver =
       invocation.access().drivers.find_image(invocation.value("output-format").value_or("raw"));

@@ -308,11 +308,14 @@ Result<Invocation> Invocation::create(const CommandSpec& command, ParsedOptions 
   }
   SNAP_ASSIGN(invocation.runs_, runs_of(command, invocation.options_));
   const size_t count = invocation.runs_.front().size();
-  if (count < command.min_operands || count > command.max_operands) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("{} operand{}: it takes {}",
-                             count < command.min_operands ? "missing" : "superfluous",
-                             command.max_operands == 1 ? "" : "s", command.operands));
+  if (count > command.max_operands) {
+    return Error(ErrorCode::kInvalidArgument, too_many_operands(command));
+  }
+  if (count < command.min_operands) {
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("missing operand{}: it takes {}{}", command.max_operands == 1 ? "" : "s",
+                    command.operands, operand_hint(command, invocation.options_)));
   }
   return invocation;
 }

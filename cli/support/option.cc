@@ -2,7 +2,6 @@
 #include "cli/support/option.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <boost/program_options.hpp>
@@ -45,19 +44,28 @@ const OptionSpec* find_spec(const std::vector<OptionSpec>& specs, std::string_vi
   return it == specs.end() ? nullptr : &*it;
 }
 
-// That a value is one of those that there are. What may take more than its choices ("jsonl:3") is
-// checked by who reads it.
-Result<void> check_choice(const OptionSpec* spec, const std::string& value) {
-  if (spec == nullptr || spec->hint != ValueHint::kChoices) return {};
+// A value that is one of those that there are, as the option spells it: case does not count. What
+// may take more than its choices ("jsonl:3") is checked by who reads it.
+Result<std::string> chosen(const OptionSpec* spec, std::string value) {
+  if (spec == nullptr || spec->hint != ValueHint::kChoices) return value;
   const bool is_optional = spec->kind == OptionKind::kOptionalValue;
-  if (is_optional && (value.empty() || spec->value_name != spec->choices.front())) return {};
-  if (std::find(spec->choices.begin(), spec->choices.end(), value) != spec->choices.end()) {
-    return {};
+  if (is_optional && (value.empty() || spec->value_name != spec->choices.front())) return value;
+  const std::string lower = lower_case(value);
+  for (const std::string_view choice : spec->choices) {
+    if (lower_case(choice) == lower) return std::string(choice);
   }
-  return Error(
-      ErrorCode::kInvalidArgument,
-      fmt::format("--{} takes {}{}, not '{}'", spec->long_name, is_optional ? "no value, or =" : "",
-                  fmt::join(spec->choices, is_optional ? " or =" : " or "), value));
+  std::string all;
+  for (size_t i = 0; i < spec->choices.size(); ++i) {
+    const bool is_last = i + 1 == spec->choices.size();
+    all += fmt::format("{}{}{}",
+                       i == 0    ? ""
+                       : is_last ? " or "
+                                 : ", ",
+                       is_optional ? "=" : "", spec->choices[i]);
+  }
+  return Error(ErrorCode::kInvalidArgument,
+               fmt::format("--{} takes {}{}, not '{}'", spec->long_name,
+                           is_optional ? "no value, or " : "", all, value));
 }
 
 // That the word after an option with an optional value is an operand, and not meant for its value:
@@ -143,7 +151,7 @@ Result<ParsedOptions> parse_options(const std::vector<OptionSpec>& specs,
   ParsedOptions parsed;
   const auto add = [&](const std::string& name, std::string value) -> Result<void> {
     const OptionSpec* spec = find_spec(specs, name);
-    SNAP_TRY(check_choice(spec, value));
+    SNAP_ASSIGN(value, chosen(spec, std::move(value)));
     auto& values = parsed.values_[name];
     if (!values.empty() && (spec == nullptr || !spec->repeatable)) {
       return Error(ErrorCode::kInvalidArgument, fmt::format("--{} is given twice", name));

@@ -82,7 +82,7 @@ Result<void> report_changes(const Invocation& invocation, uint64_t target_size,
                                  format_size(totals.bytes()), format_size(totals.data_bytes),
                                  format_size(totals.zero_bytes + totals.discard_bytes),
                                  format_size(end.length), end.length);
-  if (end.child_id) {
+  if (end.child_id && invocation.has("verbose")) {
     text += fmt::format("it leads to the state with the id {}\n", id_text(*end.child_id));
   }
   return invocation.report(text);

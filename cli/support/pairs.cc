@@ -59,14 +59,17 @@ Result<std::string> joined(const std::string& origin, const std::string& cow) {
 }
 
 Error superfluous(const CommandSpec& command, const std::vector<std::string>& operands) {
-  const std::string takes = fmt::format("superfluous operand{}: it takes {}",
-                                        command.max_operands == 1 ? "" : "s", command.operands);
+  const std::string takes = too_many_operands(command);
   for (size_t i = 0; i + 1 < operands.size(); ++i) {
     if (is_store(operands[i]) && is_file(operands[i + 1]) && !is_store(operands[i + 1])) {
       return {ErrorCode::kInvalidArgument,
               fmt::format("{}; a view is named origin first, {}", takes,
                           shell_quoted(operands[i + 1] + "@" + operands[i]))};
     }
+  }
+  if (command.hint_of_two != nullptr && operands.size() == 2) {
+    return {ErrorCode::kInvalidArgument,
+            fmt::format("{}; {}", takes, command.hint_of_two(operands[0], operands[1]))};
   }
   return {ErrorCode::kInvalidArgument,
           fmt::format("{}; the view of a COW over its origin is ORIGIN@COW", takes)};
@@ -80,6 +83,10 @@ Error which_origin(const std::string& origin, const std::string& first, const st
 }
 
 }  // namespace
+
+std::string too_many_operands(const CommandSpec& command) {
+  return fmt::format("too many operands: {} takes {}", command.name, command.operands);
+}
 
 Result<std::vector<std::string>> with_pairs_joined(const CommandSpec& command,
                                                    const std::vector<std::string>& operands,

@@ -19,4 +19,7 @@ Result<std::vector<std::string>> with_pairs_joined(const CommandSpec& command,
                                                    const std::vector<std::string>& operands,
                                                    bool may_replace);
 
+// What an error says of that: "too many operands: ls takes IMAGE [PATH]".
+std::string too_many_operands(const CommandSpec& command);
+
 }  // namespace snaptool::cli

@@ -93,6 +93,8 @@ constexpr auto kOptions = std::to_array<ForeignOption>({
   {"--bs", "block-size", "--block-size"},
   {"-o", "option", "--option (OUT is the last operand)"},
   {"--out", "option", "OUT, the last operand"},
+  {"-o", "report", "--report FILE, which writes a report, or 'snaptool export', which makes a diff to apply"},
+  {"--out", "report", "--report FILE, which writes a report, or 'snaptool export', which makes a diff to apply"},
   {"-l", "internal-snapshot", "--internal-snapshot"},
   {"--backing-chain", "follow-parents", "--follow-parents"},
   {"-a", "algorithm", "--algorithm"},
@@ -127,9 +129,8 @@ constexpr auto kOptions = std::to_array<ForeignOption>({
 // Without what is between words, and in lower case.
 std::string plain(std::string_view word) {
   std::string text;
-  for (const char c : word) {
-    if (c == '-' || c == '_') continue;
-    text += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  for (const char c : lower_case(word)) {
+    if (c != '-' && c != '_') text += c;
   }
   return text;
 }
@@ -179,6 +180,14 @@ std::string hint_of_short(const std::vector<OptionSpec>& specs,
 }
 
 }  // namespace
+
+std::string lower_case(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return lower;
+}
 
 std::optional<std::string_view> near_miss(std::string_view word,
                                           const std::vector<std::string_view>& known) {
@@ -233,6 +242,18 @@ std::string option_hint(const std::vector<OptionSpec>& specs, std::string_view o
   for (const OptionSpec& spec : specs) names.push_back(spec.long_name);
   const auto near = near_miss(option.substr(2), names);
   return near ? fmt::format(": did you mean --{}?", *near) : "";
+}
+
+std::string operand_hint(const CommandSpec& command, const ParsedOptions& options) {
+  for (const OptionSpec& option : all_options(command)) {
+    if (option.hint != ValueHint::kFile || !option.written) continue;
+    for (const std::string& word : options.values(option.long_name)) {
+      if (!exists(word)) continue;
+      return fmt::format("; is '{}' an operand, and not the value of --{}?", word,
+                         option.long_name);
+    }
+  }
+  return {};
 }
 
 }  // namespace snaptool::cli

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/support/command.h"
 #include "cli/support/option.h"
 
 namespace snaptool::cli {
@@ -17,6 +18,9 @@ namespace snaptool::cli {
 std::optional<std::string_view> near_miss(std::string_view word,
                                           const std::vector<std::string_view>& known);
 
+// ASCII letters only.
+std::string lower_case(std::string_view text);
+
 // Of a word that is no command: "; did you mean 'snaptool verify'?", also where it is what another
 // tool calls it. Empty: nobody knows.
 std::string command_hint(std::string_view word);
@@ -25,5 +29,9 @@ std::string command_hint(std::string_view word);
 // --dry-run?". Empty: nobody knows.
 std::string option_hint(const std::vector<OptionSpec>& specs, std::string_view option,
                         const std::vector<std::string>& arguments);
+
+// Where an operand is missing and an option to be written to was given the name of a file that is
+// there: "; is 'a.img' an operand, and not the value of --report?". Empty: none was.
+std::string operand_hint(const CommandSpec& command, const ParsedOptions& options);
 
 }  // namespace snaptool::cli

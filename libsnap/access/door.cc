@@ -8,6 +8,7 @@
 
 #include "libsnap/access/medium.h"
 #include "libsnap/access/pending_apply.h"
+#include "libsnap/access/plain_disk.h"
 #include "libsnap/access/resolve.h"
 #include "libsnap/base/check.h"
 #include "libsnap/io/storage.h"
@@ -52,6 +53,7 @@ Result<void> Door::look_at(const ImageSpec& image, const std::vector<FileSpec>& 
     SNAP_ASSIGN(auto cow, look.open(store, kLook));
     for (const auto& other : open) SNAP_TRY(check_apart(*other, *cow));
     SNAP_TRY(check_origin_and_cow(context_, image.base, *base, *cow));
+    if (!operation_.takes_any_cow) SNAP_TRY(check_no_plain_disk(context_, *cow));
     open.push_back(std::move(cow));
   }
   if (!image.stores.empty() || !operation_.takes_whole_disk || image.base.format) return {};

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "libsnap/access/pending_apply.h"
+#include "libsnap/access/plain_disk.h"
 #include "libsnap/access/resolve.h"
 #include "libsnap/io/content_file.h"
 #include "libsnap/io/part_file.h"
@@ -124,6 +125,7 @@ Result<OpenImage> open_layers(Opener& opener, const ImageSpec& spec) {
     std::vector<File*> others;
     for (const auto& below : open.files) others.push_back(below.get());
     SNAP_TRY(check_cow(context, spec.base, others, *cow));
+    SNAP_TRY(check_no_plain_disk(context, *cow));
     open.files.push_back(std::move(cow));
     const auto damage = context.policy.ignore_invalid ? SnapshotImage::Damage::kShow
                                                       : SnapshotImage::Damage::kRefuse;

@@ -19,6 +19,8 @@ struct Operation {
   bool writes_store = false;
   // A file that is there is made a store of, or filled, whatever it was.
   bool overwrites = false;
+  // A COW need not be a store: a transient snapshot overwrites what it is.
+  bool takes_any_cow = false;
   // A new file is made, or takes the place of one that may be replaced.
   bool makes_file = false;
   // An apply that was interrupted is what this goes on with.
@@ -50,6 +52,7 @@ inline constexpr Operation kSession{.name = "batch",
                                     .writes_disk = true,
                                     .takes_whole_disk = true,
                                     .writes_store = true,
+                                    .takes_any_cow = true,
                                     .rewrites_data = true};
 inline constexpr Operation kApply{
     .name = "apply", .writes_disk = true, .takes_whole_disk = true, .finishes_apply = true};

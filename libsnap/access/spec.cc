@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "libsnap/base/units.h"
+#include "libsnap/io/folder.h"
 
 namespace snaptool::access {
 namespace {
@@ -33,7 +34,7 @@ size_t longest_file(const std::string& text, size_t most = std::string::npos) {
 
 Error no_such_file(const std::string& text) {
   return Error::from_errno(ENOENT, fmt::format("cannot open '{}'", text))
-      .with_note("is the name right?");
+      .with_note(note_of_missing(text));
 }
 
 Error no_part(const std::string& text) {

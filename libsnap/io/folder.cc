@@ -4,15 +4,45 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <filesystem>
 #include <memory>
 #include <new>
 
 namespace snaptool {
+namespace {
+
+std::string with_case(std::string text, int (*convert)(int)) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [&](unsigned char c) { return static_cast<char>(convert(c)); });
+  return text;
+}
+
+// The path of a file whose name differs from `path` in case only; empty: none was found. Tries
+// likely ones: a folder cannot be listed from within the sandbox.
+std::string other_case(const std::string& path) {
+  const size_t slash = path.rfind('/') + 1;
+  const size_t dot = std::max(std::min(path.rfind('.'), path.size()), slash);
+  const std::string folder = path.substr(0, slash);
+  const std::string stem = path.substr(slash, dot - slash);
+  const std::string ending = path.substr(dot);
+  for (const auto& one : {stem, with_case(stem, ::tolower), with_case(stem, ::toupper)}) {
+    for (const auto& two : {ending, with_case(ending, ::tolower), with_case(ending, ::toupper)}) {
+      struct stat st {};
+      std::string name = folder + one + two;
+      if (::stat(name.c_str(), &st) == 0) return name;
+    }
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<std::vector<std::string>> names_in(const std::string& folder) {
   struct Close {
@@ -60,6 +90,11 @@ std::string behind_links(const std::string& path) {
   }
   const auto resolved = std::filesystem::weakly_canonical(real, failed);
   return failed ? real.string() : resolved.string();
+}
+
+std::string note_of_missing(const std::string& path) {
+  const std::string name = other_case(path);
+  return name.empty() ? "is the name right?" : fmt::format("there is '{}'", name);
 }
 
 }  // namespace snaptool

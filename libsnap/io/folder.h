@@ -21,6 +21,10 @@ std::string behind_links(const std::string& path);
 // The names of a folder's entries, in no order. Errors: kIo.
 Result<std::vector<std::string>> names_in(const std::string& folder);
 
+// What to tell of a path that is not there: "there is 'card.E01'", where a file's name differs from
+// it in case only, or a question.
+std::string note_of_missing(const std::string& path);
+
 // The first line of a short file, as those of sysfs are, without its newline; none when it cannot
 // be read.
 std::optional<std::string> first_line_of(const std::string& path);

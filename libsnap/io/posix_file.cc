@@ -34,14 +34,14 @@ bool within(uint64_t size, uint64_t offset, uint64_t length) {
 }
 
 // What to do when a file cannot be opened; nothing where the errno says it.
-std::string remedy_for(int err, bool write) {
+std::string remedy_for(int err, bool write, const std::string& path) {
   if (err == EACCES) {
     return fmt::format("you lack {} permission for it, or search permission for a folder above it",
                        write ? "read or write" : "read");
   }
   if (err == EPERM) return "it may be immutable: see lsattr";
   if (err == EROFS) return "remount that writable, or leave it as it is and write a new file";
-  if (err == ENOENT) return "is the name right?";
+  if (err == ENOENT) return note_of_missing(path);
   return {};
 }
 
@@ -96,7 +96,7 @@ Result<std::unique_ptr<PosixFile>> PosixFile::open(const std::string& path,
           .with_note("the sandbox lets only those files be opened that the command line names")
           .with_remedy(Remedy::kLeaveSandbox);
     }
-    return std::move(error).with_note(remedy_for(err, write));
+    return std::move(error).with_note(remedy_for(err, write, path));
   }
   SNAP_ASSIGN(auto file, adopt(fd, path, options.access));
   if (write) {

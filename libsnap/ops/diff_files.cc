@@ -87,6 +87,8 @@ class FileComparison {
   Result<void> add_lone(Side& side, const NamedFile& folder, const FileEntry& entry);
   Result<void> add_lone(Side& side, NamedFile file);
   Result<void> match_by_id();
+  Result<void> take_same(FileMatches matches);
+  Result<bool> took_number(const NamedFile& before, const NamedFile& after);
   Result<void> match_by_content();
   Result<void> take(FileMatches matches);
   Result<void> tell_lone(Side& side, const NamedFile& file);
@@ -114,6 +116,8 @@ class FileComparison {
   bool by_id_ = false;        // and its nodes have stable numbers
   bool by_touch_ = false;     // only what the ranges touch is looked at
   IdSet touched_;
+  std::unordered_set<uint64_t> stayed_;  // files that have a name in both states
+  std::unordered_set<uint64_t> reused_;  // numbers that another file took
   std::vector<FolderPair> ahead_;
 };
 
@@ -279,6 +283,7 @@ Result<void> FileComparison::pair_others(NamedFile before, NamedFile after) {
 // `kind`: what it is unless its content is another.
 Result<void> FileComparison::pair_nodes(NamedFile before, NamedFile after, FileChangeKind kind) {
   const bool same_file = !by_id_ || is_same_file(before.node, after.node);
+  if (kind == FileChangeKind::kChanged && before.node.links > 1) stayed_.insert(before.node.id);
   SNAP_TRY(teller_.tell_pair(before, after, kind, same_file));
   if (before.node.type != NodeType::kFolder) return {};
   const bool first = enters(before_, before);
@@ -310,8 +315,7 @@ Result<bool> FileComparison::lives_in(Side& side, const FileNode& node) {
 
 bool FileComparison::enters(Side& side, const NamedFile& folder) {
   if (side.entered.insert(folder.node.id).second) return true;
-  problems_.add(folder.path,
-                Error(ErrorCode::kCorruption, "it is a folder that has two names"));
+  problems_.add(folder.path, Error(ErrorCode::kCorruption, "it is a folder that has two names"));
   return false;
 }
 
@@ -354,7 +358,55 @@ Result<void> FileComparison::match_by_id() {
   // Nothing more will be found: a folder whose other name is not reached is as good as none.
   SNAP_TRY(tell_all_lone(take_lone(before_, true), take_lone(after_, true)));
   if (!is_done()) return {};
-  return take(ops::match_by_id(take_lone(before_, false), take_lone(after_, false)));
+  return take_same(ops::match_by_id(take_lone(before_, false), take_lone(after_, false)));
+}
+
+// Whether a new file has the number of one that is gone, and its generation: what writes images
+// without the kernel does not count that up. No name is left, so there is the content, and when it
+// was made; without that, its size.
+Result<bool> FileComparison::took_number(const NamedFile& before, const NamedFile& after) {
+  const FileNode& was = before.node;
+  const FileNode& is = after.node;
+  if (reused_.contains(was.id)) return true;
+  if (stayed_.contains(was.id)) return false;
+  const bool know_when = was.created && is.created;
+  if (know_when ? was.created == is.created : was.size == is.size) return false;
+  FileChange change;
+  change.before.emplace().path = before.path;
+  change.before->node = was;
+  change.after.emplace().path = after.path;
+  change.after->node = is;
+  SNAP_TRY(judge_.compare(change));
+  return std::any_of(change.fields.begin(), change.fields.end(), [](FileField field) {
+    return field == FileField::kContent || field == FileField::kTarget;
+  });
+}
+
+// Files that have one number: each pair is one that was renamed, or one that is gone and a new one.
+Result<void> FileComparison::take_same(FileMatches matches) {
+  FileMatches same;
+  std::vector<NamedFile> gone;
+  std::vector<NamedFile> made;
+  for (auto& [before, after] : matches.pairs) {
+    SNAP_ASSIGN(const bool is_other, took_number(before, after));
+    if (is_other) {
+      reused_.insert(before.node.id);
+      gone.push_back(std::move(before));
+      made.push_back(std::move(after));
+    } else {
+      same.pairs.emplace_back(std::move(before), std::move(after));
+    }
+  }
+  const auto sort_out = [&](std::vector<NamedFile>& files, std::vector<NamedFile>& others,
+                            std::vector<NamedFile>& rest) {
+    for (NamedFile& file : files) {
+      (reused_.contains(file.node.id) ? others : rest).push_back(std::move(file));
+    }
+  };
+  sort_out(matches.before, gone, same.before);
+  sort_out(matches.after, made, same.after);
+  SNAP_TRY(tell_all_lone(std::move(gone), std::move(made)));
+  return take(std::move(same));
 }
 
 // A folder that was moved still begins where it did; of files, only content tells.

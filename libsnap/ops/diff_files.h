@@ -51,7 +51,8 @@ struct FileDiffSummary {
 
 // Compares two states of a file system, or two file systems. In one (of one type and UUID) whose
 // nodes have stable numbers, a file is the same one by its number, its generation and its type;
-// else by its path, and a file that is gone and one that is new are one that was renamed if their
+// unless a new one with no name of it took its number (other content, and made at another time or of
+// another size); else by its path, and a file that is gone and one that is new are one that was renamed if their
 // content is the same. With `changed`, and where the layout is the same, only nodes, folders and
 // files are read that the ranges touch, and of the other folders of the first state their names:
 // complete but for what only bitmaps tell of nodes. Memory grows with the number of folders and of

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 
+#include "libsnap/access/plain_disk.h"
 #include "libsnap/base/check.h"
 #include "libsnap/base/sha256.h"
 #include "libsnap/copy/copy_image.h"
@@ -320,6 +321,7 @@ Result<MergedView> prepare_view(access::Door& door, const MergeRequest& request)
   options.ignore_space = true;  // the origin gets nothing
   File& origin = *merged.pair.origin;
   File& cow = *merged.pair.cow;
+  SNAP_TRY(access::check_no_plain_disk(context, cow));
   Progress unseen;
   SNAP_ASSIGN(const auto merge,
               Merge::begin(origin, cow, options, {unseen, context.cancel, context.jobs}));

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "libsnap/access/plain_disk.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/sha256.h"
 #include "libsnap/snap/store/persistent_store.h"
@@ -45,6 +46,9 @@ Result<void> Session::open(const access::ImageSpec& origin, const std::vector<Me
 
 Result<void> Session::check_kind(const Member& member, File& cow) const {
   SNAP_ASSIGN(const bool is_store, access::looks_like_store(cow));
+  if (!is_store && member.kind != StoreKind::kTransient) {
+    SNAP_TRY(access::check_no_plain_disk(context_, cow));
+  }
   if (!is_store) return {};
   if (member.kind == StoreKind::kTransient) {
     if (context_.policy.force) return {};

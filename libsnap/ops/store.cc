@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "libsnap/access/plain_disk.h"
 #include "libsnap/base/arithmetic.h"
 #include "libsnap/base/bytes.h"
 #include "libsnap/base/counted.h"
@@ -275,6 +276,7 @@ Result<Resized> resize(const Context& context, const access::FileSpec& spec, con
   access::Door door(context, access::operations::kResize);
   SNAP_ASSIGN(const access::Target target, door.open_file(spec, {}, {}));
   File& cow = target.file();
+  SNAP_TRY(access::check_no_plain_disk(context, cow));
   SNAP_ASSIGN(const uint64_t minimum, minimum_store_size(cow, context.cancel));
   SNAP_ASSIGN(const PersistentStore store, PersistentStore::open(cow));
   const uint64_t wanted = size.bytes + (size.is_added ? cow.size() : 0);
@@ -304,6 +306,7 @@ Result<Resized> resize(const Context& context, const access::FileSpec& spec, con
 Result<uint64_t> minimum_size(const Context& context, const access::FileSpec& spec) {
   access::Opener opener(context);
   SNAP_ASSIGN(const auto cow, opener.open(spec, {Access::kRead, context.policy.force_share}));
+  SNAP_TRY(access::check_no_plain_disk(context, *cow));
   return minimum_store_size(*cow, context.cancel);
 }
 
@@ -342,7 +345,10 @@ Result<std::unique_ptr<RepairJob>> RepairJob::prepare(const Context& context,
     job->origin_ = std::move(pair.origin);
     options.origin_size = job->origin_->size();
   }
-  if (!options.chunk_sectors) SNAP_TRY(check_no_image(context, *job->cow_));
+  if (!options.chunk_sectors) {
+    SNAP_TRY(check_no_image(context, *job->cow_));
+    SNAP_TRY(access::check_no_plain_disk(context, *job->cow_));
+  }
   SNAP_ASSIGN(job->salvage_, Salvage::open(*job->cow_, options));
   if (job->salvage_->invalid() && !context.policy.ignore_invalid) {
     return Error(ErrorCode::kInvalidated,

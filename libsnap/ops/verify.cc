@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "libsnap/access/open_image.h"
+#include "libsnap/access/plain_disk.h"
 #include "libsnap/snap/store/tail.h"
 #include "libsnap/snap/store/verify_data.h"
 #include "libsnap/snap/view/identity.h"
@@ -42,6 +43,20 @@ Result<void> compare_identities(File& origin, File& cow, VerifyReport& report,
   return {};
 }
 
+// Says of a file without a header that it is a plain disk, where it is one.
+Result<void> tell_plain_disk(const access::Context& context, File& cow, VerifyReport& report) {
+  for (Finding& finding : report.findings) {
+    const bool has_no_header =
+        finding.code == DefectCode::kWipedHeader || finding.code == DefectCode::kBadMagic;
+    if (!has_no_header) continue;
+    SNAP_ASSIGN(const auto kind, access::plain_disk_in(context, cow));
+    if (!kind) continue;
+    finding.message = fmt::format("it is not a COW: it is {}", *kind);
+    finding.is_disk = true;
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Verified> verify(const access::Context& context, const access::ImageSpec& image, bool data) {
@@ -62,6 +77,7 @@ Result<Verified> verify(const access::Context& context, const access::ImageSpec&
   if (pair.origin != nullptr) origin_size = pair.origin->size();
   SNAP_ASSIGN(verified.report, verify_store(cow, origin_size, context.cancel));
   VerifyReport& report = verified.report;
+  SNAP_TRY(tell_plain_disk(context, cow, report));
   if (pair.origin != nullptr) {
     verified.origin = pair.origin->name();
     SNAP_TRY(compare_identities(*pair.origin, cow, report, context.cancel));

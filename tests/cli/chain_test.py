@@ -150,12 +150,12 @@ class Claims(ChainTest):
                 images[1][i // 4096 * 4096:i // 4096 * 4096 + 4096]]
         touched[same[0]] ^= 1
         x = self.write("x", touched)
-        done = self.good("apply", self.path("d1"), x)
+        done = self.good("apply", "-v", self.path("d1"), x)
         self.assertNotIn("its state has the id", done.stdout)
         self.assertIn("--verify-base", done.stdout)
         for image, status in ((touched, 66), (images[0], 0)):
             self.write("x", image)
-            done = run("apply", "--verify-base", self.path("d1"), x)
+            done = run("apply", "-v", "--verify-base", self.path("d1"), x)
             self.assertEqual(done.returncode, status, done.stderr)
             self.assertEqual(x.read_bytes(), images[1] if status == 0 else bytes(touched))
             self.assertEqual("its state has the id" in done.stdout, status == 0)

@@ -200,6 +200,38 @@ class DiffFiles(ScratchTest):
         self.assertIn("  modified  sparse (content)", text.stdout)
         self.assertEqual(text.stdout.splitlines()[-1], f"{len(system['changes'])} files differ")
 
+    def test_an_inode_that_another_file_took(self):
+        """Without a name in common, it is another file if it was made at another time, or where that is not kept, has other content and size."""
+        new, same = b"new", self.rng.randbytes(150)
+        for inode_size, created, data, kinds in ((256, TIME + 9, new, {"deleted", "created"}), (256, TIME + 9, same, {"deleted", "created"}),
+                                                 (256, TIME, new, {"renamed"}), (256, TIME + 9, None, {"deleted", "created"}),
+                                                 (128, None, new, {"deleted", "created"}), (128, None, same, {"renamed"})):
+            with self.subTest(inode_size=inode_size, created=created, data=data):
+                volume, before = self.start(options=["-I", str(inode_size)])
+                content = volume.content("e/3")
+                volume.delete("e/3")
+                volume.create("d/new", File(content if data is None else data))
+                if created is not None:
+                    volume.debugfs(f'set_inode_field "/d/new" crtime @{created}')
+                after = volume.tree()
+                self.assertEqual(after["d/new"].inode, before["e/3"].inode)
+                changes = self.check(volume, before, after)["changes"]
+                names = {"e/3", "d/new"}
+                self.assertEqual({c["kind"] for c in changes if names & {c.get(s, {}).get("path") for s in ("before", "after")}}, kinds)
+
+    def test_an_inode_of_two_names_that_another_file_took(self):
+        volume, _ = self.start(options=["-I", "128"])
+        volume.link("e/4", "d/second")
+        shutil.copy(self.after, self.before)
+        before = volume.tree()
+        volume.delete("e/4")
+        volume.delete("d/second")
+        volume.create("d/new", File(b"new"))
+        after = volume.tree()
+        self.assertEqual(after["d/new"].inode, before["e/4"].inode)
+        kinds = {c.get("after", c.get("before"))["path"]: c["kind"] for c in self.check(volume, before, after)["changes"]}
+        self.assertEqual([kinds[path] for path in ("e/4", "d/second", "d/new")], ["deleted", "deleted", "created"])
+
     def test_nothing_differs(self):
         self.start()
         result = self.diff("--files", self.before, self.after, status=0)

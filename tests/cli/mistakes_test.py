@@ -216,7 +216,7 @@ MISTAKES = [
     Mistake("a hard link", link("alias", origin_of), "{o} {d}/alias", 64, ["same file", "name the origin first"]),
     Mistake("a symbolic link", symlink("alias", cow_of), "{d}/alias {c}", 64, ["same file", "name the origin first"]),
     Mistake("the COW forgotten", nothing, "{o}", 64, ["the COW is missing", "ORIGIN COW or ORIGIN@COW"]),
-    Mistake("one file too many", nothing, "{o} {c} {o}", 64, ["superfluous", "ORIGIN COW"]),
+    Mistake("one file too many", nothing, "{o} {c} {o}", 64, ["too many operands", "ORIGIN COW"]),
     Mistake("a view as the COW", copy("c2", cow_of), "{o} {o}@{c}", 64, ["names a view where a COW is expected"]),
     Mistake("a store over itself", nothing, "{o}@{c}@{c}", 64, ["same file"]),
     Mistake("an undo file for a stack", copy("c2", cow_of), "--undo {d}/u {o}@{c}@{d}/c2", 63, ["merge into a view"]),

@@ -83,15 +83,39 @@ SLIPS = [
     Slip("resize {c} 1Z", 64, ["unknown unit", "k, M, G, T, P, E"]),
 
     # Pairs.
-    Slip("read {c} {o}", 64, ["superfluous operand", "origin first, {o}@{c}"]),
-    Slip("map {o} {d}/other.img", 64, ["superfluous operand", "it takes IMAGE", "ORIGIN@COW"]),
-    Slip("read {c} {c}", 64, ["superfluous operand"]),
-    Slip("ls {o} / {c}", 64, ["superfluous operands", "it takes IMAGE [PATH]"]),
+    Slip("read {c} {o}", 64, ["too many operands", "origin first, {o}@{c}"]),
+    Slip("map {o} {d}/other.img", 64, ["too many operands: map takes IMAGE", "ORIGIN@COW"]),
+    Slip("read {c} {c}", 64, ["too many operands"]),
+    Slip("ls {o} / {c}", 64, ["too many operands: ls takes IMAGE [PATH]"]),
     Slip("convert {o} {c}", 64, ["missing operands: it takes ORIGIN COW OUT", "'{c}' is the COW"]),
     Slip("cat {o} {c}", 64, ["name the file: its PATH"]),
     Slip("diff {o} {c} {d}/c2", 64, ["Name the views: {o}@{c} {o}@{d}/c2"]),
-    Slip("diff {o} {o} {o}", 64, ["superfluous", "ORIGIN@COW"]),
-    Slip("read {d}/a@b {d}/x", 64, ["superfluous"]),
+    Slip("diff {o} {o} {o}", 64, ["too many operands", "ORIGIN@COW"]),
+    Slip("read {d}/a@b {d}/x", 64, ["too many operands"]),
+    Slip("undo {o} {c}", 64, ["the COW is missing", "the undo file comes first: undo FILE ORIGIN COW"]),
+    Slip("export {o} {d}/other.img", 64, ["export takes IMAGE", "export {d}/other.img --base {o}"]),
+    Slip("repair {c} {d}/new", 64, ["did you mean -o {d}/new?"]),
+    Slip("repair {o} {c}", 64, ["-o NEW must say", "(or --dry-run, to look) (see"]),
+    Slip("create --size 1M {d}/new", 64, ["the origin is missing, or the COW"]),
+    Slip("diff --report {o} {d}/other.img", 64, ["missing operands", "is '{o}' an operand, and not the value of --report?"]),
+    Slip("diff --report {d}/new {o}", 64, ["it takes IMAGE1 IMAGE2 (see"]),
+    Slip("apply {o}", 65, ["'{o}' is not a diff"]),
+    Slip("info {d}/OTHER.img", 1, ["No such file", "(there is '{d}/other.img')"]),
+    Slip("info {d}/other.IMG", 1, ["No such file", "(there is '{d}/other.img')"]),
+    Slip("info {d}/none.img", 1, ["No such file", "(is the name right?)"]),
+
+    # Formats.
+    Slip("convert {o} {d}/vm.vmdk", 64, ["'{d}/vm.vmdk' would be raw: -O vmdk makes a VMDK, -O raw makes it raw all the same"]),
+    Slip("convert {o} {d}/vm.QCOW2", 64, ["-O qcow2 makes a qcow2 image"]),
+    Slip("convert {o} {d}/vm.vdi", 64, ["-O vdi makes a VDI"]),
+    Slip("convert {o} {d}/vm.vhd", 64, ["-O vhd makes a VHD,"]),
+    Slip("convert {o} {d}/vm.vhdx", 64, ["-O vhdx makes a VHDX"]),
+    Slip("convert {o} {d}/vm.E01", 64, ["-O e01 makes an E01"]),
+    Slip("convert {o} {d}/vm.simg", 64, ["-O simg makes an Android sparse image"]),
+    Slip("convert --force -n {o} {d}/vm.vmdk", 64, ["would be raw"]),
+    Slip("convert -O flat {o} {d}/new", 64, ["--output-format takes raw, qcow2, ewf, e01, rbd, ", "vhd or dm-snapshot, not 'flat'"]),
+    Slip("info --follow-parents=x {o}", 64, ["takes no value, or =anywhere, not 'x'"]),
+    Slip("diff -o {d}/new {o} {o}", 64, ["--report FILE", "'snaptool export'"]),
 ]
 
 # Words of other tools, each of which gets an answer.
@@ -234,6 +258,116 @@ class Pairs(TypedTest):
         for command in ("read", "hash", "map", "info", "export", "ls", "cat", "convert"):
             usage = run(command, "--help").stdout.splitlines()
             self.assertIn(f"snaptool {command} [OPTION...] ORIGIN COW", usage[1])
+
+
+class Spelling(TypedTest):
+    """What says the same with other letters."""
+
+    def test_formats_in_any_case(self):
+        for name, words in (("E01", "E01"), ("e01", "ewf"), ("VMDK", "vmdk"), ("Vhd", "vpc"), ("QCOW2", "qcow2")):
+            self.good("convert -O %s {o} {d}/%s.out" % (name, name))
+            self.good("convert -O %s {o} {d}/%s.same" % (words.lower(), name))
+            formats = {json.loads(self.good("info --output=json {d}/%s.%s" % (name, end)))["format"] for end in ("out", "same")}
+            self.assertEqual(len(formats - {"raw"}), 1, name)
+            self.assertEqual(self.good("hash -f %s {d}/%s.out" % (name, name)).split()[0], sha256_of_file(self.origin))
+        self.assertEqual(json.loads(self.good("info --output=JSON {o}"))["format"], "raw")
+
+    def test_a_raw_image_of_any_name(self):
+        for name in ("x.vmdk", "x.E01", "vmdk", "x.vmdk.img", "qcow2"):
+            self.good(("convert -O raw {o} {d}/" if "." in name and not name.endswith("img") else "convert {o} {d}/") + name)
+            self.assertEqual(sha256_of_file(self.scratch / name), sha256_of_file(self.origin), name)
+
+    def test_algorithms(self):
+        for name in ("sha-256", "SHA-256", "SHA256"):
+            self.assertEqual(self.good("hash --algorithm %s {o}" % name).split()[0], sha256_of_file(self.origin))
+
+    def test_ids_only_for_those_who_ask(self):
+        for line in ("export {o}@{c} -o {d}/%d.diff", "apply {d}/0.diff {o}"):
+            line = line % 0 if "%" in line else line
+            self.assertNotRegex(self.good(line), "[0-9a-f]{64}", line)
+            said = self.snaptool(line + (" -v --force" if "export" in line else " -v")).stdout
+            self.assertRegex(said, "[0-9a-f]{64}", line)
+
+    def test_notes_only_for_those_who_ask(self):
+        content = bytearray(self.cow.read_bytes())
+        chunk = int.from_bytes(content[12:16], "little") * 512
+        entries = content[chunk:2 * chunk]
+        count = next(i for i in range(len(entries) // 16) if not any(entries[16 * i:16 * i + 16]))
+        kept = entries[:32] + entries[48:16 * count] + bytes(16)
+        content[chunk:chunk + len(kept)] = kept
+        self.cow.write_bytes(content)
+        said = self.good("verify {c}")
+        self.assertIn("1 note: -v shows it\n", said)
+        self.assertNotIn("leaked-chunks", said)
+        self.assertIn("leaked-chunks", self.snaptool("verify -v {c}").stdout)
+
+
+class DisksAsStores(TypedTest):
+    """A plain disk that is named as a COW is said to be one; exit statuses and codes are those of any broken store."""
+
+    def setUp(self):
+        super().setUp()
+        need(self, *TOOLS["Ext"])
+        Ext(self.scratch / "ext.img", {"file": File(b"content")})
+        table = bytearray(4 << 20)
+        table[446:462] = bytes([0, 0, 2, 0, 0x83, 0, 3, 0]) + (2048).to_bytes(4, "little") + (4096).to_bytes(4, "little")
+        table[510:512] = b"\x55\xaa"
+        (self.scratch / "mbr.img").write_bytes(table)
+        table[:3] = b"\xeb\x63\x90"
+        (self.scratch / "boot.img").write_bytes(table)
+        self.kinds = {"ext.img": "a disk with a file system (ext4)", "mbr.img": "a disk with a partition table (MBR)",
+                      "boot.img": "a disk with a partition table (MBR)"}
+
+    def test_every_command_says_so(self):
+        for name, kind in self.kinds.items():
+            self.names["x"] = self.scratch / name
+            said = f"'{self.names['x']}' is not a COW: it is {kind}"
+            before = sha256_of_file(self.names["x"])
+            for line in ("dump {x}", "status {o} {x}", "merge {o} {x}", "merge {o} {x} -o {d}/new", "merge {o} {c} --sibling {x}",
+                         "read {o}@{x} -o {d}/new", "info {o}@{x}", "repair {x} -o {d}/new", "repair --dry-run {o} {x}",
+                         "resize {x} 100M", "resize --minimum {x}", "write {o} {x} -P 1 --length 4k",
+                         "write-origin {o} --snapshot {x} -P 1 --length 4k", "export --changes {x} --base {o} {o} -o {d}/new"):
+                with self.subTest(name, line=line):
+                    done = self.snaptool(line)
+                    self.assertEqual(done.returncode, 65, done.stderr)
+                    self.assertIn(said, done.stderr)
+                    self.assertNotIn("wiped", done.stderr)
+            self.assertEqual(sha256_of_file(self.names["x"]), before)
+
+    def test_verify(self):
+        for name, kind in self.kinds.items():
+            self.names["x"] = self.scratch / name
+            for line in ("verify {x}", "verify {o} {x}"):
+                done = self.snaptool(line)
+                self.assertEqual((done.returncode, done.stderr), (2, ""))
+                self.assertIn(f"it is not a COW: it is {kind}", done.stdout)
+                self.assertIn("fixed by: naming the right file\n", done.stdout)
+                self.assertTrue(done.stdout.endswith(f"{name}: no COW\n"), done.stdout)
+                report = json.loads(self.snaptool(line.replace("verify", "verify --output=json")).stdout)
+                code = "bad-magic" if name == "boot.img" else "wiped-header"
+                self.assertEqual((report["result"], report["counts"]), ("corrupt", {code: 1}))
+
+    def test_a_wiped_header_is_one_whatever_follows(self):
+        """The list counts more than data that look like a file system."""
+        content = bytearray(self.cow.read_bytes())
+        self.assertEqual(int.from_bytes(content[12:16], "little") * 512, 4096)
+        content[:512] = bytes(512)
+        content[1024:2048] = (self.scratch / "ext.img").read_bytes()[1024:2048]
+        self.cow.write_bytes(content)
+        self.assertIn("ext4", self.good("info {c}"))
+        done = self.snaptool("dump {c}")
+        self.assertEqual(done.returncode, 65)
+        self.assertIn("header was wiped", done.stderr)
+        self.assertIn("its header was wiped", self.snaptool("verify {c}").stdout)
+        self.snaptool("repair {c} -o {d}/new")
+        self.assertEqual(self.good("hash {o} {d}/new").split()[0], self.view)
+
+    def test_what_a_transient_snapshot_overwrites_is_anything(self):
+        script = self.scratch / "script"
+        script.write_text("write s 0 4k -P 1\nflush\n")
+        for store, status in (("N", 0), ("P", 65)):
+            done = self.snaptool(f"batch {{o}} {script} --snapshot s={{d}}/ext.img,store={store}")
+            self.assertEqual(done.returncode, status, done.stderr)
 
 
 class SharedOptionsFirst(TypedTest):

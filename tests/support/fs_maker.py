@@ -84,6 +84,7 @@ class Seen:
     links: Optional[int] = None
     sha256: Optional[str] = None
     target: Optional[str] = None
+    created: Optional[int] = None
 
 
 def sha256(data):
@@ -274,7 +275,8 @@ class Ext(Volume):
         target = re.search(rb'Fast link dest: "(.*)"\n', text, re.DOTALL)
         return Seen(kind or "other", number(rb"Inode: (\d+)"), number(rb"Size: (\d+)"), number(rb"Mode:\s+(\d+)", 8),
                     number(rb"\bmtime: 0x([0-9a-f]+)", 16), number(rb"Links: (\d+)"),
-                    target=target and os.fsdecode(target[1]))
+                    target=target and os.fsdecode(target[1]),
+                    created=number(rb"\bcrtime: 0x([0-9a-f]+)", 16) if b"crtime: " in text else None)
 
     def names(self):
         """{name: inode}, folder by folder."""

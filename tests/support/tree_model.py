@@ -28,6 +28,15 @@ def changed(before, after, path_before, path_after, more=()):
     return kind, path_before, path_after, frozenset(fields)
 
 
+def is_another(before, after):
+    """Whether the inode of a file that has none of its names any more is another file's."""
+    if before.kind == "dir":
+        return False
+    if None not in (before.created, after.created):
+        return before.created != after.created
+    return before.size != after.size and (before.sha256, before.target) != (after.sha256, after.target)
+
+
 class Names:
     """The names of each file: (inode of the folder, last part of the path) -> path."""
 
@@ -50,6 +59,10 @@ def by_inode(before, after, root=2, in_use=lambda inode: False):
             changes.append(changed(before[old[key]], after[new[key]], old[key], new[key]))
         gone = sorted(old[key] for key in old.keys() - new.keys())
         come = sorted(new[key] for key in new.keys() - old.keys())
+        if old and new and not old.keys() & new.keys() and is_another(before[gone[0]], after[come[0]]):
+            changes += [("deleted", path, None, frozenset()) for path in gone]
+            changes += [("created", None, path, frozenset()) for path in come]
+            continue
         if old and new:
             for one, other in zip(gone, come):
                 changes.append(changed(before[one], after[other], one, other, ["name"]))

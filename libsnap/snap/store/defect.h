@@ -71,6 +71,7 @@ struct Finding {
   std::optional<uint64_t> new_chunk;
   std::optional<uint64_t> offset;  // bytes into the COW
   std::string message;
+  bool is_disk = false;  // it is a plain disk that was taken for a COW
 };
 
 // One of the header, at byte 0.
