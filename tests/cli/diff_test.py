@@ -563,6 +563,10 @@ class Hashes(DiffTest):
         self.assertEqual(done.returncode, 2)
         self.assertEqual(json.loads(done.stdout)["damaged"], [{"offset": 4096, "length": 8192},
                                                              {"offset": 48 * 4096, "length": 4096}])
+        last = self.file("last", bytes(4096) + b"a")
+        self.assertEqual(run("hash", "--block-size", "4k", last, "-o", self.scratch / "one").returncode, 0)
+        last.write_bytes(bytes(4096) + b"b")
+        self.assertIn("differs from the manifest: 1 byte at byte 4096\n", run("verify", "--against", self.scratch / "one", last).stdout)
         for size in (299_999, 300_001, 4096, 310_000):
             other = self.file("other", path.read_bytes().ljust(size, b"\0")[:size])
             done = run("verify", "--against", manifest, other)
