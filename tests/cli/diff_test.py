@@ -416,6 +416,22 @@ class Pages(DiffTest):
             with self.subTest(n):
                 self.assert_ranges(self.page(disk, changed), naive_ranges(disk, changed))
 
+    def test_what_an_image_shows_has_the_partitions(self):
+        """In a format, or through a store."""
+        need(self, "qemu-img")
+        disk = partitioned_disk()
+        changed = bytearray(disk)
+        for sector in (1, 70, 500, 1100):
+            changed[sector * SECTOR] ^= 1
+        plain, after, qcow2, cow, path = self.file("plain", disk), self.file("after", changed), *(self.scratch / name for name in ("a.qcow2", "a.cow", "r.html"))
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", plain, qcow2], check=True)
+        bare = self.file("bare", bytes(len(disk)))
+        self.assertEqual(run("create", bare, cow).returncode, 0)
+        self.assertEqual(run("write", "--input", plain, bare, cow).returncode, 0)
+        for before in (plain, qcow2, f"{bare}@{cow}"):
+            self.assertEqual(run("diff", "-q", before, after, "--force", "--report", path).returncode, 1)
+            self.assert_ranges(Page(path.read_text()), naive_ranges(disk, changed))
+
     def test_a_section_tells_what_it_is_of(self):
         need(self, "mkfs.ext4", "blkid")
         disk = partitioned_disk()
