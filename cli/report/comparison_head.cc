@@ -15,6 +15,7 @@
 #include "cli/support/stdio.h"
 #include "libsnap/access/opener.h"
 #include "libsnap/diff/content_hash.h"
+#include "libsnap/io/content_file.h"
 #include "libsnap/io/folder.h"
 #include "libsnap/snap/store/persistent_store.h"
 
@@ -52,13 +53,20 @@ std::vector<ReportRegion::Piece> pieces_within(const std::vector<Storage>& image
   return pieces;
 }
 
-Result<void> add_regions(const Invocation& invocation, const access::OpenImage& open,
-                         ReportHead& head) {
-  SNAP_ASSIGN(const auto facts, access::disk_facts(invocation.access(), {open.files.front()},
-                                                   access::LookFor::kFileSystems));
+// What an image shows, whatever its format. Where a part of it lies is told in its own bytes.
+class DiskContent : public ContentFile {
+ public:
+  explicit DiskContent(Image& image) : ContentFile(image, Access::kRead) {}
+  std::vector<Storage> storages() const override { return {{{}, 0, size()}}; }
+};
+
+Result<void> add_regions(const Invocation& invocation, Image& image, ReportHead& head) {
+  const auto disk = std::make_shared<DiskContent>(image);
+  SNAP_ASSIGN(const auto facts,
+              access::disk_facts(invocation.access(), {disk}, access::LookFor::kFileSystems));
   if (facts.file_system) head.file_system = file_system_text(*facts.file_system);
   for (const Region& region : regions_of(facts)) {
-    auto pieces = pieces_within(open.files.front()->storages(), region.storages);
+    auto pieces = pieces_within(disk->storages(), region.storages);
     if (pieces.empty()) continue;
     head.regions.push_back({region.name, region.depth, std::move(pieces),
                             region.file_system ? file_system_text(*region.file_system) : ""});
@@ -162,7 +170,7 @@ Result<ReportHead> comparison_head(const Invocation& invocation, const ComparedI
   if (!invocation.has("report")) return head;
   head.origin = origin_of(invocation);
   SNAP_ASSIGN(const auto algorithms, algorithms_of(invocation));
-  SNAP_TRY(add_regions(invocation, before.open, head));
+  SNAP_TRY(add_regions(invocation, before.open.image(), head));
   const access::Phase phase(invocation.access(), "hashing", head.before.size + head.after.size);
   for (const auto& [image, described] :
        {std::pair{&before, &head.before}, std::pair{&after, &head.after}}) {

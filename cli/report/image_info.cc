@@ -95,11 +95,11 @@ Result<std::string> describe_changes(access::ChangeFile& changes, Json& json) {
                                                : "an increment"));
   if (!header.full && header.base_size) {
     json["base_size"] = *header.base_size;
-    line("base size:",
-         fmt::format("{} ({} bytes)", format_size(*header.base_size), *header.base_size));
+    line("base size:", fmt::format("{} ({})", format_size(*header.base_size),
+                                   counted(*header.base_size, "byte")));
   }
-  line("target size:",
-       fmt::format("{} ({} bytes)", format_size(header.target_size), header.target_size));
+  line("target size:", fmt::format("{} ({})", format_size(header.target_size),
+                                   counted(header.target_size, "byte")));
   const ChangeTotals& totals = end.totals;
   json["records"] = totals.records;
   json["data_bytes"] = totals.data_bytes;

@@ -7,6 +7,7 @@
 #include "cli/support/input_stream.h"
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/diff/content_hash.h"
 #include "libsnap/diff/manifest.h"
 
@@ -102,15 +103,16 @@ Result<int> verify_against(Invocation& invocation) {
   } else {
     std::string text;
     for (const ByteRange& range : mismatches.ranges()) {
-      text += fmt::format("differs from the manifest: {} bytes at byte {}\n", range.length,
-                          range.offset);
+      text += fmt::format("differs from the manifest: {} at byte {}\n",
+                          counted(range.length, "byte"), range.offset);
     }
     if (mismatches.count() > mismatches.ranges().size()) {
-      text += fmt::format("and {} more ranges\n", mismatches.count() - mismatches.ranges().size());
+      text += fmt::format("and {}\n",
+                          counted(mismatches.count() - mismatches.ranges().size(), "more range"));
     }
     if (size_differs) {
-      text +=
-          fmt::format("the image has {} bytes, the manifest {}\n", image.size(), manifest.size());
+      text += fmt::format("the image has {}, the manifest {}\n", counted(image.size(), "byte"),
+                          manifest.size());
     }
     text += fmt::format("{}: {}\n", access::name_of(spec),
                         matches ? "matches the manifest" : "does not match the manifest");

@@ -430,6 +430,22 @@ class Pages(DiffTest):
             with self.subTest(n):
                 self.assert_ranges(self.page(disk, changed), naive_ranges(disk, changed))
 
+    def test_what_an_image_shows_has_the_partitions(self):
+        """In a format, or through a store."""
+        need(self, "qemu-img")
+        disk = partitioned_disk()
+        changed = bytearray(disk)
+        for sector in (1, 70, 500, 1100):
+            changed[sector * SECTOR] ^= 1
+        plain, after, qcow2, cow, path = self.file("plain", disk), self.file("after", changed), *(self.scratch / name for name in ("a.qcow2", "a.cow", "r.html"))
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", plain, qcow2], check=True)
+        bare = self.file("bare", bytes(len(disk)))
+        self.assertEqual(run("create", bare, cow).returncode, 0)
+        self.assertEqual(run("write", "--input", plain, bare, cow).returncode, 0)
+        for before in (plain, qcow2, f"{bare}@{cow}"):
+            self.assertEqual(run("diff", "-q", before, after, "--force", "--report", path).returncode, 1)
+            self.assert_ranges(Page(path.read_text()), naive_ranges(disk, changed))
+
     def test_a_section_tells_what_it_is_of(self):
         need(self, "mkfs.ext4", "blkid")
         disk = partitioned_disk()
@@ -577,6 +593,10 @@ class Hashes(DiffTest):
         self.assertEqual(done.returncode, 2)
         self.assertEqual(json.loads(done.stdout)["damaged"], [{"offset": 4096, "length": 8192},
                                                              {"offset": 48 * 4096, "length": 4096}])
+        last = self.file("last", bytes(4096) + b"a")
+        self.assertEqual(run("hash", "--block-size", "4k", last, "-o", self.scratch / "one").returncode, 0)
+        last.write_bytes(bytes(4096) + b"b")
+        self.assertIn("differs from the manifest: 1 byte at byte 4096\n", run("verify", "--against", self.scratch / "one", last).stdout)
         for size in (299_999, 300_001, 4096, 310_000):
             other = self.file("other", path.read_bytes().ljust(size, b"\0")[:size])
             done = run("verify", "--against", manifest, other)
