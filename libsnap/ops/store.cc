@@ -296,6 +296,7 @@ Result<Resized> resize(const Context& context, const access::FileSpec& spec, con
                     "the last of an area that none can follow",
                     wanted, resized.size));
   }
+  if (size.is_added) resized.size = std::max(resized.size, resized.before);
   if (resized.size != resized.before) {
     SNAP_TRY(cow.resize(resized.size));
     SNAP_TRY(cow.flush());

@@ -135,6 +135,12 @@ class Resize(WritingTest):
         for more, size in (("+0x1000", (3 << 20) + 4096), ("+1.5M", (9 << 19) + 4096), ("+0", (9 << 19) + 4096)):
             self.good("resize", self.cow, more)
             self.assertEqual(self.cow.stat().st_size, size)
+        with open(self.cow, "ab") as file:
+            file.write(bytes(100))  # no whole chunk
+        size = self.cow.stat().st_size
+        for more in ("+0", "+1"):
+            self.good("resize", self.cow, more)
+            self.assertEqual(self.cow.stat().st_size, size)
         self.refused(64, "resize", self.cow, "+0x7fffffffffffffff", words=["cannot have"])
         self.refused(64, "resize", self.cow, "++1")
 
