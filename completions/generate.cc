@@ -120,7 +120,7 @@ _snaptool_files() {{
   done < <(compgen -f -- "$2")
 }}
 
-# Adds the parts of an image, of which $1 is all that was typed, behind what readline keeps of $2.
+# Adds the parts of an image, of which $1 is all that was typed, after what readline keeps of $2.
 _snaptool_parts() {{
   local part
   [[ $1 == *[\\\"\'\`\$]* ]] && return

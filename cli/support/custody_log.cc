@@ -5,7 +5,6 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <array>
@@ -14,6 +13,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "cli/support/program_facts.h"
 #include "cli/support/version.h"
 #include "formats/common/uuid.h"
 #include "libsnap/access/context.h"
@@ -28,11 +28,6 @@ std::string now() {
   const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
   const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(time - seconds);
   return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:06}Z", seconds, micros.count());
-}
-
-std::string host() {
-  utsname names{};
-  return ::uname(&names) == 0 ? names.nodename : "";
 }
 
 std::string absolute(const std::string& path) {
@@ -58,7 +53,7 @@ Result<std::unique_ptr<CustodyLog>> CustodyLog::open(const std::string& path,
   Json facts = {{"program", kProgram},
                 {"command", command},
                 {"directory", std::filesystem::current_path(failed).string()},
-                {"host", host()},
+                {"host", host_name()},
                 {"user", ::getuid()},
                 {"process", ::getpid()}};
   SNAP_TRY(log->write("begin", facts));

@@ -20,8 +20,8 @@ struct ProgressStyle {
 };
 
 // Shows a Progress while it lives, from a thread of its own; a last time when it ends. A bar is as
-// wide as the terminal is at each update. Where there can be no bar (TERM=dumb, NO_COLOR) it is a
-// line every ten seconds; where standard error is no terminal, only the last one. Whatever the
+// wide as the terminal is at each update. Where there can be no bar (TERM=dumb) it is a line
+// every ten seconds; where standard error is no terminal, only the last one. Whatever the
 // style, a SIGUSR1 (or SIGINFO) prints one whole line on standard error.
 class ProgressReporter {
  public:

@@ -166,7 +166,7 @@ bool has(const std::vector<OptionSpec>& specs, std::string_view long_name) {
                      [&](const OptionSpec& spec) { return spec.long_name == long_name; });
 }
 
-// Of the words that begin with one '-' and more than a letter behind it: a file, or a long option.
+// Of the words with one '-' and more than a letter after it: a file, or a long option.
 std::string hint_of_short(const std::vector<OptionSpec>& specs,
                           const std::vector<std::string>& arguments) {
   for (const std::string& word : arguments) {
