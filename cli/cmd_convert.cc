@@ -6,6 +6,7 @@
 #include "cli/support/exit_status.h"
 #include "cli/support/json.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/ops/convert.h"
 
 namespace snaptool::cli {
@@ -15,8 +16,8 @@ Result<int> run_convert(Invocation& invocation) {
   SNAP_ASSIGN(const ops::ConvertRequest request, convert_request(invocation));
   SNAP_ASSIGN(const ops::Converted converted, ops::convert(invocation.access(), request));
   for (const ByteRange& range : converted.unreadable) {
-    invocation.warn(fmt::format("{} bytes at byte {} could not be read: zeros were written",
-                                range.length, range.offset));
+    invocation.warn(fmt::format("{} at byte {} could not be read: zeros were written",
+                                counted(range.length, "byte"), range.offset));
   }
   for (const auto& [algorithm, value] : converted.sums) {
     invocation.log_sum(request.path, algorithm, value);

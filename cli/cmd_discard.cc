@@ -6,6 +6,7 @@
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/ops/write.h"
 
 namespace snaptool::cli {
@@ -37,7 +38,8 @@ Result<int> run_discard(Invocation& invocation) {
   SNAP_TRY(invocation.report(
       invocation.json()
           ? Json{{"format_version", 1}, {"offset", request.offset}, {"bytes", bytes}}.text()
-          : text_line("discarded {} bytes at byte {} of the snapshot", bytes, request.offset)));
+          : text_line("discarded {} at byte {} of the snapshot", counted(bytes, "byte"),
+                      request.offset)));
   return kExitDone;
 }
 

@@ -73,20 +73,31 @@ Result<int> run_hash(Invocation& invocation) {
   if (block_size && *block_size < kSectorSize) {
     return Error(ErrorCode::kInvalidArgument, "--block-size takes 512 bytes or more");
   }
-  SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
+  const std::string path = invocation.value("out").value_or("-");
   access::Door door(invocation.access(), access::operations::kOutput);
-  SNAP_ASSIGN(access::OpenImage open, access::open_image(door.opener(), spec));
-  SNAP_ASSIGN(auto out, TextOutput::open(door, invocation.value("out").value_or("-")));
-  const std::string& name = invocation.operands().front();
-  {
+  std::optional<TextOutput> out;
+  const auto hash_one = [&]() -> Result<int> {
+    SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
+    SNAP_ASSIGN(access::OpenImage open, access::open_image(door.opener(), spec));
+    if (!out) {
+      SNAP_ASSIGN(auto opened, TextOutput::open(door, path));
+      out.emplace(std::move(opened));
+    }
+    const std::string& name = invocation.operands().front();
     const access::Phase phase(invocation.access(), "hashing", open.image().size());
     const Job& job = phase.job();
     SNAP_TRY(block_size
-                 ? write_blocks(invocation, open.image(), name, *block_size, algorithms, out, job)
-                 : write_whole(invocation, open.image(), name, algorithms, out, job));
-  }
-  SNAP_TRY(out.commit());
-  return kExitDone;
+                 ? write_blocks(invocation, open.image(), name, *block_size, algorithms, *out, job)
+                 : write_whole(invocation, open.image(), name, algorithms, *out, job));
+    SNAP_TRY(out->flush());
+    return kExitDone;
+  };
+  SNAP_ASSIGN(const int status, invocation.run_each(hash_one));
+  // A new file has the sums of all.
+  if (!out || (status != kExitDone && out->is_file())) return status;
+  SNAP_TRY(door.check_no_input(path));
+  SNAP_TRY(out->commit());
+  return status;
 }
 
 }  // namespace
@@ -100,7 +111,7 @@ CommandSpec hash_command() {
   command.summary = "print the checksums of an image, or of its blocks, as a manifest";
   // clang-format off
   command.description =
-      "Prints the SHA-256 of IMAGE in the form that 'sha256sum -c' checks. Several algorithms are computed in one read, and printed in the tagged form of the same tools. With --block-size, each block gets its own checksums, and 'snaptool verify --against' says which blocks have changed.\n\n"
+      "Prints the SHA-256 of IMAGE in the form that 'sha256sum -c' checks. It is the checksum of what the image shows: that of a qcow2, VMDK or E01 is of the disk in it, not of the file, and only 'snaptool verify --against' checks it. Several algorithms are computed in one read, and printed in the tagged form of the same tools. With --block-size, each block gets its own checksums, and 'verify --against' says which blocks have changed.\n\n"
       "With --direct, every file of the image is flushed, and read past the page cache: the checksums are those of what the disk holds. Where a file system has no such reads (tmpfs), -v says so.";
   command.options = {
     words("algorithm", "NAME[,...]", "sha256 (the default), sha512, sha1, md5, or several of them", {"sha256", "sha512", "sha1", "md5"}),

@@ -9,7 +9,7 @@
 namespace snaptool::cli {
 namespace {
 
-Result<int> run_info(Invocation& invocation) {
+Result<int> tell_one(Invocation& invocation) {
   const std::string& operand = invocation.operands().front();
   SNAP_ASSIGN(const access::ImageSpec spec, image_operand(invocation));
   Json json = {{"format_version", 1}, {"filename", operand}};
@@ -19,6 +19,10 @@ Result<int> run_info(Invocation& invocation) {
   if (invocation.run() > 0) text.insert(0, "\n");
   SNAP_TRY(invocation.report(invocation.json() ? json.text() : text));
   return kExitDone;
+}
+
+Result<int> run_info(Invocation& invocation) {
+  return invocation.run_each([&] { return tell_one(invocation); });
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
 #include "cli/support/stdio.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/base/units.h"
 #include "libsnap/ops/store.h"
 
@@ -50,8 +51,8 @@ Result<int> run_resize(Invocation& invocation) {
     SNAP_TRY(invocation.report(json.text()));
     return kExitDone;
   }
-  SNAP_TRY(invocation.report(
-      text_line("'{}' has {} bytes ({} before)", spec.name(), resized.size, resized.before)));
+  SNAP_TRY(invocation.report(text_line("'{}' has {} ({} before)", spec.name(),
+                                       counted(resized.size, "byte"), resized.before)));
   return kExitDone;
 }
 

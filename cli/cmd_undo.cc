@@ -5,6 +5,7 @@
 #include "cli/support/exit_status.h"
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
+#include "cli/support/pairs.h"
 #include "cli/support/stdio.h"
 #include "libsnap/base/counted.h"
 #include "libsnap/ops/undo.h"
@@ -39,6 +40,10 @@ Result<int> run_undo(Invocation& invocation) {
   ops::UndoRequest request;
   request.undo_file = invocation.operands().front();
   auto image = origin_and_cow_operands(invocation, 1);
+  if (invocation.operands().size() == 3 && is_undo_file(invocation.operands().back()) &&
+      !is_undo_file(request.undo_file)) {
+    return Error(ErrorCode::kInvalidArgument, "the undo file comes first: undo FILE ORIGIN COW");
+  }
   if (!image && invocation.operands().size() == 2 &&
       image.error().code() == ErrorCode::kInvalidArgument) {
     return std::move(image).error().with_note("the undo file comes first: undo FILE ORIGIN COW");

@@ -10,6 +10,7 @@
 #include "cli/support/exit_status.h"
 #include "cli/support/json.h"
 #include "cli/support/operands.h"
+#include "cli/support/pairs.h"
 #include "cli/support/stdio.h"
 #include "libsnap/base/counted.h"
 #include "libsnap/ops/verify.h"
@@ -42,18 +43,7 @@ std::string human(const VerifyReport& report, const std::string& cow, bool all) 
                               counted(report.areas, "area"));
 }
 
-Result<int> run_verify(Invocation& invocation) {
-  if (invocation.has("against")) {
-    if (invocation.has("data")) {
-      return Error(ErrorCode::kInvalidArgument,
-                   "--data checks a COW, --against an image: choose one");
-    }
-    return verify_against(invocation);
-  }
-  if (invocation.has("format")) {
-    return Error(ErrorCode::kInvalidArgument,
-                 "-f goes only with --against: a COW is always a dm-snapshot store");
-  }
+Result<int> verify_one(Invocation& invocation) {
   const auto& operands = invocation.operands();
   access::ImageSpec spec;
   if (operands.size() == 2) {
@@ -95,6 +85,23 @@ Result<int> run_verify(Invocation& invocation) {
   return kExitFailed;
 }
 
+Result<int> run_verify(Invocation& invocation) {
+  if (invocation.has("against")) {
+    if (invocation.has("data")) {
+      return Error(ErrorCode::kInvalidArgument,
+                   "--data checks a COW, --against an image: choose one");
+    }
+    return verify_against(invocation);
+  }
+  if (invocation.has("format")) {
+    return Error(ErrorCode::kInvalidArgument,
+                 "-f goes only with --against: a COW is always a dm-snapshot store");
+  }
+  if (invocation.operands().empty()) return missing_operands(invocation.command(), "");
+  invocation.enter_sandbox(invocation.named_files());
+  return invocation.run_each([&] { return verify_one(invocation); });
+}
+
 }  // namespace
 
 CommandSpec verify_command() {
@@ -102,23 +109,25 @@ CommandSpec verify_command() {
   command.name = "verify";
   command.operands = "[ORIGIN] COW";
   command.each = "COW COW...";
-  command.min_operands = 1;
+  command.other_form = "--against MANIFEST [IMAGE...]";
+  command.min_operands = 0;  // the manifest may name them
   command.max_operands = 2;
   command.summary = "check every invariant of a store's metadata";
   // clang-format off
   command.description =
       "Checks the header, every area and every exception of a store. With ORIGIN, it also checks that no exception lies past its end, and that the UUIDs of disk, file system or PV are the same in both. Nothing is written, and no data chunk is read unless --data is given.\n\n"
       "For an Android sparse image and for evidence (E01), it checks the checksums inside the file. For E01, these are those of all chunks, and the MD5 and SHA-1 of the whole; damaged chunks are listed as ranges of the image.\n\n"
-      "Each finding has a stable code, a severity, its place, what it means, what the kernel does with it, and how to fix it. Exit status: 0 sound; 3 only harmless findings; 2 corrupt, invalidated, or unsafe (it can be read and merged, but the kernel must not write to it); 1 could not check.\n\n"
-      "With --against, the operand is an image, and its content is checked against the checksums that 'snaptool hash' or sha256sum made of it.";
+      "Each finding has a stable code, a severity, its place, what it means, what the kernel does with it, and how to fix it. Exit status: 0 sound; 3 only harmless findings; 2 corrupt, invalidated, or unsafe (it can be read and merged, but the kernel must not write to it); 1 could not check; 65 the evidence file or the manifest is damaged, so that it says nothing.\n\n"
+      "With --against, the operands are images, and their content is checked against the checksums that 'snaptool hash' or sha256sum made. Of a manifest of several images, each is checked by the checksum of its name; without an operand, all that it names are checked, as 'sha256sum -c' does.";
   command.options = {
     flag("data", "also read every data chunk, past the page cache, to find bad sectors"),
-    file("against", "MANIFEST", "check the content of IMAGE against the checksums in MANIFEST"),
+    file("against", "MANIFEST", "check the content of images against the checksums in MANIFEST"),
     flag("ignore-invalid", "with --against: read what an invalid store still holds"),
   };
   // clang-format on
   command.shared = {Shared::kFormat, Shared::kFollowParents, Shared::kParent, Shared::kForceShare,
                     Shared::kJobs,   Shared::kProgress,      Shared::kJson,   Shared::kGroupBackup};
+  command.enters_sandbox = true;
   command.run = run_verify;
   return command;
 }

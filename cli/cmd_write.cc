@@ -25,7 +25,11 @@ Result<int> run_write(Invocation& invocation) {
   request.skip_equal = invocation.has("skip-equal");
   request.check_room = !store;
   SNAP_ASSIGN(const auto job, ops::WriteJob::prepare(invocation.access(), request));
-  SNAP_TRY(job->run());
+  if (auto done = job->run(); !done) {
+    Error error = std::move(done).error();
+    if (error.code() != ErrorCode::kNoSpace || request.skip_equal) return error;
+    return std::move(error).with_note("--skip-equal leaves out chunks that the view has already");
+  }
   if (invocation.json()) {
     const Json json = {{"format_version", 1},
                        {"offset", request.data.offset},
@@ -36,8 +40,8 @@ Result<int> run_write(Invocation& invocation) {
     return kExitDone;
   }
   SNAP_TRY(invocation.report(
-      text_line("wrote {} bytes at byte {} of the snapshot{}: {}", job->written() - job->skipped(),
-                request.data.offset,
+      text_line("wrote {} at byte {} of the snapshot{}: {}",
+                counted(job->written() - job->skipped(), "byte"), request.data.offset,
                 request.skip_equal ? fmt::format(" ({} were equal)", job->skipped()) : "",
                 counted(job->exceptions_added(), "new exception"))));
   return kExitDone;
@@ -60,7 +64,8 @@ CommandSpec write_command() {
   command.options = data_options();
   command.options.push_back(
       choice(0, "store", "P|PO", "what a full COW means, as in the kernel", {"P", "PO"}));
-  command.options.push_back(flag("skip-equal", "leave out chunks that are already in the view"));
+  command.options.push_back(
+      flag("skip-equal", "leave out chunks that the view has already: they take no room in COW"));
   command.options.push_back(in_flight_option());
   command.options.push_back(flag("force", "drop what a torn write left past the end of the list"));
   command.shared = {Shared::kProgress, Shared::kJson, Shared::kGroupBackup};

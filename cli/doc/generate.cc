@@ -150,6 +150,7 @@ std::string synopsis(const CommandSpec& command) {
   }
   if (command.pairs == Pairs::kFirst) out += ".br\n" + line(operands_with_pair(command));
   if (!command.each.empty()) out += ".br\n" + line(command.each);
+  if (!command.other_form.empty()) out += ".br\n" + line(command.other_form);
   return out;
 }
 

@@ -123,8 +123,8 @@ class TextReport : public ReportWriter {
                        counted(summary.range_bytes, "byte"));
     }
     if (tail.chunk_size) {
-      text += text_line("chunks of {} were compared: {} in them", counted(*tail.chunk_size, "byte"),
-                        counted(summary.compared_bytes, "byte"));
+      text += text_line("compared: {}, all that the COWs have, in chunks of {}",
+                        counted(summary.compared_bytes, "byte"), counted(*tail.chunk_size, "byte"));
     }
     if (summary.sizes_differ) {
       text += text_line("the sizes differ: {} and {}{}", counted(head_.before.size, "byte"),

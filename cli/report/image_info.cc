@@ -188,8 +188,12 @@ std::string describe_known(const access::KnownFormat& known, const File& file,
   instead = instead.empty()
                 ? std::string(remedy_words(known.own, "info"))
                 : fmt::format("{}; {}", instead, remedy_words(Remedy::kTakeAsRaw, "info"));
-  return text_line("{:<16}{}, which snaptool does not read", "format:", known.label) +
-         text_line("{:<16}{}", "instead:", instead) + size_text("file size:", file.size());
+  // One of its own that goes with a command is no image, but it is read.
+  const bool is_own = access::remedy_for(known, path).empty();
+  return text_line("{:<16}{}{}", "format:", known.label,
+                   is_own ? "" : ", which snaptool does not read") +
+         text_line("{:<16}{}", is_own ? "use:" : "instead:", instead) +
+         size_text("file size:", file.size());
 }
 
 }  // namespace snaptool::cli

@@ -40,7 +40,8 @@ Result<int> report_image(Invocation& invocation, const ops::VerifiedImage& image
   std::string text;
   for (const std::string& problem : found.problems) text += text_line("{}", problem);
   for (const ByteRange& range : found.damaged) {
-    text += text_line("damaged: {} from byte {} on", counted(range.length, "byte"), range.offset);
+    text += text_line("damaged: {} of the image, from its byte {} on",
+                      counted(range.length, "byte"), range.offset);
   }
   for (const std::string& note : found.notes) text += text_line("{}", note);
   text += text_line("{}: {} ({}: {})", name, sound ? "sound" : "corrupt", image.format,

@@ -31,7 +31,7 @@ constexpr std::array<Row, static_cast<size_t>(DefectCode::kCount)> kRows = {{
     {DefectCode::kValidNotOne, "nothing: it does no harm"},
     {DefectCode::kMissingArea, kWholeCopy},
     {DefectCode::kOldBeyondOrigin,
-     "naming the right origin; else 'snaptool repair ORIGIN COW -o NEW'"},
+     "naming the right origin if another was; else 'snaptool repair ORIGIN COW -o NEW'"},
     {DefectCode::kNewBeyondCow, kWholeCopy},
     {DefectCode::kNewIsMetadata, kRepair},
     {DefectCode::kNewHighByte, kRepair},

@@ -104,6 +104,9 @@ Result<void> report_merge(const Invocation& invocation, const ops::MergeRequest&
       "{} {} ({}, {}) of {} into '{}'", request.dry_run ? "would merge" : "merged",
       counted(job.exceptions(), "exception"), format_size(job.bytes_to_copy()),
       counted(job.runs(), "run"), stores_text(request), access::name_of(origin_of(request.image)));
+  if (request.dry_run && request.undo_file) {
+    text += text_line("what is overwritten would be saved in '{}'", *request.undo_file);
+  }
   text += request.dry_run
               ? "The origin would become what the snapshot shows. If the snapshot was written to,\n"
                 "that commits these writes; if the origin was written to after the snapshot was\n"

@@ -55,6 +55,21 @@ void warn_of_walk(const Invocation& invocation, const Salvage& salvage) {
   }
 }
 
+// ", dropped 2 exceptions and 1 area"
+std::string dropped_text(const FindingLog& dropped) {
+  uint64_t exceptions = 0;
+  uint64_t areas = 0;
+  for (size_t i = 0; i < dropped.counts.size(); ++i) {
+    const auto code = static_cast<DefectCode>(i);
+    const bool of_area = code == DefectCode::kDestroyedArea || code == DefectCode::kMissingArea;
+    (of_area ? areas : exceptions) += dropped.counts[i];
+  }
+  std::string text;
+  if (exceptions > 0) text = counted(exceptions, "exception");
+  if (areas > 0) text += (text.empty() ? "" : " and ") + counted(areas, "area");
+  return text.empty() ? text : ", dropped " + text;
+}
+
 }  // namespace
 
 void warn_of_repair(const Invocation& invocation, const Salvage& salvage) {
@@ -79,12 +94,10 @@ Result<void> report_repair(const Invocation& invocation, const ops::RepairJob& j
     add_findings(json, report.dropped);
     return invocation.report(json.text());
   }
-  uint64_t dropped = 0;
-  for (const uint64_t count : report.dropped.counts) dropped += count;
   std::string text = findings_text(report.dropped, invocation.has("verbose"));
   text += text_line("{}: {} {} ({}){}{}", salvage.cow().name(), out ? "kept" : "would keep",
                     counted(report.kept, "exception"), format_size(report.kept * chunk_bytes),
-                    dropped == 0 ? "" : ", dropped " + counted(dropped, "defect"),
+                    dropped_text(report.dropped),
                     out ? fmt::format("; the sound store is '{}'", *out) : "");
   if (report.separated > 0) {
     text += text_line("{} had the data chunk of another, and {} of its own",

@@ -44,6 +44,7 @@ struct CommandSpec {
   // What it takes several of, one after the other, each as if it were alone: "IMAGE IMAGE...";
   // empty: nothing.
   std::string_view each;
+  std::string_view other_form;  // one more synopsis, with its option; empty: none
   size_t min_operands = 0;
   size_t max_operands = 0;          // of one run
   std::string_view summary;         // one line, lower case, no full stop

@@ -84,6 +84,9 @@ std::string command_help(const CommandSpec& command) {
   if (!command.each.empty()) {
     text += fmt::format("       snaptool {} [OPTION...] {}\n", command.name, command.each);
   }
+  if (!command.other_form.empty()) {
+    text += fmt::format("       snaptool {} [OPTION...] {}\n", command.name, command.other_form);
+  }
   text += "\n";
   std::string_view rest = command.description;
   while (!rest.empty()) {

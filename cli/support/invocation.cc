@@ -130,8 +130,7 @@ void print_json_error(std::string_view command, int status, const Error& error,
 }
 
 // The exit status of an error, which is told unless it is only a reader that went away.
-int report_error(const CommandSpec* command, const std::vector<std::string>& arguments,
-                 const Error& error) {
+int report_error(const CommandSpec* command, bool json, const Error& error) {
   if (error.sys_errno() == EPIPE) return kExitBrokenPipe;
   const std::string_view name = command == nullptr ? std::string_view() : command->name;
   std::string text = error.describe() + remedy_text(error.remedy(), name);
@@ -140,30 +139,8 @@ int report_error(const CommandSpec* command, const std::vector<std::string>& arg
   }
   print_message(name, text);
   const int status = status_of(command, error);
-  if (wants_json(command, arguments)) print_json_error(name, status, error, text);
+  if (json) print_json_error(name, status, error, text);
   return status;
-}
-
-// All runs, or up to one that was interrupted. The error of each of several is told at once; the
-// worst exit status is returned.
-Result<int> run_each(const CommandSpec& command, const std::vector<std::string>& arguments,
-                     Invocation& invocation) {
-  const size_t runs = invocation.run_count();
-  if (runs == 1) return command.run(invocation);
-  int worst = kExitDone;
-  for (size_t i = 0; i < runs; ++i) {
-    if (invocation.json()) begin_json();
-    invocation.begin_run(i);
-    const Result<int> status = command.run(invocation);
-    if (!status &&
-        (status.error().code() == ErrorCode::kInterrupted || status.error().sys_errno() == EPIPE)) {
-      return status;
-    }
-    if (!status) invocation.log_result(status.error().describe());
-    worst =
-        worse_status(worst, status ? *status : report_error(&command, arguments, status.error()));
-  }
-  return worst;
 }
 
 Result<int> run_command(const CommandSpec& command, const std::vector<std::string>& arguments) {
@@ -186,7 +163,7 @@ Result<int> run_command(const CommandSpec& command, const std::vector<std::strin
   SNAP_TRY(invocation.start_log(words));
   SNAP_TRY(invocation.note_program(words));
   if (!command.enters_sandbox) invocation.enter_sandbox(invocation.named_files());
-  auto status = run_each(command, arguments, invocation);
+  auto status = command.run(invocation);
   auto logged =
       status ? invocation.end_log(*status, "")
              : invocation.end_log(status_of(&command, status.error()), status.error().describe());
@@ -285,13 +262,18 @@ access::Policy policy_of(const CommandSpec& command, const ParsedOptions& option
   return policy;
 }
 
+// Whether a COW that is named as the output is meant: --force alone may be one word too many.
+bool may_replace_cow(const Invocation& invocation) {
+  const bool makes_cow = invocation.value("output-format") == "dm-snapshot";
+  return invocation.has("no-create") || (makes_cow && invocation.has("force"));
+}
+
 }  // namespace
 
 Result<Invocation> Invocation::create(const CommandSpec& command, ParsedOptions options) {
   Invocation invocation(command, std::move(options));
   SNAP_ASSIGN(auto operands,
-              with_pairs_joined(command, invocation.operands(),
-                                invocation.has("force") || invocation.has("no-create")));
+              with_pairs_joined(command, invocation.operands(), may_replace_cow(invocation)));
   invocation.options_.set_operands(std::move(operands));
   invocation.policy_ = policy_of(command, invocation.options_);
   invocation.jobs_ = std::clamp(std::thread::hardware_concurrency(), 1U, kMostDefaultJobs);
@@ -312,17 +294,32 @@ Result<Invocation> Invocation::create(const CommandSpec& command, ParsedOptions 
     return Error(ErrorCode::kInvalidArgument, too_many_operands(command));
   }
   if (count < command.min_operands) {
-    return Error(
-        ErrorCode::kInvalidArgument,
-        fmt::format("missing operand{}: it takes {}{}", command.max_operands == 1 ? "" : "s",
-                    command.operands, operand_hint(command, invocation.options_)));
+    return missing_operands(command, operand_hint(command, invocation.options_));
   }
   return invocation;
 }
 
-void Invocation::begin_run(size_t run) {
-  run_ = run;
-  options_.set_operands(runs_[run]);
+void Invocation::set_operands(const std::vector<std::string>& operands) {
+  options_.set_operands(operands);
+  runs_.clear();
+  for (const std::string& operand : operands) runs_.push_back({operand});
+}
+
+Result<int> Invocation::run_each(const std::function<Result<int>()>& run) {
+  if (runs_.size() == 1) return run();
+  int worst = kExitDone;
+  for (run_ = 0; run_ < runs_.size(); ++run_) {
+    if (json()) begin_json();
+    options_.set_operands(runs_[run_]);
+    const Result<int> status = run();
+    if (!status &&
+        (status.error().code() == ErrorCode::kInterrupted || status.error().sys_errno() == EPIPE)) {
+      return status;
+    }
+    if (!status) log_result(status.error().describe());
+    worst = worse_status(worst, status ? *status : report_error(command_, json(), status.error()));
+  }
+  return worst;
 }
 
 Result<std::optional<uint64_t>> Invocation::size_value(std::string_view option) const {
@@ -447,7 +444,7 @@ int run_program(const std::vector<std::string>& arguments) {
     return run_command(*command, others);
   };
   const Result<int> status = run();
-  return status ? *status : report_error(command, others, status.error());
+  return status ? *status : report_error(command, wants_json(command, others), status.error());
 }
 
 }  // namespace snaptool::cli

@@ -29,10 +29,15 @@ class Invocation : public access::Notices {
 
   const CommandSpec& command() const { return *command_; }
   const std::vector<std::string>& operands() const { return options_.operands(); }
-  // The operands of its runs, and of which of them `operands` are (at first: of all).
+  // What takes several things (CommandSpec::each) does its work once for each: how often, and which
+  // of them this is. `operands` are those of this run.
   size_t run_count() const { return runs_.size(); }
   size_t run() const { return run_; }
-  void begin_run(size_t run);
+  // All runs, or up to one that was interrupted. The error of each of several is told at once; the
+  // worst exit status is returned.
+  Result<int> run_each(const std::function<Result<int>()>& run);
+  // One run for each of these, instead of what was given.
+  void set_operands(const std::vector<std::string>& operands);
   bool has(std::string_view option) const { return options_.has(option); }
   std::optional<std::string> value(std::string_view option) const { return options_.value(option); }
   std::vector<std::string> values(std::string_view option) const { return options_.values(option); }

@@ -6,6 +6,7 @@
 
 #include "cli/support/help.h"
 #include "cli/support/stdio.h"
+#include "formats/format.h"
 #include "libsnap/access/open_image.h"
 #include "libsnap/access/opener.h"
 #include "libsnap/access/spec.h"
@@ -27,6 +28,14 @@ bool is_store(const std::string& path) {
   return file && access::looks_like_store(**file).value_or(false);
 }
 
+bool is_undo_file(const std::string& path) {
+  if (!is_file(path)) return false;
+  const auto file = access::Files::posix().open(path, access::kLook);
+  if (!file) return false;
+  const auto known = all_drivers().detect_known(**file);
+  return known && *known != nullptr && (*known)->own == Remedy::kUndoMerge;
+}
+
 namespace {
 
 // Whether a COW can follow it: an origin, or the view of one.
@@ -36,9 +45,13 @@ bool is_origin(const std::string& word) {
   return !spec->stores.empty() || !spec->base.is_whole_file() || !is_store(spec->base.path());
 }
 
+}  // namespace
+
 bool is_pair(const std::string& origin, const std::string& cow) {
   return is_store(cow) && is_origin(origin);
 }
+
+namespace {
 
 // ORIGIN@COW. Errors: kInvalidArgument where that names something else: a file that has an '@' in
 // its name.
@@ -88,6 +101,12 @@ std::string too_many_operands(const CommandSpec& command) {
   return fmt::format("too many operands: {} takes {}", command.name, command.operands);
 }
 
+Error missing_operands(const CommandSpec& command, std::string_view hint) {
+  return {ErrorCode::kInvalidArgument,
+          fmt::format("missing operand{}: it takes {}{}", command.max_operands == 1 ? "" : "s",
+                      command.operands, hint)};
+}
+
 Result<std::vector<std::string>> with_pairs_joined(const CommandSpec& command,
                                                    const std::vector<std::string>& operands,
                                                    bool may_replace) {
@@ -97,9 +116,10 @@ Result<std::vector<std::string>> with_pairs_joined(const CommandSpec& command,
   if (operands.size() <= command.min_operands) {
     const bool is_output = command.pairs == Pairs::kFirst && !may_replace;
     if (!is_output || !is_pair(operands[0], operands[1])) return operands;
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("missing operands: it takes {}, and '{}' is the COW of an image",
-                             operands_with_pair(command), operands[1]));
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("missing operands: it takes {}, and '{}' is a COW, which is not replaced",
+                    operands_with_pair(command), operands[1]));
   }
   // Two are the two images.
   if (command.pairs == Pairs::kEach && operands.size() <= most) return operands;

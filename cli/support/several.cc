@@ -32,13 +32,16 @@ Result<std::vector<std::vector<std::string>>> runs_of(const CommandSpec& command
                                                       const ParsedOptions& options) {
   const std::vector<std::string>& operands = options.operands();
   const bool fits = operands.size() <= command.max_operands;
+  // With a manifest, of images, too, of which most have no checksums of their own.
+  const bool is_against =
+      options.has("against") && operands.size() == 2 && !is_pair(operands[0], operands[1]);
   const auto are_alone = [&] {
     return std::all_of(operands.begin(), operands.end(), stands_alone);
   };
-  if (command.each.empty() || operands.size() < 2 || (fits && !are_alone())) {
+  if (command.each.empty() || operands.size() < 2 || (fits && !is_against && !are_alone())) {
     return std::vector<std::vector<std::string>>{operands};
   }
-  for (const std::string_view option : {"out", "block-size", "against", "parent"}) {
+  for (const std::string_view option : {"block-size", "parent"}) {
     if (options.has(option)) {
       return Error(ErrorCode::kInvalidArgument,
                    fmt::format("--{} is about one {}: there are {} operands", option,

@@ -26,6 +26,8 @@ Result<void> TextOutput::write_out() {
   return {};
 }
 
+Result<void> TextOutput::flush() { return is_file() ? Result<void>() : write_out(); }
+
 Result<void> TextOutput::commit() {
   SNAP_TRY(write_out());
   return output_.commit();

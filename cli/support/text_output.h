@@ -16,6 +16,9 @@ class TextOutput {
   static Result<TextOutput> open(access::Door& door, const std::string& path);
   // Requires: no character is divided between two calls.
   Result<void> write(std::string_view text);
+  // What waits goes on to a stream; not to a new file.
+  Result<void> flush();
+  bool is_file() const { return output_.is_file(); }
   // Without it, no new file is left.
   Result<void> commit();
 

@@ -183,6 +183,16 @@ Result<void> Door::check_not_read(const std::string& path) const {
                fmt::format("'{}' is an input: it cannot be the output, too", path));
 }
 
+Result<void> Door::check_no_input(const std::string& path) const {
+  const auto id = id_of(path);
+  for (const File* const input : inputs()) {
+    if (!id || input->id() != id) continue;
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is an input: it cannot be the output, too", path));
+  }
+  return {};
+}
+
 Result<std::unique_ptr<OutputFile>> Door::make_file(const std::string& path, uint64_t size) {
   return make_output(path, size, context_.policy.force);
 }

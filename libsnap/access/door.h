@@ -101,6 +101,10 @@ class Door {
   // The same, which can be gone on with when it is interrupted: OutputFile::resume.
   Result<std::unique_ptr<OutputFile>> resume_file(const std::string& path, uint64_t size);
 
+  // That it is nothing that was opened since the output of that name was made. Errors:
+  // kInvalidArgument.
+  Result<void> check_no_input(const std::string& path) const;
+
   // A file that an operation keeps what it needs in to go on or back, and that messages call
   // `what` ("the undo file"): nullptr when there is none yet. Errors: kInvalidArgument when it is
   // an input, or no regular file; those of Files::open.

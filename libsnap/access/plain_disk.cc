@@ -25,6 +25,17 @@ std::optional<std::string> kind_of(const DiskFacts& facts) {
   return std::nullopt;
 }
 
+// Of another format, by its magic.
+Result<std::optional<std::string>> format_of(const Drivers& drivers, File& file) {
+  SNAP_ASSIGN(const ImageDriver* const driver, drivers.detect_image(file));
+  if (driver->kind == ImageKind::kImage) {
+    return std::optional(fmt::format("an image of the format {}", driver->name));
+  }
+  SNAP_ASSIGN(const KnownFormat* const known, drivers.detect_known(file));
+  if (known == nullptr) return std::optional<std::string>();
+  return std::optional(std::string(known->label));
+}
+
 }  // namespace
 
 Result<std::optional<std::string>> plain_disk_in(const Context& context, File& cow) {
@@ -35,6 +46,8 @@ Result<std::optional<std::string>> plain_disk_in(const Context& context, File& c
   if (examined.store) return none;  // a new one
   SNAP_ASSIGN(const auto guesses, guess_chunk_sizes(cow));
   if (!guesses.empty()) return none;
+  SNAP_ASSIGN(auto format, format_of(context.drivers, cow));
+  if (format) return format;
   // A backup of a group's metadata is not for this file.
   Policy policy = context.policy;
   policy.group_backup.reset();

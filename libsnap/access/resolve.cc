@@ -89,12 +89,26 @@ Result<FileSpec> cow_named(const Context& context, const std::string& text) {
   return spec.base;
 }
 
+// What was named is only half of a pair.
+static Error other_is_missing(const Context& context, const FileSpec& named) {
+  Opener look(context);
+  const auto file = look.open(named, kLook);
+  if (!file || !looks_like_store(**file).value_or(false)) {
+    return {ErrorCode::kInvalidArgument, "the COW is missing: name it as ORIGIN COW or ORIGIN@COW"};
+  }
+  return {
+      ErrorCode::kInvalidArgument,
+      fmt::format("the origin is missing: '{0}' is a COW, so name it as ORIGIN '{0}' ('snaptool "
+                  "info' tells what can be told without the origin)",
+                  named.name())};
+}
+
 Result<ImageSpec> origin_and_cow_named(const Context& context,
                                        const std::vector<std::string>& names,
                                        const std::optional<std::string>& format) {
   SNAP_ASSIGN(ImageSpec spec, parse_origin_and_cow(names));
   SNAP_ASSIGN(spec, resolve(context, std::move(spec)));
-  if (spec.stores.empty()) return cow_is_missing();
+  if (spec.stores.empty()) return other_is_missing(context, spec.base);
   spec.base.format = format;
   return spec;
 }

@@ -215,10 +215,6 @@ Result<ImageSpec> parse_image_spec(const std::string& text) {
   return spec;
 }
 
-Error cow_is_missing() {
-  return {ErrorCode::kInvalidArgument, "the COW is missing: name it as ORIGIN COW or ORIGIN@COW"};
-}
-
 Result<ImageSpec> parse_origin_and_cow(const std::vector<std::string>& operands) {
   SNAP_ASSIGN(ImageSpec spec, parse_image_spec(operands.front()));
   if (!spec.view_parts.empty()) {
@@ -234,7 +230,6 @@ Result<ImageSpec> parse_origin_and_cow(const std::vector<std::string>& operands)
     spec.stores.push_back(cow.base);
     spec.stores.back().format = kStoreFormat;
   }
-  if (spec.stores.empty() && spec.base.volume() == nullptr) return cow_is_missing();
   return spec;
 }
 

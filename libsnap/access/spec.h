@@ -79,10 +79,9 @@ Result<void> check_is_view(const ImageSpec& spec);
 // there would be named. Errors: kInvalidArgument.
 Result<void> check_output_name(const std::string& path);
 
-// ORIGIN COW as two operands, or ORIGIN@COW as one; a volume alone may turn out to be a snapshot.
-// Errors: also kInvalidArgument when there is no store.
+// ORIGIN COW as two operands, or ORIGIN@COW as one. Where there is no store, it may be missing, or
+// what is named is a snapshot in a volume group.
 Result<ImageSpec> parse_origin_and_cow(const std::vector<std::string>& operands);
-Error cow_is_missing();
 
 // "A@C", for messages.
 std::string name_of(const ImageSpec& spec);

@@ -16,7 +16,8 @@ namespace {
 constexpr std::string_view kBlockHead = "# snaptool block manifest 1";
 // A name from a command line has up to 128 KiB, and each byte of it may be escaped.
 constexpr size_t kLongestLine = 272 * kKiB;
-constexpr size_t kMostSums = 64;
+constexpr size_t kMostSums = 64;        // of one image
+constexpr size_t kMostImages = 100000;  // of one manifest
 
 char upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
 
@@ -57,29 +58,47 @@ std::optional<HashAlgorithm> algorithm_with(size_t digits) {
   return std::nullopt;
 }
 
+// A name, as the GNU tools escape it.
+std::string escaped(std::string_view name) {
+  std::string text;
+  for (const char c : name) {
+    if (c == '\\') {
+      text += "\\\\";
+    } else if (c == '\n') {
+      text += "\\n";
+    } else if (c == '\r') {
+      text += "\\r";
+    } else {
+      text += c;
+    }
+  }
+  return text;
+}
+
+std::string unescaped(std::string_view text) {
+  std::string name;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\' || i + 1 == text.size()) {
+      name += text[i];
+      continue;
+    }
+    const char next = text[++i];
+    name += next == 'n' ? '\n' : next == 'r' ? '\r' : next;
+  }
+  return name;
+}
+
 }  // namespace
 
 std::string manifest_line(HashAlgorithm algorithm, const std::string& sum, const std::string& name,
                           bool tagged) {
-  // As the GNU tools escape names.
-  std::string escaped;
-  for (const char c : name) {
-    if (c == '\\') {
-      escaped += "\\\\";
-    } else if (c == '\n') {
-      escaped += "\\n";
-    } else if (c == '\r') {
-      escaped += "\\r";
-    } else {
-      escaped += c;
-    }
-  }
-  const std::string mark = escaped == name ? "" : "\\";
-  escaped = printable(escaped);  // such a name is not found again, but drives no terminal either
-  if (!tagged) return fmt::format("{}{}  {}\n", mark, sum, escaped);
+  std::string text = escaped(name);
+  const std::string mark = text == name ? "" : "\\";
+  text = printable(text);  // such a name is not found again, but drives no terminal either
+  if (!tagged) return fmt::format("{}{}  {}\n", mark, sum, text);
   std::string tag(hash_name(algorithm));
   std::transform(tag.begin(), tag.end(), tag.begin(), upper);
-  return fmt::format("{}{} ({}) = {}\n", mark, tag, escaped, sum);
+  return fmt::format("{}{} ({}) = {}\n", mark, tag, text, sum);
 }
 
 std::string block_manifest_head(uint64_t size, uint64_t block_size,
@@ -163,42 +182,41 @@ Result<void> ManifestReader::read_block_head() {
 }
 
 Result<void> ManifestReader::read_sums(std::string line) {
-  std::string name;
   bool more = true;
-  for (bool first = true; more; first = false) {
-    if (!first) {
-      SNAP_ASSIGN(more, read_line(line));
-      if (!more) break;
-    }
-    if (line.empty() || line[0] == '#') continue;
-    std::string_view text = line;
-    if (text[0] == '\\') text.remove_prefix(1);
-    std::string_view sum;
-    std::string_view of;
-    std::optional<HashAlgorithm> algorithm;
-    const size_t open = text.find(" (");
-    const size_t close = text.rfind(") = ");
-    if (open != std::string_view::npos && close != std::string_view::npos && open < close &&
-        hash_algorithm(text.substr(0, open))) {
-      algorithm = hash_algorithm(text.substr(0, open));
-      of = text.substr(open + 2, close - open - 2);
-      sum = text.substr(close + 4);
-    } else {
-      sum = text.substr(0, text.find(' '));
-      of = text.substr(std::min(sum.size() + 2, text.size()));
-      algorithm = algorithm_with(sum.size());
-    }
-    if (!algorithm || !is_sum(sum) || sum.size() != hash_digits(*algorithm)) {
-      return damaged("it is neither a sum nor a comment");
-    }
-    if (!sums_.empty() && name != of) return damaged("the manifest names several files");
-    if (sums_.size() >= kMostSums) return damaged("too many sums");
-    name = of;
-    algorithms_.push_back(*algorithm);
-    sums_.push_back(lower(sum));
+  while (more) {
+    if (!line.empty() && line[0] != '#') SNAP_TRY(read_sum(line));
+    SNAP_ASSIGN(more, read_line(line));
   }
-  if (sums_.empty()) return damaged("the manifest has no sums");
+  return images_.empty() ? damaged("the manifest has no sums") : Result<void>();
+}
+
+Result<void> ManifestReader::read_sum(std::string_view line) {
+  const bool is_escaped = line[0] == '\\';
+  if (is_escaped) line.remove_prefix(1);
+  const size_t open = line.find(" (");
+  const size_t close = line.rfind(") = ");
+  const bool is_tagged = open != std::string_view::npos && close != std::string_view::npos &&
+                         open < close && hash_algorithm(line.substr(0, open));
+  const std::string_view sum = is_tagged ? line.substr(close + 4) : line.substr(0, line.find(' '));
+  const std::string_view name = is_tagged ? line.substr(open + 2, close - open - 2)
+                                          : line.substr(std::min(sum.size() + 2, line.size()));
+  const auto algorithm =
+      is_tagged ? hash_algorithm(line.substr(0, open)) : algorithm_with(sum.size());
+  if (!algorithm || !is_sum(sum) || sum.size() != hash_digits(*algorithm)) {
+    return damaged("it is neither a sum nor a comment");
+  }
+  ImageSums& of = image(is_escaped ? unescaped(name) : std::string(name));
+  if (images_.size() > kMostImages || of.sums.size() >= kMostSums) return damaged("too many sums");
+  of.algorithms.push_back(*algorithm);
+  of.sums.push_back(lower(sum));
   return {};
+}
+
+// The one of that name, or a new one.
+ImageSums& ManifestReader::image(std::string name) {
+  const auto [at, is_new] = indexes_.try_emplace(name, images_.size());
+  if (is_new) images_.push_back({std::move(name), {}, {}});
+  return images_[at->second];
 }
 
 Result<std::optional<std::vector<std::string>>> ManifestReader::next_block() {

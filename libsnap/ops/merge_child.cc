@@ -137,7 +137,9 @@ Result<Pair> check_pair(const Context& context, const ChildMergeRequest& request
   Pair pair;
   SNAP_ASSIGN(pair.child, look_at(context, request.child));
   if (!pair.child.facts.parent) {
-    return Error(ErrorCode::kInvalidArgument, fmt::format("'{}' has no parent", request.child));
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{}' is over no other image: there is nothing to merge it into",
+                             request.child));
   }
   const access::ParentRef& parent = *pair.child.facts.parent;
   SNAP_TRY(check_parent_format(context, request, parent));

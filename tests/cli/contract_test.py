@@ -546,7 +546,7 @@ class Merging(ContractTest):
         # Again, it finds them as they are to be.
         self.assertEqual(run("undo", undo, self.origin, self.cow).returncode, 0)
         self.assert_untouched()
-        self.assert_refused(run("merge", "--undo", undo, self.origin, self.cow), 66, "undone", "another undo file")
+        self.assert_refused(run("merge", "--undo", undo, self.origin, self.cow), 66, "taken back", "name another file")
 
     def test_the_undo_file_is_what_its_description_says(self):
         """libsnap/snap/merge/UNDO.md, read by its tables and nothing else."""

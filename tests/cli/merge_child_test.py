@@ -89,7 +89,7 @@ class MergeChild(VmImageTest):
         # An image without a parent, and one that is over another format.
         alone = self.scratch / "alone.qcow2"
         self.qemu("qemu-img", "create", "-q", "-f", "qcow2", alone, MIB)
-        self.refused(64, "merge", self.parent, alone, words=["no parent"])
+        self.refused(64, "merge", self.parent, alone, words=["is over no other image"])
         upper = self.scratch / "upper.qcow2"
         self.qemu("qemu-img", "create", "-q", "-f", "qcow2", "-b", "top.qcow2", "-F", "qcow2", upper)
         self.refused(63, "merge", self.child, upper, words=["not written in place", "-o NEW"])

@@ -87,11 +87,103 @@ class Several(ScratchTest):
                 self.assertEqual([is_error(json.dumps(one)) for one in told], [path == self.missing for path in operands])
 
     def test_what_is_about_one(self):
-        for words in (("hash", "-o", self.scratch / "sums"), ("hash", "--block-size=1M"), ("verify", "--against", self.origin)):
-            done = run(*words, self.origin, self.origin, self.origin)
-            self.assertEqual(done.returncode, 64, done.stderr)
-            self.assertIn("is about one", done.stderr)
-        self.assertFalse((self.scratch / "sums").exists())
+        done = run("hash", "--block-size=1M", self.origin, self.origin, self.origin)
+        self.assertEqual(done.returncode, 64, done.stderr)
+        self.assertIn("is about one", done.stderr)
+        sums = self.scratch / "sums"
+        run("hash", "--block-size=1M", self.origin, "-o", sums)
+        done = run("verify", "--against", sums, self.origin, self.origin)
+        self.assertEqual(done.returncode, 64, done.stderr)
+        self.assertIn("of one image", done.stderr)
+
+    def three(self):
+        """Three files, of which one has a name that is escaped."""
+        files = [self.scratch / name for name in ("a file", "two\nlines", "x")]
+        for number, path in enumerate(files):
+            path.write_bytes(b"%d" % number * 1000)
+        return files
+
+    def test_one_manifest_of_several(self):
+        files, sums = self.three(), self.scratch / "sums"
+        for extra in ([], ["--algorithm=md5,sha1"]):
+            printed = run("hash", *extra, *files).stdout
+            done = run("hash", *extra, *files, "-o", sums, "--force")
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+            self.assertEqual(sums.read_text(), printed)
+        before = sums.read_bytes()
+        done = run("hash", *files, "-o", sums)
+        self.assertEqual(done.returncode, 64)  # it exists
+        # All or nothing, and never an image: its lock is ours, or, without locks, it is told.
+        for words, status in (([*files, self.missing], 1), ([files[0], sums], 75), ([files[0], sums, "--force-share"], 64)):
+            done = run("hash", *words, "-o", sums, "--force")
+            self.assertEqual((done.returncode, sums.read_bytes()), (status, before), done.stderr)
+        self.assertEqual(run("hash", *files, self.missing, "-o", self.scratch / "new").returncode, 1)
+        self.assertEqual([path.name for path in self.scratch.iterdir() if path.name.startswith("new")], [])
+
+    def test_each_by_the_manifests_line_of_its_name(self):
+        files, sums = self.three(), self.scratch / "sums"
+        for extra in ([], ["--algorithm=sha256,md5"]):
+            run("hash", *extra, *files, "-o", sums, "--force")
+            for some in (files, files[1:], files[:1], []):
+                done = run("verify", "--against", sums, *some)
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                self.assertEqual(done.stdout.count(": matches the manifest"), len(some or files))
+            self.assertEqual(run("verify", "--against", "-", input=sums.read_text()).returncode, 0)
+        # As sha256sum has it, too.
+        made = subprocess.run(["sha256sum", *files], capture_output=True, text=True, check=True).stdout
+        self.assertEqual(run("verify", "--against", "-", input=made).returncode, 0)
+        files[2].write_bytes(b"other")
+        self.assertEqual(run("verify", "--against", sums, *files[:2]).returncode, 0)
+        for some in (files, [], files[2:]):
+            done = run("verify", "--against", sums, *some)
+            self.assertEqual((done.returncode, done.stdout.count("does not match")), (2, 1))
+        files[0].unlink()
+        done = run("verify", "--against", sums)
+        self.assertEqual(done.returncode, 2)  # what was found counts more than what could not be
+        self.assertIn("a file", done.stderr)
+        files[2].unlink()
+        self.assertEqual(run("verify", "--against", sums).returncode, 1)
+
+    def test_names_that_are_not_the_manifests(self):
+        files, sums = self.three(), self.scratch / "sums"
+        run("hash", *files, "-o", sums)
+        other = self.scratch / "elsewhere"
+        other.mkdir()
+        moved = other / "x"
+        moved.write_bytes(files[2].read_bytes())
+        self.assertEqual(run("verify", "--against", sums, moved).returncode, 0)
+        stranger = self.scratch / "stranger"
+        stranger.write_bytes(files[2].read_bytes())
+        done = run("verify", "--against", sums, stranger)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("has no checksum for", done.stderr)
+        run("hash", *files, moved, "-o", sums, "--force")
+        third = other / "third"
+        third.mkdir()
+        (third / "x").write_bytes(b"")
+        done = run("verify", "--against", sums, third / "x")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("has several checksums for", done.stderr)
+        self.assertEqual(run("verify", "--against", sums, moved, files[2]).returncode, 0)
+
+    def test_a_pair_and_two_images_against_one_manifest(self):
+        view = f"{self.origin}@{self.cow}"
+        sums = self.scratch / "sums"
+        run("hash", self.origin, view, "-o", sums)
+        for operands, count in (([self.origin, self.cow], 1), ([self.origin, view], 2), ([view], 1), ([], 2)):
+            done = run("verify", "--against", sums, *operands)
+            self.assertEqual((done.returncode, done.stderr, done.stdout.count("matches")), (0, "", count))
+
+    def test_a_manifest_that_names_nothing(self):
+        sums = self.scratch / "sums"
+        sums.write_text(run("hash", self.origin).stdout.split()[0] + "\n")
+        self.assertEqual(run("verify", "--against", sums, self.origin).returncode, 0)
+        done = run("verify", "--against", sums)
+        self.assertEqual(done.returncode, 64)
+        self.assertIn("does not say of which image", done.stderr)
+        done = run("verify")
+        self.assertEqual(done.returncode, 64)
+        self.assertIn("missing operand", done.stderr)
 
     def test_the_log_has_all(self):
         log = self.scratch / "log"

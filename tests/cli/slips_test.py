@@ -87,12 +87,18 @@ SLIPS = [
     Slip("map {o} {d}/other.img", 64, ["too many operands: map takes IMAGE", "ORIGIN@COW"]),
     Slip("read {c} {c}", 64, ["too many operands"]),
     Slip("ls {o} / {c}", 64, ["too many operands: ls takes IMAGE [PATH]"]),
-    Slip("convert {o} {c}", 64, ["missing operands: it takes ORIGIN COW OUT", "'{c}' is the COW"]),
+    Slip("convert {o} {c}", 64, ["missing operands: it takes ORIGIN COW OUT", "'{c}' is a COW"]),
+    Slip("convert --force {o} {c}", 64, ["missing operands: it takes ORIGIN COW OUT", "'{c}' is a COW, which is not replaced"]),
+    Slip("undo {o} {c} {d}/merge.undo", 64, ["the undo file comes first: undo FILE ORIGIN COW"]),
+    Slip("status {o}", 64, ["the COW is missing"]),
+    Slip("status {c}", 64, ["the origin is missing: '{c}' is a COW", "snaptool info"]),
+    Slip("verify --against {d}/sums", 1, ["'{d}/sums'"]),
+    Slip("verify", 64, ["missing operand", "it takes [ORIGIN] COW"]),
     Slip("cat {o} {c}", 64, ["name the file: its PATH"]),
     Slip("diff {o} {c} {d}/c2", 64, ["Name the views: {o}@{c} {o}@{d}/c2"]),
     Slip("diff {o} {o} {o}", 64, ["too many operands", "ORIGIN@COW"]),
     Slip("read {d}/a@b {d}/x", 64, ["too many operands"]),
-    Slip("undo {o} {c}", 64, ["the COW is missing", "the undo file comes first: undo FILE ORIGIN COW"]),
+    Slip("undo {o} {c}", 64, ["the origin is missing", "the undo file comes first: undo FILE ORIGIN COW"]),
     Slip("export {o} {d}/other.img", 64, ["export takes IMAGE", "export {d}/other.img --base {o}"]),
     Slip("repair {c} {d}/new", 64, ["did you mean -o {d}/new?"]),
     Slip("repair {o} {c}", 64, ["-o NEW must say", "(or --dry-run, to look) (see"]),
@@ -167,6 +173,7 @@ class Slips(TypedTest):
         shutil.copy(self.cow, self.scratch / "c2")
         for name in ("other.img", "-dash.img"):
             shutil.copy(self.origin, self.scratch / name)
+        (self.scratch / "merge.undo").write_bytes(b"SNAPUNDO")
         before = {path: sha256_of_file(path) for path in self.scratch.iterdir()}
         for slip in SLIPS:
             with self.subTest(slip.arguments):

@@ -25,12 +25,13 @@ void require(bool condition) {
   if (!condition) std::abort();
 }
 
-// All that a manifest says. Of a whole image there is one row.
+// All that a manifest says.
 struct Manifest {
   uint64_t size = 0;
-  uint64_t block_size = 0;  // 0: of a whole image
+  uint64_t block_size = 0;  // 0: of whole images
   std::vector<HashAlgorithm> algorithms;
   std::vector<std::vector<std::string>> rows;
+  std::vector<ImageSums> images;
   bool operator==(const Manifest&) const = default;
 };
 
@@ -45,10 +46,10 @@ std::optional<Manifest> read(const std::string& text) {
     check_error(reader.error());
     return std::nullopt;
   }
-  Manifest manifest{reader->size(), reader->block_size(), reader->algorithms(), {}};
+  Manifest manifest{reader->size(), reader->block_size(), reader->algorithms(), {}, {}};
   require(reader->of_blocks() == (manifest.block_size > 0));
   if (!reader->of_blocks()) {
-    manifest.rows.push_back(reader->sums());
+    manifest.images = reader->images();
     return manifest;
   }
   while (true) {
@@ -71,15 +72,21 @@ bool is_sum(const std::string& text, HashAlgorithm algorithm) {
          });
 }
 
+void check_row(const std::vector<std::string>& sums, const std::vector<HashAlgorithm>& algorithms) {
+  require(!algorithms.empty() && sums.size() == algorithms.size());
+  for (size_t i = 0; i < sums.size(); ++i) require(is_sum(sums[i], algorithms[i]));
+}
+
 void check_rules(const Manifest& manifest) {
   const auto& algorithms = manifest.algorithms;
-  require(!algorithms.empty());
-  for (const auto& row : manifest.rows) {
-    require(row.size() == algorithms.size());
-    for (size_t i = 0; i < row.size(); ++i) require(is_sum(row[i], algorithms[i]));
-  }
+  for (const auto& row : manifest.rows) check_row(row, algorithms);
   if (manifest.block_size == 0) {
-    require(algorithms.size() <= kMostSums);
+    require(!manifest.images.empty());
+    std::set<std::string> names;
+    for (const ImageSums& image : manifest.images) {
+      check_row(image.sums, image.algorithms);
+      require(image.sums.size() <= kMostSums && names.insert(image.name).second);
+    }
     return;
   }
   require(manifest.size <= kMaxFileSize && manifest.block_size <= kMaxFileSize);
@@ -104,26 +111,37 @@ std::string blocks_text(const Manifest& manifest, const std::string& name) {
   return text;
 }
 
-std::string sums_text(const Manifest& manifest, const std::string& name, bool tagged) {
+std::string sums_text(const Manifest& manifest, bool tagged) {
   std::string text;
-  const auto& sums = manifest.rows.front();
-  for (size_t i = 0; i < sums.size(); ++i) {
-    const std::string line = manifest_line(manifest.algorithms[i], sums[i], name, tagged);
-    require(line.find('\n') == line.size() - 1);
-    text += line;
+  for (const ImageSums& image : manifest.images) {
+    for (size_t i = 0; i < image.sums.size(); ++i) {
+      const std::string line =
+          manifest_line(image.algorithms[i], image.sums[i], image.name, tagged);
+      require(line.find('\n') == line.size() - 1);
+      text += line;
+    }
   }
   require(printable_lines(text) == text);
   return text;
 }
 
-void check_rewritten(const Manifest& manifest, const std::string& name) {
+// A name that is not printable does not come back.
+void forget_odd_names(Manifest& manifest) {
+  std::erase_if(manifest.images, [](const ImageSums& image) {
+    std::string name = image.name;
+    std::erase_if(name, [](char c) { return c == '\n' || c == '\r'; });
+    return printable(name) != name;
+  });
+}
+
+void check_rewritten(Manifest manifest, const std::string& name) {
   if (manifest.block_size > 0) {
     require(read(blocks_text(manifest, name)) == manifest);
-  } else {
-    for (const bool tagged : {false, true}) {
-      require(read(sums_text(manifest, name, tagged)) == manifest);
-    }
+    return;
   }
+  forget_odd_names(manifest);
+  if (manifest.images.empty()) return;
+  for (const bool tagged : {false, true}) require(read(sums_text(manifest, tagged)) == manifest);
 }
 
 void try_text(const std::string& text) {

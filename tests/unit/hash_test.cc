@@ -165,9 +165,31 @@ TEST(Manifest, WholeSumsAsTheGnuToolsWriteThem) {
     const auto reader = ManifestReader::open(in, "m");
     ASSERT_TRUE(reader);
     EXPECT_FALSE(reader->of_blocks());
-    EXPECT_EQ(reader->sums(), std::vector<std::string>{sum});
-    EXPECT_EQ(reader->algorithms(), std::vector<HashAlgorithm>{HashAlgorithm::kSha256});
+    ASSERT_EQ(reader->images().size(), 1);
+    EXPECT_EQ(reader->images()[0].name, "a (b) = c");
+    EXPECT_EQ(reader->images()[0].sums, std::vector<std::string>{sum});
+    EXPECT_EQ(reader->images()[0].algorithms, std::vector<HashAlgorithm>{HashAlgorithm::kSha256});
   }
+}
+
+TEST(Manifest, SumsOfSeveralImages) {
+  const std::string sha256 = sum_of(HashAlgorithm::kSha256, bytes_of("a"));
+  const std::string md5 = sum_of(HashAlgorithm::kMd5, bytes_of("a"));
+  const std::string odd = "a\\b\nc\rd";
+  const std::string text = manifest_line(HashAlgorithm::kSha256, sha256, "x", false) + "# all\n\n" +
+                           manifest_line(HashAlgorithm::kMd5, md5, odd, true) + sha256 + " *bin\n" +
+                           manifest_line(HashAlgorithm::kMd5, md5, "x", true) + sha256 + "\n";
+  std::istringstream in(text);
+  const auto reader = ManifestReader::open(in, "m");
+  ASSERT_TRUE(reader) << reader.error().describe();
+  std::vector<std::string> names;
+  for (const ImageSums& image : reader->images()) names.push_back(image.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"x", odd, "bin", ""}));
+  EXPECT_EQ(reader->images()[0].sums, (std::vector<std::string>{sha256, md5}));
+  EXPECT_EQ(reader->images()[0].algorithms,
+            (std::vector<HashAlgorithm>{HashAlgorithm::kSha256, HashAlgorithm::kMd5}));
+  std::istringstream broken(text + "no sum\n");
+  EXPECT_FALSE(ManifestReader::open(broken, "m"));
 }
 
 }  // namespace

@@ -123,7 +123,7 @@ TEST_F(Spec, OriginAndCow) {
   EXPECT_EQ(names(access::parse_origin_and_cow({a, b})->stores), (std::vector<std::string>{b}));
   EXPECT_EQ(names(access::parse_origin_and_cow({a + "@" + b})->stores),
             (std::vector<std::string>{b}));
-  EXPECT_FALSE(access::parse_origin_and_cow({a}));
+  EXPECT_TRUE(access::parse_origin_and_cow({a})->stores.empty());
   EXPECT_FALSE(access::parse_origin_and_cow({a, a + "@" + b}));
 }
 

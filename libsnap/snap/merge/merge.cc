@@ -100,8 +100,8 @@ Result<void> Merge::keep_undo(File& journal, const Job& job) {
     }
     if (journal_->state() == UndoJournal::State::kUndoing) {
       return Error(ErrorCode::kWrongBase,
-                   fmt::format("the merge of undo file '{}' is being undone: finish that, or merge "
-                               "with another undo file",
+                   fmt::format("undo file '{}' belongs to a merge that was taken back, or is being "
+                               "taken back: name another file",
                                journal.name()));
     }
     SNAP_TRY(check_against_journal(origin_, *store_, *journal_, job));
