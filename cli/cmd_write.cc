@@ -24,12 +24,14 @@ Result<int> run_write(Invocation& invocation) {
   SNAP_ASSIGN(request.options.in_flight, in_flight_of(invocation));
   request.skip_equal = invocation.has("skip-equal");
   request.check_room = !store;
-  SNAP_ASSIGN(const auto job, ops::WriteJob::prepare(invocation.access(), request));
-  if (auto done = job->run(); !done) {
-    Error error = std::move(done).error();
+  const auto told = [&](Error error) {
     if (error.code() != ErrorCode::kNoSpace || request.skip_equal) return error;
     return std::move(error).with_note("--skip-equal leaves out chunks that the view has already");
-  }
+  };
+  auto prepared = ops::WriteJob::prepare(invocation.access(), request);
+  if (!prepared) return told(std::move(prepared).error());
+  const auto job = *std::move(prepared);
+  if (auto done = job->run(); !done) return told(std::move(done).error());
   if (invocation.json()) {
     const Json json = {{"format_version", 1},
                        {"offset", request.data.offset},

@@ -230,7 +230,8 @@ std::string store_text(const access::StoreFacts& facts, const std::string& name)
   };
   const uint64_t chunk = facts.header ? facts.header->chunk_sectors * kSectorSize : 0;
   if (facts.header) {
-    row("valid", facts.header->valid ? "yes" : "no (overflowed, or a write failed)");
+    row("valid", facts.header->valid ? "yes, says its header ('snaptool verify' checks the rest)"
+                                     : "no (overflowed, or a write failed)");
     row("chunk size", fmt::format("{} ({} bytes)", format_size(chunk), chunk));
   }
   if (facts.list) {

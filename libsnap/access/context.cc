@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
+
+#include "libsnap/io/folder.h"
 
 namespace snaptool::access {
 
@@ -20,18 +23,27 @@ Result<std::shared_ptr<File>> Files::open(const std::string& path,
   return std::shared_ptr<File>(std::move(file));
 }
 
-Result<void> Files::remove(const std::string& path) const {
-  if (::unlink(path.c_str()) != 0) {
-    return errno == ENOENT ? Result<void>()
-                           : Error::from_errno(errno, fmt::format("cannot remove '{}'", path));
-  }
-  return flush_folder_of(path);
+// The name of the file itself, where a link was named.
+static std::string own_name(const std::string& path) {
+  std::error_code failed;
+  return std::filesystem::is_symlink(path, failed) ? behind_links(path) : path;
 }
 
-Result<void> Files::flush_name(const std::string& path) const { return flush_folder_of(path); }
+Result<void> Files::remove(const std::string& path) const {
+  const std::string name = own_name(path);
+  if (::unlink(name.c_str()) != 0) {
+    return errno == ENOENT ? Result<void>()
+                           : Error::from_errno(errno, fmt::format("cannot remove '{}'", name));
+  }
+  return flush_folder_of(name);
+}
+
+Result<void> Files::flush_name(const std::string& path) const {
+  return flush_folder_of(own_name(path));
+}
 
 Result<std::shared_ptr<File>> Files::create(const std::string& path) const {
-  SNAP_ASSIGN(auto file, PosixFile::create(path));
+  SNAP_ASSIGN(auto file, PosixFile::create(own_name(path)));
   return std::shared_ptr<File>(std::move(file));
 }
 

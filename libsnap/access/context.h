@@ -63,7 +63,8 @@ void say_shared(const Notices& notices, const File& file);
 class Files {
  public:
   virtual ~Files() = default;
-  // Errors: those of PosixFile::open and PosixFile::create.
+  // A link stands for what it leads to, where that is to be made, too. Errors: those of
+  // PosixFile::open and PosixFile::create.
   virtual Result<std::shared_ptr<File>> open(const std::string& path,
                                              const OpenOptions& options) const;
   virtual Result<std::shared_ptr<File>> create(const std::string& path) const;

@@ -595,6 +595,25 @@ class Merging(ContractTest):
         self.assertEqual((end, len(data)), (0, at + 4096))
         self.assertEqual(data[at + 56:at + 88], sha(after[:2**20] + after[-2**20:]))
 
+    def test_undo_file_and_journal_through_a_link_that_leads_to_nothing(self):
+        folder = self.scratch / "elsewhere"
+        folder.mkdir()
+        undo, target = self.scratch / "link", folder / "real"
+        undo.symlink_to(target)
+        before = sha256_of_file(self.origin)
+        self.assertEqual(run("merge", "-q", "--undo", undo, self.origin, self.cow).returncode, 0)
+        self.assertTrue(undo.is_symlink() and target.is_file())
+        self.assertEqual(run("undo", undo, self.origin, self.cow).returncode, 0)
+        self.assertEqual(sha256_of_file(self.origin), before)
+        view = f"{self.origin}@{self.cow}"
+        diff, journal, made = self.scratch / "diff", self.scratch / "journal", folder / "made"
+        self.assertEqual(run("export", view, "--base", self.origin, "-o", diff).returncode, 0)
+        journal.symlink_to(made)
+        done = run("apply", "--journal", journal, diff, self.origin)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        # What is of no use any more goes, and not the link.
+        self.assertTrue(journal.is_symlink() and not made.exists())
+
     def test_undo_refuses_what_was_changed(self):
         undo = self.scratch / "merge.undo"
         self.assertEqual(run("merge", "-q", "--undo", undo, self.origin, self.cow).returncode, 0)
