@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "cli/report/apply.h"
 #include "cli/support/command_table.h"
 #include "cli/support/data_source.h"
 #include "cli/support/exit_status.h"
 #include "cli/support/operands.h"
 #include "cli/support/output_options.h"
+#include "cli/support/pairs.h"
 #include "libsnap/ops/apply.h"
 
 namespace snaptool::cli {
@@ -48,6 +51,22 @@ Result<int> apply_to_new(const Invocation& invocation, ops::ApplyRequest request
   return kExitDone;
 }
 
+Result<void> check_image_last(const std::string& last) {
+  std::error_code failed;
+  if (is_own_file(last, Remedy::kApplyDiff)) {
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("'{}' is a diff: the image comes last, or -o NEW makes a new one", last));
+  }
+  const bool is_plain = last.find_first_of("@#,") == std::string::npos;
+  if (!is_plain || std::filesystem::exists(last, failed)) return {};
+  return Error(
+      ErrorCode::kNotFound,
+      fmt::format("there is no image '{0}': -o {0} makes it, if the first diff is full, or "
+                  "of the image that is named last",
+                  last));
+}
+
 Result<int> apply_in_place(const Invocation& invocation, ops::ApplyRequest request) {
   auto& paths = request.diffs.paths;
   if (paths.size() < 2) {
@@ -56,6 +75,7 @@ Result<int> apply_in_place(const Invocation& invocation, ops::ApplyRequest reque
     return Error(ErrorCode::kInvalidArgument,
                  "an image must follow the diffs, or -o NEW for a full one");
   }
+  SNAP_TRY(check_image_last(paths.back()));
   SNAP_ASSIGN(const access::ImageSpec image, target_operand(invocation, paths.size() - 1));
   paths.pop_back();
   SNAP_ASSIGN(const auto job, ops::ApplyJob::prepare(invocation.access(), request, image,

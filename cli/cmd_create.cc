@@ -20,6 +20,10 @@ Result<std::optional<ops::StoreSize>> wanted_size(const Invocation& invocation) 
   const auto text = invocation.value("size");
   constexpr std::string_view kPercent = "%ORIGIN";
   if (!text) return std::optional<ops::StoreSize>();
+  if (text->ends_with('%')) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("--size {0}: did you mean {0}ORIGIN?", *text));
+  }
   if (!text->ends_with(kPercent) || text->size() == kPercent.size()) {
     SNAP_ASSIGN(const auto bytes, invocation.size_value("size"));
     return std::optional(ops::StoreSize{*bytes, 0});
@@ -101,6 +105,7 @@ CommandSpec create_command() {
   command.shared = {Shared::kForceShare, Shared::kJson};
   command.writes = Writes::kLast;
   command.done = "made";
+  command.extra_option = "--size";
   command.run = run_create;
   return command;
 }

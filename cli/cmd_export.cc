@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "cli/support/command_table.h"
 #include "cli/support/exit_status.h"
 #include "cli/support/export_options.h"
@@ -74,6 +76,10 @@ CommandSpec export_command() {
   command.prints_data = out_is_stdout;
   command.pairs = Pairs::kFirst;
   command.hint_of_two = [](const std::string& first, const std::string& second) {
+    std::error_code failed;
+    if (!std::filesystem::exists(second, failed)) {
+      return fmt::format("did you mean -o {}?", shell_quoted(second));
+    }
     return fmt::format("to export what changed from '{0}' to '{1}': export {3} --base {2}", first,
                        second, shell_quoted(first), shell_quoted(second));
   };

@@ -59,9 +59,7 @@ Result<void> merge_in_place(const Invocation& invocation, const ops::MergeReques
   Error error = std::move(merged).error();
   if (error.code() == ErrorCode::kInterrupted)
     error = Error(ErrorCode::kInterrupted, "interrupted");
-  return std::move(error).with_note(
-      fmt::format("{} of {} merged, nothing is lost, and '{}' resumes", job.merged_exceptions(),
-                  counted(job.exceptions(), "exception"), resume_merge(invocation, request)));
+  return std::move(error).with_note(stopped_merge(invocation, request, job));
 }
 
 Result<int> run_merge(Invocation& invocation) {
@@ -130,6 +128,7 @@ CommandSpec merge_command() {
     return options.has("out") && is_stdout(*options.value("out"));
   };
   command.done = "merged";
+  command.extra_option = "-o";
   command.run = run_merge;
   return command;
 }

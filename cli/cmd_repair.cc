@@ -77,6 +77,7 @@ CommandSpec repair_command() {
                     Shared::kProgress, Shared::kJson,       Shared::kGroupBackup};
   command.writes = Writes::kLast;
   command.done = "repaired";
+  command.extra_option = "-o";
   command.run = run_repair;
   return command;
 }

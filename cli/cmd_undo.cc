@@ -40,8 +40,9 @@ Result<int> run_undo(Invocation& invocation) {
   ops::UndoRequest request;
   request.undo_file = invocation.operands().front();
   auto image = origin_and_cow_operands(invocation, 1);
-  if (invocation.operands().size() == 3 && is_undo_file(invocation.operands().back()) &&
-      !is_undo_file(request.undo_file)) {
+  if (invocation.operands().size() == 3 &&
+      is_own_file(invocation.operands().back(), Remedy::kUndoMerge) &&
+      !is_own_file(request.undo_file, Remedy::kUndoMerge)) {
     return Error(ErrorCode::kInvalidArgument, "the undo file comes first: undo FILE ORIGIN COW");
   }
   if (!image && invocation.operands().size() == 2 &&

@@ -45,6 +45,10 @@ std::string human(const VerifyReport& report, const std::string& cow, bool all) 
 
 Result<int> verify_one(Invocation& invocation) {
   const auto& operands = invocation.operands();
+  if (is_own_file(operands.back(), Remedy::kCheckSums)) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("'{0}' is a manifest: --against {0}", operands.back()));
+  }
   access::ImageSpec spec;
   if (operands.size() == 2) {
     SNAP_ASSIGN(spec, origin_and_cow_operands(invocation));

@@ -46,6 +46,10 @@ Result<int> run_write(Invocation& invocation) {
                 counted(job->written() - job->skipped(), "byte"), request.data.offset,
                 request.skip_equal ? fmt::format(" ({} were equal)", job->skipped()) : "",
                 counted(job->exceptions_added(), "new exception"))));
+  if (!request.skip_equal && job->is_whole() && job->exceptions_added() > 0) {
+    SNAP_TRY(invocation.report(
+        "of a changed copy of the disk, --skip-equal writes only what changed\n"));
+  }
   return kExitDone;
 }
 
@@ -73,6 +77,7 @@ CommandSpec write_command() {
   command.shared = {Shared::kProgress, Shared::kJson, Shared::kGroupBackup};
   command.writes = Writes::kLast;
   command.done = "written";
+  command.extra_option = "-i";
   command.run = run_write;
   return command;
 }

@@ -66,6 +66,7 @@ CommandSpec write_origin_command() {
   command.shared = {Shared::kFormat, Shared::kProgress, Shared::kJson, Shared::kGroupBackup};
   command.writes = Writes::kAll;
   command.done = "written";
+  command.extra_option = "--snapshot";
   command.run = run_write_origin;
   return command;
 }

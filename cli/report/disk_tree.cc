@@ -238,8 +238,11 @@ std::string store_text(const access::StoreFacts& facts, const std::string& name)
     const Usage& usage = facts.list->usage;
     row("exceptions", fmt::format("{} ({} of data)", facts.list->exceptions,
                                   format_size(facts.list->exceptions * chunk)));
-    row("fill", fmt::format("{:.2f}% ({} of {} sectors, {} of them metadata)", fill_of(usage),
-                            usage.allocated_sectors, usage.total_sectors, usage.metadata_sectors));
+    const bool is_sane = usage.allocated_sectors <= usage.total_sectors;
+    row("fill", !is_sane ? "more than there is: entries are damaged ('snaptool verify' says more)"
+                         : fmt::format("{:.2f}% ({} of {} sectors, {} of them metadata)",
+                                       fill_of(usage), usage.allocated_sectors, usage.total_sectors,
+                                       usage.metadata_sectors));
   }
   if (facts.is_new) {
     row("state",

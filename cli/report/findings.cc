@@ -71,7 +71,7 @@ std::string to_text(const Finding& finding) {
 
 // All of one code: a few (or all that are kept), how many more there are and up to where, and what
 // is true of each.
-std::string to_text(const FindingLog& log, DefectCode code, size_t most) {
+std::string to_text(const FindingLog& log, DefectCode code, size_t most, bool advises) {
   std::string text;
   uint64_t shown = 0;
   Explanation explained;
@@ -87,7 +87,7 @@ std::string to_text(const FindingLog& log, DefectCode code, size_t most) {
   }
   return text + text_line("  it means: {}", explained.meaning) +
          text_line("  the kernel {}", explained.kernel) +
-         text_line("  fixed by: {}", explained.mending);
+         (advises ? text_line("  fixed by: {}", explained.mending) : "");
 }
 
 }  // namespace
@@ -102,7 +102,7 @@ void add_findings(Json& json, const FindingLog& log) {
   }
 }
 
-std::string findings_text(const FindingLog& log, bool all) {
+std::string findings_text(const FindingLog& log, bool all, bool advises) {
   constexpr size_t kFew = 3;
   std::string text;
   std::set<DefectCode> told;
@@ -112,7 +112,7 @@ std::string findings_text(const FindingLog& log, bool all) {
     if (!all && severity_of(finding.code) == Severity::kNote) {
       notes += log.count(finding.code);
     } else {
-      text += to_text(log, finding.code, all ? FindingLog::kKept : kFew);
+      text += to_text(log, finding.code, all ? FindingLog::kKept : kFew, advises);
     }
   }
   if (notes > 0)

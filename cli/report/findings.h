@@ -12,7 +12,8 @@ namespace snaptool::cli {
 
 // Two arrays and an object: "findings" and "counts" (by code).
 void add_findings(Json& json, const FindingLog& log);
-// Those that repeat are a few lines and a count, or all that are kept.
-std::string findings_text(const FindingLog& log, bool all);
+// Those that repeat are a few lines and a count, or all that are kept. `advises`: says what fixes
+// them.
+std::string findings_text(const FindingLog& log, bool all, bool advises = true);
 
 }  // namespace snaptool::cli

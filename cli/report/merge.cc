@@ -127,6 +127,16 @@ Result<void> report_view(const Invocation& invocation, const ops::MergeRequest& 
                                              : text_line("wrote the view to '{}'", path));
 }
 
+std::string stopped_merge(const Invocation& invocation, const ops::MergeRequest& request,
+                          const ops::MergeJob& job) {
+  return fmt::format(
+      "{} of {} merged. '{}' may be changed in part, and with '{}' it still shows all: nothing is "
+      "lost, and '{}' resumes",
+      job.merged_exceptions(), counted(job.exceptions(), "exception"),
+      access::name_of(origin_of(request.image)), request.image.stores.back().name(),
+      resume_merge(invocation, request));
+}
+
 std::string resume_merge(const Invocation& invocation, const ops::MergeRequest& request) {
   std::string command = "snaptool merge";
   for (const char* flag :

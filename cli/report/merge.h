@@ -16,6 +16,9 @@ Result<void> report_merge(const Invocation& invocation, const ops::MergeRequest&
 // That -o made a file of the view.
 Result<void> report_view(const Invocation& invocation, const ops::MergeRequest& request,
                          const std::string& path);
+// What is true of the files of one that stopped, and how it goes on.
+std::string stopped_merge(const Invocation& invocation, const ops::MergeRequest& request,
+                          const ops::MergeJob& job);
 // The command that goes on where this one stopped.
 std::string resume_merge(const Invocation& invocation, const ops::MergeRequest& request);
 

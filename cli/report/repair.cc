@@ -94,7 +94,7 @@ Result<void> report_repair(const Invocation& invocation, const ops::RepairJob& j
     add_findings(json, report.dropped);
     return invocation.report(json.text());
   }
-  std::string text = findings_text(report.dropped, invocation.has("verbose"));
+  std::string text = findings_text(report.dropped, invocation.has("verbose"), false);
   text += text_line("{}: {} {} ({}){}{}", salvage.cow().name(), out ? "kept" : "would keep",
                     counted(report.kept, "exception"), format_size(report.kept * chunk_bytes),
                     dropped_text(report.dropped),

@@ -90,6 +90,7 @@ struct Verdict {
   Mismatches mismatches;
   uint64_t size = 0;
   uint64_t expected_size = 0;  // of the manifest; the same where it does not say
+  bool of_blocks = false;
 
   bool matches() const { return mismatches.count() == 0 && size == expected_size; }
 };
@@ -97,11 +98,13 @@ struct Verdict {
 std::string human(const Verdict& verdict, const std::string& name) {
   const Mismatches& mismatches = verdict.mismatches;
   std::string text;
-  for (const ByteRange& range : mismatches.ranges()) {
+  // One sum of all of it does not say where.
+  const bool says_where = verdict.of_blocks;
+  for (const ByteRange& range : says_where ? mismatches.ranges() : std::vector<ByteRange>()) {
     text += fmt::format("differs from the manifest: {} at byte {}\n", counted(range.length, "byte"),
                         range.offset);
   }
-  if (mismatches.count() > mismatches.ranges().size()) {
+  if (says_where && mismatches.count() > mismatches.ranges().size()) {
     text += fmt::format("and {}\n",
                         counted(mismatches.count() - mismatches.ranges().size(), "more range"));
   }
@@ -134,7 +137,10 @@ Result<Verdict> check(const Invocation& invocation, Image& image, ManifestReader
   if (!manifest.of_blocks()) {
     SNAP_ASSIGN(expected, sums_of(manifest, path, name));
   }
-  Verdict verdict{{}, image.size(), manifest.of_blocks() ? manifest.size() : image.size()};
+  Verdict verdict{{},
+                  image.size(),
+                  manifest.of_blocks() ? manifest.size() : image.size(),
+                  manifest.of_blocks()};
   const access::Phase phase(invocation.access(), "verifying", image.size());
   SNAP_ASSIGN(verdict.mismatches, expected == nullptr ? check_blocks(image, manifest, phase.job())
                                                       : check_whole(image, *expected, phase.job()));
@@ -177,7 +183,8 @@ Result<int> verify_against(Invocation& invocation) {
                  fmt::format("'{}' has the checksums of the blocks of one image: there are {}",
                              path, invocation.run_count()));
   }
-  return invocation.run_each([&]() -> Result<int> {
+  size_t good = 0;
+  const auto check_one = [&]() -> Result<int> {
     SNAP_ASSIGN(access::ImageSpec spec, invocation.operands().size() == 2
                                             ? origin_and_cow_operands(invocation)
                                             : image_operand(invocation));
@@ -189,8 +196,15 @@ Result<int> verify_against(Invocation& invocation) {
     SNAP_ASSIGN(const Verdict verdict, std::move(checked));
     SNAP_TRY(invocation.report(invocation.json() ? json_of(verdict, name, path).text()
                                                  : human(verdict, name)));
+    good += verdict.matches() ? 1 : 0;
     return verdict.matches() ? kExitDone : kExitCorrupt;
-  });
+  };
+  SNAP_ASSIGN(const int status, invocation.run_each(check_one));
+  if (status != kExitDone && invocation.run_count() > 1 && !invocation.json()) {
+    SNAP_TRY(invocation.report(fmt::format("{} of {} match the manifest\n", good,
+                                           counted(invocation.run_count(), "image"))));
+  }
+  return status;
 }
 
 }  // namespace snaptool::cli

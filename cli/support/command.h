@@ -58,7 +58,9 @@ struct CommandSpec {
   Pairs pairs = Pairs::kNone;
   // Where it takes one image: what to type for two; nullptr: nothing.
   std::string (*hint_of_two)(const std::string& first, const std::string& second) = nullptr;
+  std::string_view extra_option;  // that one operand too many is the value of: "-o"
   std::string_view done;  // what is done when the report is printed: "merged"; empty: nothing is
+  bool runs_program = false;    // the words after "--" are a program and its arguments
   bool enters_sandbox = false;  // by itself, after what it must open first
   // What its options ask to be told, as help does, instead of a run; nullptr: nothing.
   std::optional<std::string> (*tell)(const ParsedOptions&) = nullptr;

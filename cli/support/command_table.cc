@@ -15,7 +15,7 @@ const std::vector<CommandSpec>& command_table() {
       invert_command(), read_command(),         ls_command(),          cat_command(),
       dump_command(),   restore_command(),      create_command(),      resize_command(),
       write_command(),  write_origin_command(), discard_command(),     batch_command(),
-      merge_command(),  undo_command(),
+      merge_command(),  undo_command(),         serve_command(),
   };
   return table;
 }

@@ -36,6 +36,7 @@ CommandSpec repair_command();
 CommandSpec resize_command();
 CommandSpec restore_command();
 CommandSpec status_command();
+CommandSpec serve_command();
 CommandSpec undo_command();
 CommandSpec verify_command();
 CommandSpec write_command();

@@ -30,10 +30,6 @@
 #include "libsnap/base/units.h"
 
 namespace snaptool::cli {
-namespace {
-
-constexpr unsigned kMostJobs = 32;
-constexpr unsigned kMostDefaultJobs = 8;
 
 Result<unsigned> parse_number(std::string_view text, unsigned least, unsigned most,
                               std::string_view what) {
@@ -45,6 +41,11 @@ Result<unsigned> parse_number(std::string_view text, unsigned least, unsigned mo
   }
   return number;
 }
+
+namespace {
+
+constexpr unsigned kMostJobs = 32;
+constexpr unsigned kMostDefaultJobs = 8;
 
 Result<ProgressStyle> parse_progress(std::string_view text) {
   if (text.empty()) return ProgressStyle{ProgressStyle::Kind::kBar, 2};
@@ -90,10 +91,18 @@ int status_of(const CommandSpec* command, const Error& error) {
   return status == kExitFailed && command != nullptr ? command->failed : status;
 }
 
+// The "--" after which the words of a program come; the end where there are none.
+std::vector<std::string>::const_iterator program_at(const CommandSpec* command,
+                                                    const std::vector<std::string>& arguments) {
+  if (command == nullptr || !command->runs_program) return arguments.end();
+  return std::find(arguments.begin(), arguments.end(), "--");
+}
+
 // Whether standard output is to have json. `arguments`: after the command's name.
 bool wants_json(const CommandSpec* command, const std::vector<std::string>& arguments) {
   if (command != nullptr) {
-    if (const auto options = parse_options(all_options(*command), arguments)) {
+    if (const auto options = parse_options(all_options(*command),
+                                           {arguments.begin(), program_at(command, arguments)})) {
       const bool has_data = command->prints_data != nullptr && command->prints_data(*options);
       return options->value("output") == "json" && !has_data;
     }
@@ -144,7 +153,9 @@ int report_error(const CommandSpec* command, bool json, const Error& error) {
 }
 
 Result<int> run_command(const CommandSpec& command, const std::vector<std::string>& arguments) {
-  SNAP_ASSIGN(ParsedOptions options, parse_options(all_options(command), arguments));
+  const auto program = program_at(&command, arguments);
+  SNAP_ASSIGN(ParsedOptions options,
+              parse_options(all_options(command), {arguments.begin(), program}));
   if (options.has("help")) {
     SNAP_TRY(print(command_help(command)));
     return kExitDone;
@@ -160,6 +171,7 @@ Result<int> run_command(const CommandSpec& command, const std::vector<std::strin
   SNAP_ASSIGN(Invocation invocation, Invocation::create(command, std::move(options)));
   std::vector<std::string> words{std::string(command.name)};
   words.insert(words.end(), arguments.begin(), arguments.end());
+  if (program != arguments.end()) invocation.set_program({program + 1, arguments.end()});
   SNAP_TRY(invocation.start_log(words));
   SNAP_TRY(invocation.note_program(words));
   if (!command.enters_sandbox) invocation.enter_sandbox(invocation.named_files());
@@ -291,13 +303,15 @@ Result<Invocation> Invocation::create(const CommandSpec& command, ParsedOptions 
   SNAP_ASSIGN(invocation.runs_, runs_of(command, invocation.options_));
   const size_t count = invocation.runs_.front().size();
   if (count > command.max_operands) {
-    return Error(ErrorCode::kInvalidArgument, too_many_operands(command));
+    return Error(ErrorCode::kInvalidArgument, too_many_operands(command, invocation.operands()));
   }
   if (count < command.min_operands) {
-    return missing_operands(command, operand_hint(command, invocation.options_));
+    return missing_operands(command, invocation.operand_hint());
   }
   return invocation;
 }
+
+std::string Invocation::operand_hint() const { return cli::operand_hint(*command_, options_); }
 
 void Invocation::set_operands(const std::vector<std::string>& operands) {
   options_.set_operands(operands);

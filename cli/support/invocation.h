@@ -41,6 +41,11 @@ class Invocation : public access::Notices {
   bool has(std::string_view option) const { return options_.has(option); }
   std::optional<std::string> value(std::string_view option) const { return options_.value(option); }
   std::vector<std::string> values(std::string_view option) const { return options_.values(option); }
+  // "; is 'x' an operand, and not the value of --undo?"; empty: no option has a file that exists.
+  std::string operand_hint() const;
+  // The words after "--": a program and its arguments (CommandSpec::runs_program).
+  const std::vector<std::string>& program_to_run() const { return program_words_; }
+  void set_program(std::vector<std::string> words) { program_words_ = std::move(words); }
   // The value of an option as a size in bytes; nullopt when it was not given.
   Result<std::optional<uint64_t>> size_value(std::string_view option) const;
 
@@ -91,6 +96,7 @@ class Invocation : public access::Notices {
   access::Policy policy_;
   std::vector<std::vector<std::string>> runs_;
   size_t run_ = 0;
+  std::vector<std::string> program_words_;
   std::string command_line_;
   ProgramFacts program_;
   unsigned jobs_ = 1;
@@ -100,6 +106,10 @@ class Invocation : public access::Notices {
   std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
   mutable std::set<std::string, std::less<>> said_;  // warnings among it; guarded by mutex_
 };
+
+// A number that an option takes. Errors: kInvalidArgument.
+Result<unsigned> parse_number(std::string_view text, unsigned least, unsigned most,
+                              std::string_view what);
 
 // Runs the program. Returns its exit status.
 int run_program(const std::vector<std::string>& arguments);

@@ -25,9 +25,12 @@ Result<access::ImageSpec> target_operand(const Invocation& invocation, size_t in
 
 Result<access::ImageSpec> origin_and_cow_operands(const Invocation& invocation, size_t first) {
   const auto& operands = invocation.operands();
-  return access::origin_and_cow_named(
+  auto named = access::origin_and_cow_named(
       invocation.access(), {operands.begin() + static_cast<ptrdiff_t>(first), operands.end()},
       invocation.value("format"));
+  if (named || named.error().code() != ErrorCode::kInvalidArgument) return named;
+  const std::string hint = invocation.operand_hint();
+  return hint.empty() ? std::move(named) : std::move(named).error().with_note(hint.substr(2));
 }
 
 Result<access::FileSpec> cow_operand(const Invocation& invocation, const std::string& text) {

@@ -28,12 +28,12 @@ bool is_store(const std::string& path) {
   return file && access::looks_like_store(**file).value_or(false);
 }
 
-bool is_undo_file(const std::string& path) {
+bool is_own_file(const std::string& path, Remedy use) {
   if (!is_file(path)) return false;
   const auto file = access::Files::posix().open(path, access::kLook);
   if (!file) return false;
   const auto known = all_drivers().detect_known(**file);
-  return known && *known != nullptr && (*known)->own == Remedy::kUndoMerge;
+  return known && *known != nullptr && (*known)->own == use;
 }
 
 namespace {
@@ -72,7 +72,7 @@ Result<std::string> joined(const std::string& origin, const std::string& cow) {
 }
 
 Error superfluous(const CommandSpec& command, const std::vector<std::string>& operands) {
-  const std::string takes = too_many_operands(command);
+  const std::string takes = too_many_operands(command, operands);
   for (size_t i = 0; i + 1 < operands.size(); ++i) {
     if (is_store(operands[i]) && is_file(operands[i + 1]) && !is_store(operands[i + 1])) {
       return {ErrorCode::kInvalidArgument,
@@ -97,8 +97,14 @@ Error which_origin(const std::string& origin, const std::string& first, const st
 
 }  // namespace
 
-std::string too_many_operands(const CommandSpec& command) {
-  return fmt::format("too many operands: {} takes {}", command.name, command.operands);
+std::string too_many_operands(const CommandSpec& command,
+                              const std::vector<std::string>& operands) {
+  std::string text = fmt::format("too many operands: {} takes {}", command.name, command.operands);
+  if (!command.extra_option.empty() && operands.size() == command.max_operands + 1) {
+    text +=
+        fmt::format("; did you mean {} {}?", command.extra_option, shell_quoted(operands.back()));
+  }
+  return text;
 }
 
 Error missing_operands(const CommandSpec& command, std::string_view hint) {

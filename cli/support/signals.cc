@@ -2,6 +2,7 @@
 #include "cli/support/signals.h"
 
 #include <csignal>
+#include <ctime>
 
 #include <atomic>
 
@@ -11,11 +12,26 @@ namespace {
 Cancel g_cancel;
 std::atomic<int> g_signal{0};
 std::atomic<bool> g_progress{false};
+std::atomic<int64_t> g_stopped_at{0};
+
+constexpr int64_t kTwice = 500'000'000;  // nanoseconds: one press, or one kill, may be two signals
+
+int64_t now() {
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
 
 void on_stop(int signal) {
-  g_signal.store(signal);
-  g_cancel.request();
-  std::signal(signal, SIG_DFL);  // the next one does not wait
+  if (g_signal.load() == 0) {
+    g_stopped_at.store(now());
+    g_signal.store(signal);
+    g_cancel.request();
+  } else if (now() - g_stopped_at.load() > kTwice) {
+    // Whoever asks again does not wait.
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
 }
 
 void on_progress(int /*signal*/) { g_progress.store(true); }

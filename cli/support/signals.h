@@ -5,9 +5,9 @@
 
 namespace snaptool::cli {
 
-// From now on: SIGINT and SIGTERM request the cancellation that `stop_requested` returns (a second
-// one ends the program at once), SIGUSR1 (and SIGINFO, where there is one) asks for a progress
-// line, SIGPIPE is an error of write.
+// From now on: SIGINT and SIGTERM request the cancellation that `stop_requested` returns (another
+// one, later than half a second after it, ends the program at once), SIGUSR1 (and SIGINFO, where
+// there is one) asks for a progress line, SIGPIPE is an error of write.
 void install_signal_handlers();
 
 const Cancel& stop_requested();

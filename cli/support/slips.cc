@@ -43,7 +43,7 @@ constexpr auto kCommands = std::to_array<Foreign>({
   {"copy", "'snaptool convert'"},
   {"cp", "'snaptool convert'"},
   {"measure", "'snaptool create --measure'"},
-  {"snapshot", "'snaptool create'"},
+  {"snapshot", "'snaptool create', or 'snaptool info' to list them"},
   {"snap", "'snaptool create'"},
   {"lvcreate", "'snaptool create'"},
   {"mount", "'snaptool ls' and 'snaptool cat', which read files without mounting"},

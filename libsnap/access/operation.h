@@ -43,6 +43,7 @@ inline constexpr Operation kWriteOrigin{.name = "write-origin",
                                         .takes_whole_disk = true,
                                         .writes_store = true,
                                         .rewrites_data = true};
+inline constexpr Operation kServe{.name = "serve --write", .writes_store = true};
 inline constexpr Operation kDiscard{.name = "discard", .writes_store = true, .rewrites_data = true};
 inline constexpr Operation kPassDown{.name = "discard passed down",
                                      .writes_disk = true,
@@ -66,9 +67,9 @@ inline constexpr Operation kRestore{.name = "restore", .overwrites = true, .make
 inline constexpr Operation kResize{.name = "resize", .writes_store = true, .rewrites_data = true};
 inline constexpr Operation kOutput{.name = "output", .makes_file = true};
 
-inline constexpr std::array kAll = {kMerge,       kMergeChild, kUndo,     kWrite,   kWriteUnequal,
-                                    kWriteOrigin, kDiscard,    kPassDown, kSession, kApply,
-                                    kFill,        kCreate,     kRestore,  kResize,  kOutput};
+inline constexpr std::array kAll = {
+    kMerge,    kMergeChild, kUndo,  kWrite, kWriteUnequal, kWriteOrigin, kServe,  kDiscard,
+    kPassDown, kSession,    kApply, kFill,  kCreate,       kRestore,     kResize, kOutput};
 
 }  // namespace operations
 }  // namespace snaptool::access

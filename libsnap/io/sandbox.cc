@@ -115,7 +115,7 @@ constexpr auto kRefused = std::to_array<int>({
   SCMP_SYS(kill), SCMP_SYS(tkill), SCMP_SYS(rt_sigqueueinfo), SCMP_SYS(rt_tgsigqueueinfo), SCMP_SYS(pidfd_open), SCMP_SYS(pidfd_send_signal),
   SCMP_SYS(pidfd_getfd), SCMP_SYS(unshare), SCMP_SYS(setns), SCMP_SYS(chroot), SCMP_SYS(pivot_root),
   // The network
-  SCMP_SYS(socket), SCMP_SYS(socketpair), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(accept), SCMP_SYS(accept4),
+  SCMP_SYS(socket), SCMP_SYS(socketpair), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(listen),
   // File systems
   SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(open_tree), SCMP_SYS(move_mount), SCMP_SYS(fsopen), SCMP_SYS(fsmount),
   SCMP_SYS(chmod), SCMP_SYS(fchmodat), SCMP_SYS(chown), SCMP_SYS(lchown), SCMP_SYS(fchownat), SCMP_SYS(lsetxattr),
@@ -159,9 +159,13 @@ class CallFilter {
   bool good_ = true;
 };
 
-bool confine_calls() {
+bool confine_calls(bool accepts) {
   CallFilter filter;
   for (const int call : kRefused) filter.refuse(call);
+  if (!accepts) {
+    filter.refuse(SCMP_SYS(accept));
+    filter.refuse(SCMP_SYS(accept4));
+  }
   for (const uint32_t request : kRefusedRequests) {
     filter.refuse(SCMP_SYS(ioctl), scmp_arg_cmp{1, SCMP_CMP_MASKED_EQ, 0xffffffff, request});
   }
@@ -187,7 +191,7 @@ bool confine_calls() {
 std::string enter_sandbox(const AllowedFiles& files) {
   const bool no_new = ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
   const bool by_landlock = no_new && confine_files(files);
-  const bool by_seccomp = no_new && confine_calls();
+  const bool by_seccomp = no_new && confine_calls(files.accepts);
   return fmt::format("{}; {}",
                      by_landlock ? "no other file can be opened (Landlock)"
                                  : "Landlock cannot be used, so any file can be opened",

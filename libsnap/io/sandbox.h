@@ -12,6 +12,7 @@ struct AllowedFiles {
   std::vector<std::string> read_below;  // folders: whatever lies in or below them
   std::vector<std::string> written;     // files
   std::vector<std::string> made_in;     // folders: files are made, written, read and removed there
+  bool accepts = false;                 // connections, on sockets that are open
 };
 
 // Takes from this process, and for good, what a program that reads images does not need, whatever

@@ -47,6 +47,8 @@ class WriteJob {
 
   uint64_t written() const { return written_; }
   uint64_t skipped() const { return skipped_; }
+  // Whether that was all of the disk.
+  bool is_whole() const { return written_ == disk_.image->size(); }
   uint64_t exceptions_added() const { return exceptions_added_; }
 
  private:

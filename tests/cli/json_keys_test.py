@@ -15,10 +15,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "kernel"))
 import json_keys  # noqa: E402
+import nbd  # noqa: E402
 from crafted import write_store  # noqa: E402
 from ewf_maker import Segment, add_chunks, digest_body, errors_body, header_body, save_ewf, volume_body  # noqa: E402
 from fs_maker import Dir, Ext, File, Symlink  # noqa: E402
-from harness import DATA, SEED, ScratchTest, main, need, run, run_unchecked, unpack  # noqa: E402
+from harness import DATA, SEED, SNAPTOOL, ScratchTest, main, need, run, run_unchecked, unpack  # noqa: E402
 from qcow2_maker import Qcow2  # noqa: E402
 from rbd_maker import RbdMaker, meta  # noqa: E402
 from vdi_maker import random_vdi  # noqa: E402
@@ -89,7 +90,7 @@ class EveryKey(ScratchTest):
     def test_each_is_printed(self):
         json_keys.SEEN.clear()
         for part in (self.stores, self.repairs, self.writes, self.merges, self.diffs, self.images, self.sums, self.formats,
-                     self.evidence, self.disks, self.files, self.errors):
+                     self.evidence, self.disks, self.files, self.served, self.errors):
             part()
         documented = {(command, path) for command, rows in json_keys.table().items() for path in rows}
         self.assertEqual(sorted(documented - json_keys.SEEN - RARE.keys()), [])
@@ -246,6 +247,13 @@ class EveryKey(ScratchTest):
         data = pv.read_bytes()
         self.json("info", self.file("cut", data[:3 * MIB]))
         self.json("info", self.file("no-text", data[:4096].ljust(MIB, b"\0")))
+
+    def served(self):
+        words = [SNAPTOOL, "serve", "--output=json", self.file("served", bytes(4096))]
+        with subprocess.Popen(words, env=nbd.environment(self.scratch), stdout=subprocess.PIPE, text=True) as process:
+            text = "".join(iter(process.stdout.readline, "}\n")) + "}\n"
+            process.terminate()
+        json_keys.check_run(words[1:], 0, text)
 
     def files(self):
         before, after = self.path("before.img"), self.path("after.img")

@@ -91,6 +91,17 @@ SLIPS = [
     Slip("convert --force {o} {c}", 64, ["missing operands: it takes ORIGIN COW OUT", "'{c}' is a COW, which is not replaced"]),
     Slip("undo {o} {c} {d}/merge.undo", 64, ["the undo file comes first: undo FILE ORIGIN COW"]),
     Slip("status {o}", 64, ["the COW is missing"]),
+    Slip("write {o} {c} {d}/other.img", 64, ["write takes ORIGIN COW", "did you mean -i {d}/other.img?"]),
+    Slip("repair {o} {c} {d}/new", 64, ["did you mean -o {d}/new?"]),
+    Slip("merge {o} {c} {d}/new", 64, ["did you mean -o {d}/new?"]),
+    Slip("create {o} {d}/new 10M", 64, ["did you mean --size 10M?"]),
+    Slip("create --size 10% {o} {d}/new", 64, ["did you mean 10%ORIGIN?"]),
+    Slip("write-origin {o} {c}", 64, ["did you mean --snapshot {c}?"]),
+    Slip("export --full {o} {d}/new", 64, ["did you mean -o {d}/new?"]),
+    Slip("apply {d}/text {d}/new", 1, ["there is no image '{d}/new': -o {d}/new makes it"]),
+    Slip("merge --undo {o} {c}", 64, ["the origin is missing", "is '{o}' an operand, and not the value of --undo?"]),
+    Slip("verify {d}/blocks", 64, ["is a manifest: --against {d}/blocks"]),
+    Slip("apply {o} {d}/a.diff", 64, ["'{d}/a.diff' is a diff: the image comes last"]),
     Slip("status {c}", 64, ["the origin is missing: '{c}' is a COW", "snaptool info"]),
     Slip("verify --against {d}/sums", 1, ["'{d}/sums'"]),
     Slip("verify", 64, ["missing operand", "it takes [ORIGIN] COW"]),
@@ -174,6 +185,8 @@ class Slips(TypedTest):
         for name in ("other.img", "-dash.img"):
             shutil.copy(self.origin, self.scratch / name)
         (self.scratch / "merge.undo").write_bytes(b"SNAPUNDO")
+        run("hash", "--block-size=1M", self.origin, "-o", self.scratch / "blocks")
+        run("export", self.origin, "--base", self.origin, "-o", self.scratch / "a.diff")
         before = {path: sha256_of_file(path) for path in self.scratch.iterdir()}
         for slip in SLIPS:
             with self.subTest(slip.arguments):

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "kernel"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from crafted import write_store  # noqa: E402
 from fs_maker import Ext, File  # noqa: E402
+import nbd  # noqa: E402
 from harness import DATA, SNAPTOOL, ScratchTest, main, run, unpack, why_no_loop_devices  # noqa: E402
 
 TABLE = Path(__file__).resolve().parent / "table.txt"
@@ -64,6 +65,7 @@ ROWS = {
                             small="write --skip-equal -P 1 --length 1M o tiny"),
     "write-origin": Row("write-origin", "write-origin -P 1 --length 64k --snapshot c o", "oc", store="c",
                         volume=f"write-origin -P 1 --length 4k {PV}", small="write-origin -P 1 --length 1M --snapshot tiny o"),
+    "serve --write": Row("serve --write", "serve --write o c", "c", "o", store="c"),
     "discard": Row("discard", "discard --discard-zeroes-cow o c", "c", "o", store="c"),
     "discard, passed down": Row("discard passed down", "discard --discard-zeroes-cow --discard-passdown-origin o c", "oc", store="c",
                                 volume="discard --discard-zeroes-cow --discard-passdown-origin pv.img#vg0/s1"),
@@ -194,6 +196,8 @@ class Cell:
     def go(self, arguments, stdout=None):
         """The exit status; a refusal must change nothing and say why."""
         before = self.state()
+        if arguments[0] == "serve":
+            arguments = [*arguments, "--", "true"]
         if stdout or self.options:
             with open(self.folder / stdout, "ab") if stdout else open(os.devnull, "wb") as out:
                 done = subprocess.run([SNAPTOOL, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out,
@@ -502,6 +506,7 @@ class Matrix(ScratchTest):
     def setUp(self):
         super().setUp()
         (self.scratch / "world").mkdir()
+        os.environ.update(nbd.environment(self.scratch))
         self.world = World(self.scratch / "world")
 
     def cells_of(self, name):

@@ -160,8 +160,8 @@ def run_under_strace(options, *arguments):
                           text=True, check=False, stdin=subprocess.DEVNULL, env=TRACED)
 
 
-def interrupted(number, *arguments, writes=3):
-    """Runs snaptool and sends it a signal in the middle, once it has begun so many writes; returns it when it has ended.
+def interrupted(number, *arguments, writes=3, times=1):
+    """Runs snaptool and sends it a signal (or several, one on top of the other) in the middle, once it has begun so many writes; returns it when it has ended.
 
     From there on each write takes 20 ms, so that it is not done before the signal comes.
     """
@@ -175,7 +175,8 @@ def interrupted(number, *arguments, writes=3):
         while process.poll() is None and time.monotonic() < end:
             if trace.exists() and trace.read_bytes().count(b"pwrite64(") > writes:
                 children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-                os.kill(int(children[0]), number)
+                for _ in range(times):
+                    os.kill(int(children[0]), number)
                 break
             time.sleep(0.01)
         try:

@@ -47,7 +47,7 @@ constexpr std::array<Description, static_cast<size_t>(DefectCode::kCount)> kDesc
      "the COW was cut short: the rest is lost"},
     {DefectCode::kOldBeyondOrigin, "old-beyond-origin", Severity::kCorrupt,
      "loads it and never shows the entry; a merge stops at it for good (Merge failed)",
-     "the COW belongs to another origin, or the origin was cut short"},
+     "the COW belongs to another origin, the origin was cut short, or the entry was overwritten"},
     {DefectCode::kNewBeyondCow, "new-beyond-cow", Severity::kCorrupt,
      "loads it; reading that chunk fails (EIO), and no further chunk can be allocated",
      "the content of this chunk is lost"},
