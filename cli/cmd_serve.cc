@@ -65,7 +65,7 @@ Result<int> wait_for_end(const Invocation& invocation, ChildProcess& server,
   while (true) {
     ::poll(ends.data(), ends.size(), 500);
     if (ends[1].revents != 0) return command->wait();
-    if (ends[0].revents != 0) {
+    if (ends[0].revents != 0 && !(command == nullptr && invocation.cancel().requested())) {
       return Error(ErrorCode::kIo, fmt::format("nbdkit ended, with status {}", server.wait()));
     }
     if (!invocation.cancel().requested()) continue;

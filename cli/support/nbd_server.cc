@@ -44,6 +44,9 @@ Error system_error(const std::string& what) { return Error::from_errno(errno, wh
   if (::getppid() != parent) ::_exit(127);
   for (const int number : {SIGPIPE, SIGXFSZ, SIGUSR1}) std::signal(number, SIG_DFL);
   if (fd >= 0) {
+    // A Ctrl-C is for the program that started it, and for what uses it: that may have more to
+    // write.
+    ::setpgid(0, 0);
     // dup2 to itself would leave it closed on exec.
     if (fd == kActivatedFd ? ::fcntl(fd, F_SETFD, 0) < 0 : ::dup2(fd, kActivatedFd) < 0) fail();
     ::setenv("LISTEN_FDS", "1", 1);
@@ -79,7 +82,9 @@ Result<void> wait_for(int fd, const ChildProcess& server) {
     const int ready = ::poll(waited.data(), waited.size(), 500);
     if (ready < 0 && errno != EINTR) return system_error("cannot wait for nbdkit");
     if (ready > 0 && waited[1].revents != 0) {
-      return Error(ErrorCode::kIo, "nbdkit ended before it served anything (is snaptool's plugin for it installed?)");
+      return Error(
+          ErrorCode::kIo,
+          "nbdkit ended before it served anything (is snaptool's plugin for it installed?)");
     }
     if (ready > 0) return {};
   }

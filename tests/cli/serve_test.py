@@ -176,6 +176,22 @@ class Ending(ServeTest):
             self.assertEqual(server.stop(number), (0, ""))
             self.assertFalse(path.exists())
 
+    def test_the_terminals_interrupt(self):
+        """It reaches all that the terminal started; the server is there until the command has ended."""
+        origin, cow = self.pair()
+        server = nbd.Server(origin)
+        os.killpg(server.process.pid, signal.SIGINT)
+        _, error = server.process.communicate(timeout=60)
+        self.assertEqual((server.process.returncode, error), (0, ""))
+        need(self, "nbdinfo")
+        script = "trap 'sleep 0.5; nbdinfo --size \"$uri\"; exit 3' INT; echo ready; while :; do sleep 0.1; done"
+        process = subprocess.Popen([SNAPTOOL, "serve", "--write", origin, cow, "--", "sh", "-c", script], text=True,
+                                   env=nbd.environment(self.scratch), stdout=subprocess.PIPE, start_new_session=True)
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        os.killpg(process.pid, signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, out), (3, f"{origin.stat().st_size}\n"))
+
     def test_the_server_ends_with_it(self):
         """However it ends: nothing holds a lock on the COW then."""
         origin, cow = self.pair()

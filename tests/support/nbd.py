@@ -65,7 +65,10 @@ class Server(contextlib.AbstractContextManager):
 
     def kill(self):
         """As a power cut of the program: it, and what it started, get no further."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        pid = self.process.pid
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        self.process.kill()
         self.process.communicate(timeout=60)
         self.folder.cleanup()
 
