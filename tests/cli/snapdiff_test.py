@@ -343,7 +343,7 @@ class Apply(SnapdiffTest):
         diff = self.export("diff", self.b, "--base", self.a)
         self.refused(64, "apply", diff, words=["image"])
         self.refused(65, "apply", self.a, self.b, words=["not a diff"])
-        self.refused(63, "apply", diff, diff)
+        self.refused(64, "apply", diff, diff, words=["the image comes last"])
         self.refused(1, "apply", diff, self.scratch / "nothing-there")
         self.refused(64, "apply", diff, self.a, "-o", self.b)
         self.refused(64, "apply", "-", "-", self.a, stdin=subprocess.DEVNULL)
