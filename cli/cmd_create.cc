@@ -51,7 +51,7 @@ Result<int> print_measure(const Invocation& invocation, const access::ImageSpec&
 
 Result<int> run_create(Invocation& invocation) {
   SNAP_ASSIGN(const uint64_t chunk,
-              parse_chunk_size(invocation.value("chunk-size").value_or("4k")));
+              ops::parse_chunk_size(invocation.value("chunk-size").value_or("4k")));
   const bool measure = invocation.has("measure");
   if (!measure && invocation.operands().size() < 2) {
     return Error(ErrorCode::kInvalidArgument,

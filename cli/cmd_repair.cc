@@ -7,7 +7,6 @@
 #include "cli/support/exit_status.h"
 #include "cli/support/operands.h"
 #include "cli/support/stdio.h"
-#include "cli/support/writing.h"
 #include "libsnap/ops/store.h"
 
 namespace snaptool::cli {
@@ -21,7 +20,7 @@ Result<ops::RepairJob::Request> request_of(const Invocation& invocation) {
     SNAP_ASSIGN(request.image, target_operand(invocation));
   }
   if (const auto text = invocation.value("chunk-size")) {
-    SNAP_ASSIGN(const uint64_t bytes, parse_chunk_size(*text));
+    SNAP_ASSIGN(const uint64_t bytes, ops::parse_chunk_size(*text));
     request.salvage.chunk_sectors = bytes / kSectorSize;
   }
   request.salvage.beyond_end = invocation.has("beyond-end");

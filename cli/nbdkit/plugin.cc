@@ -13,6 +13,7 @@
 #include <nbdkit-plugin.h>
 
 #include "cli/nbdkit/served.h"
+#include "formats/format.h"
 #include "libsnap/base/printable.h"
 #include "libsnap/base/units.h"
 #include "libsnap/io/sandbox.h"
@@ -27,8 +28,8 @@ Parameters& parameters() {
   static Parameters one;
   return one;
 }
-std::unique_ptr<Served>& served() {
-  static std::unique_ptr<Served> one;
+std::unique_ptr<ops::NamedImage>& served() {
+  static std::unique_ptr<ops::NamedImage> one;
   return one;
 }
 
@@ -67,7 +68,8 @@ int config_complete() {
 // Before nbdkit goes into the background, so that what is wrong is told.
 int get_ready() {
   return entry([]() -> Result<void> {
-    SNAP_ASSIGN(served(), Served::open(parameters()));
+    static const Log log;
+    SNAP_ASSIGN(served(), ops::NamedImage::open(all_drivers(), log, parameters().request()));
     return {};
   });
 }
@@ -75,7 +77,7 @@ int get_ready() {
 // All files are open. Only what serves is confined, not what nbdkit may be asked to run.
 int after_fork() {
   return entry([]() -> Result<void> {
-    if (!parameters().sandbox) return {};
+    if (!parameters().sandbox()) return {};
     AllowedFiles none;
     none.accepts = true;
     nbdkit_debug("sandbox: %s", enter_sandbox(none).c_str());
@@ -92,8 +94,8 @@ void cleanup() {
 
 // A view that is written to takes one request after the other.
 int thread_model_of() {
-  return parameters().write ? NBDKIT_THREAD_MODEL_SERIALIZE_ALL_REQUESTS
-                            : NBDKIT_THREAD_MODEL_PARALLEL;
+  return parameters().write() ? NBDKIT_THREAD_MODEL_SERIALIZE_ALL_REQUESTS
+                              : NBDKIT_THREAD_MODEL_PARALLEL;
 }
 
 void* open(int /*readonly*/) { return NBDKIT_HANDLE_NOT_NEEDED; }

@@ -5,9 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "libsnap/access/open_image.h"
-#include "libsnap/access/settings.h"
-#include "libsnap/ops/live_view.h"
+#include "libsnap/ops/named_image.h"
 
 namespace snaptool::nbdkit {
 
@@ -26,32 +24,13 @@ class Parameters {
   Result<void> set(std::string_view key, const std::string& value);
   Result<void> check() const;
 
-  std::string image;
-  access::Settings settings;
-  bool write = false;
-  StoreKind kind = StoreKind::kPersistentOverflow;
-  bool sandbox = true;
-};
-
-// The image that is served: opened once, for all clients.
-class Served {
- public:
-  // Errors: those of open_image, or of LiveView::open.
-  static Result<std::unique_ptr<Served>> open(const Parameters& parameters);
-
-  Image& image() { return live_ ? live_->image() : open_.image(); }
-  ops::LiveView* live() { return live_.get(); }  // nullptr: it is only read
+  const ops::NamedImage::Request& request() const { return request_; }
+  bool write() const { return request_.write; }
+  bool sandbox() const { return sandbox_; }
 
  private:
-  explicit Served(const Parameters& parameters);
-
-  Log log_;
-  Cancel cancel_;
-  access::Policy policy_;
-  access::Context context_;
-  access::Opener opener_;
-  access::OpenImage open_;
-  std::unique_ptr<ops::LiveView> live_;
+  ops::NamedImage::Request request_;
+  bool sandbox_ = true;
 };
 
 }  // namespace snaptool::nbdkit

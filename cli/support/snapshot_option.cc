@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/support/writing.h"
+#include "libsnap/ops/store.h"
 
 namespace snaptool::cli {
 
@@ -27,7 +27,7 @@ Result<SnapshotOption> parse_snapshot_option(const std::string& text) {
     } else if (option == "store=N") {
       spec.kind = StoreKind::kTransient;
     } else if (option.rfind("chunk-size=", 0) == 0) {
-      SNAP_ASSIGN(spec.chunk_size, parse_chunk_size(option.substr(11)));
+      SNAP_ASSIGN(spec.chunk_size, ops::parse_chunk_size(option.substr(11)));
     } else if (option.rfind("store=", 0) == 0) {
       return Error(ErrorCode::kInvalidArgument,
                    fmt::format("--snapshot {}: a store is P, PO or N, not '{}'", spec.name,

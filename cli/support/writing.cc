@@ -3,24 +3,9 @@
 
 #include <fmt/format.h>
 
-#include <bit>
-
 #include "libsnap/base/io_bytes.h"
 
 namespace snaptool::cli {
-
-Result<uint64_t> parse_chunk_size(const std::string& text) {
-  SNAP_ASSIGN(const uint64_t bytes, parse_size(text));
-  if (bytes > 0 && bytes < kSectorSize) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("a chunk of {0} bytes is less than a sector: {0}s or {0}k?", bytes));
-  }
-  if (!std::has_single_bit(bytes) || bytes > kGiB) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("a chunk size is a power of two from 512 to 1G, not '{}'", text));
-  }
-  return bytes;
-}
 
 Result<uint64_t> in_flight_of(const Invocation& invocation) {
   constexpr uint64_t kDefaultInFlight = 64 * kMiB;

@@ -13,9 +13,6 @@ namespace snaptool::cli {
 
 // What the commands that write have in common.
 
-// A chunk size: a power of two of sectors, up to 1 GiB. Errors: kInvalidArgument.
-Result<uint64_t> parse_chunk_size(const std::string& text);
-
 // --in-flight, or its default. Errors: kInvalidArgument.
 Result<uint64_t> in_flight_of(const Invocation& invocation);
 OptionSpec in_flight_option();

@@ -9,6 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include "libsnap/base/blocked_signals.h"
+
 namespace snaptool {
 namespace {
 
@@ -29,9 +31,12 @@ void run_in_threads(size_t threads, const std::function<void()>& loop,
   };
 
   std::vector<std::thread> helpers;
-  try {
-    for (size_t i = 1; i < threads; ++i) helpers.emplace_back(guarded);
-  } catch (const std::exception&) {  // there is no room for another
+  {
+    const BlockedSignals blocked;  // the threads inherit that
+    try {
+      for (size_t i = 1; i < threads; ++i) helpers.emplace_back(guarded);
+    } catch (const std::exception&) {  // there is no room for another
+    }
   }
   guarded();
   for (auto& helper : helpers) helper.join();

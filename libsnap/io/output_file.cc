@@ -9,11 +9,14 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 #include <vector>
 
 #include "libsnap/io/folder.h"
@@ -32,6 +35,22 @@ Result<std::string> resolve_links(const std::string& path) {
     return Error::from_errno(errno, fmt::format("cannot create '{}'", path));
   }
   return behind_links(path);
+}
+
+// What a new file is not to allow, as the process has it. umask(2) would have to change it to tell,
+// for all threads. Where /proc does not say, nobody but the owner gets anything.
+mode_t umask_of_process() {
+  constexpr mode_t kOwnerOnly = 077;
+  constexpr std::string_view kField = "\nUmask:";
+  std::array<char, 512> text{};  // it is the second line
+  const int fd = ::open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return kOwnerOnly;
+  const ssize_t count = ::read(fd, text.data(), text.size() - 1);
+  ::close(fd);
+  const std::string_view status(text.data(), static_cast<size_t>(std::max<ssize_t>(count, 0)));
+  const size_t field = status.find(kField);
+  if (field == std::string_view::npos) return kOwnerOnly;
+  return static_cast<mode_t>(std::strtoul(status.data() + field + kField.size(), nullptr, 8));
 }
 
 // A file without a name that can be given one; -1: the file system has none such.
@@ -200,9 +219,7 @@ Result<bool> OutputFile::clone(const File& source, uint64_t length) {
 
 void OutputFile::set_permissions() {
   if (replaced_ == nullptr) {
-    const mode_t mask = ::umask(0);
-    ::umask(mask);
-    (void)::fchmod(file_->fd(), (permissions_ | 0600U) & 0666U & ~mask);
+    (void)::fchmod(file_->fd(), (permissions_ | 0600U) & 0666U & ~umask_of_process());
     return;
   }
   struct stat st {};

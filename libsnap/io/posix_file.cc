@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "libsnap/base/arithmetic.h"
+#include "libsnap/base/blocked_signals.h"
 #include "libsnap/base/check.h"
 #include "libsnap/io/file_lock.h"
 #include "libsnap/io/folder.h"
@@ -334,6 +335,7 @@ Result<void> PosixFile::flush() {
 
 std::future<Result<void>> PosixFile::begin_flush() {
   try {
+    const BlockedSignals blocked;
     return std::async(std::launch::async, [this] { return flush(); });
   } catch (const std::system_error&) {  // no thread to be had
     return File::begin_flush();

@@ -7,6 +7,8 @@
 #include <system_error>
 #include <utility>
 
+#include "libsnap/base/blocked_signals.h"
+
 namespace snaptool {
 
 void Writeback::start_now(ByteRange range) const {
@@ -24,6 +26,7 @@ void Writeback::start(ByteRange range) {
   next_ = range;
   if (running_) return;
   try {
+    const BlockedSignals blocked;
     thread_ = std::async(std::launch::async, [this] { work(); });
     running_ = true;
   } catch (const std::system_error&) {  // no thread to be had

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstring>
 
 #include "libsnap/access/plain_disk.h"
@@ -109,6 +110,35 @@ access::ImageSpec origin_of(const access::ImageSpec& image) {
 }
 
 }  // namespace
+
+Result<std::string> parse_expected(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
+    return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  if (text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos) {
+    return text;
+  }
+  return Error(ErrorCode::kInvalidArgument, "a SHA-256 has 64 hex digits");
+}
+
+Result<RateLimit> parse_rate_limit(const std::string& text) {
+  RateLimit limit;
+  if (text.ends_with('%')) {
+    const char* const end = text.data() + text.size() - 1;
+    const auto [parsed, ec] = std::from_chars(text.data(), end, limit.percent);
+    if (ec == std::errc() && parsed == end && limit.percent >= 1 && limit.percent <= 100) {
+      return limit;
+    }
+  } else if (auto bytes = parse_size(text); bytes && *bytes > 0) {
+    limit.bytes_per_second = *bytes;
+    return limit;
+  }
+  return Error(
+      ErrorCode::kInvalidArgument,
+      fmt::format("a rate is bytes a second (50M) or a part of the time, 1% to 100% (30%), "
+                  "not '{}'",
+                  text));
+}
 
 Result<std::unique_ptr<OriginMerge>> OriginMerge::prepare(const Context& context, Origin& origin,
                                                           File& file, File& cow,

@@ -47,6 +47,12 @@ class OriginMerge {
   std::unique_ptr<Merge> merge_;
 };
 
+// A SHA-256 as text, in lower case. Errors: kInvalidArgument for anything else.
+Result<std::string> parse_expected(std::string text);
+
+// "50M" (bytes a second) or "30%" (of the time). Errors: kInvalidArgument.
+Result<RateLimit> parse_rate_limit(const std::string& text);
+
 struct MergeRequest {
   access::ImageSpec image;  // the origin, and stores over it: the topmost is merged
   // Stores over that one, the lowest first: they are merged into the same origin. Not with

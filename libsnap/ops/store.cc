@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "libsnap/access/plain_disk.h"
@@ -240,6 +241,19 @@ Result<std::optional<access::FileSpec>> existing_cow(const std::string& name) {
 
 std::string path_of_new(const std::string& name) {
   return is_literal(name) ? name.substr(kLiteral.size()) : name;
+}
+
+Result<uint64_t> parse_chunk_size(const std::string& text) {
+  SNAP_ASSIGN(const uint64_t bytes, parse_size(text));
+  if (bytes > 0 && bytes < kSectorSize) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("a chunk of {0} bytes is less than a sector: {0}s or {0}k?", bytes));
+  }
+  if (!std::has_single_bit(bytes) || bytes > kGiB) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("a chunk size is a power of two from 512 to 1G, not '{}'", text));
+  }
+  return bytes;
 }
 
 Result<Created> create(const Context& context, const CreateRequest& request) {

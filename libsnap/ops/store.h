@@ -20,6 +20,9 @@ Result<std::optional<access::FileSpec>> existing_cow(const std::string& name);
 // The path of one that is yet to be made.
 std::string path_of_new(const std::string& name);
 
+// A chunk size as text: a power of two of sectors, up to 1 GiB. Errors: kInvalidArgument.
+Result<uint64_t> parse_chunk_size(const std::string& text);
+
 // How large a store is to be: bytes, a part of its origin, or nothing: enough for all of it.
 struct StoreSize {
   uint64_t bytes = 0;

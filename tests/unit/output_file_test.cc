@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <sstream>
@@ -134,6 +135,21 @@ TEST_F(Output, IsAsPrivateAsWhatItWasMadeFrom) {
     EXPECT_EQ(static_cast<int>(fs::status(out).permissions()) & ~022, expected & ~022);
     EXPECT_EQ(static_cast<int>(fs::status(out).permissions()) & 022, 0);
   }
+}
+
+TEST_F(Output, AllowsNoMoreThanTheProcessDoes) {
+  namespace fs = std::filesystem;
+  const auto path = scratch_.path() / "source";
+  std::ofstream(path) << "secret";
+  fs::permissions(path, static_cast<fs::perms>(0666));
+  const auto source = PosixFile::open(path.string(), {});
+  ASSERT_TRUE(source);
+  const mode_t before = ::umask(027);
+  const auto done = write(scratch_.path() / "out", false, true, {source->get()});
+  const mode_t after = ::umask(before);
+  ASSERT_TRUE(done);
+  EXPECT_EQ(static_cast<int>(fs::status(scratch_.path() / "out").permissions()), 0640);
+  EXPECT_EQ(after, 027U);
 }
 
 TEST_F(Output, KeepsTheModeOfWhatItReplaces) {

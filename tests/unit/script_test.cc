@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "cli/support/writing.h"
+#include "libsnap/ops/store.h"
 
 namespace snaptool::cli {
 namespace {
@@ -66,11 +66,11 @@ TEST(Script, RefusesWhatIsNone) {
 }
 
 TEST(Writing, ChunkSizes) {
-  EXPECT_EQ(*parse_chunk_size("512"), 512U);
-  EXPECT_EQ(*parse_chunk_size("8s"), 4096U);
-  EXPECT_EQ(*parse_chunk_size("512M"), 512 * kMiB);
-  for (const char* bad : {"0", "2G", "3k", "513", "x", ""}) EXPECT_FALSE(parse_chunk_size(bad));
-  const auto asked = parse_chunk_size("8");
+  EXPECT_EQ(*ops::parse_chunk_size("512"), 512U);
+  EXPECT_EQ(*ops::parse_chunk_size("8s"), 4096U);
+  EXPECT_EQ(*ops::parse_chunk_size("512M"), 512 * kMiB);
+  for (const char* bad : {"0", "2G", "3k", "513", "x", ""}) EXPECT_FALSE(ops::parse_chunk_size(bad));
+  const auto asked = ops::parse_chunk_size("8");
   ASSERT_FALSE(asked);
   EXPECT_NE(asked.error().describe().find("8s or 8k?"), std::string::npos);
 }
