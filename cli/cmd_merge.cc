@@ -74,9 +74,6 @@ Result<int> run_merge(Invocation& invocation) {
   }
   SNAP_ASSIGN(const auto job, ops::MergeJob::prepare(invocation.access(), request));
   const std::string cow = request.image.stores.back().name();
-  if (job->is_new()) {
-    invocation.warn(fmt::format("'{}' is all zeros, a new store: is it the right file?", cow));
-  }
   if (job->has_tail()) {
     invocation.say("clearing entries past the end of the list first, which a crash left");
   }

@@ -5,6 +5,7 @@
 FOLDER gets include/snaptool/snaptool.h, snaptool.map, symbols, option_rows.inc, man/*.3 and python/snaptool/_interface.py.
 """
 
+import json
 import sys
 import textwrap
 import tomllib
@@ -65,7 +66,8 @@ def header(table, version):
             "Texts are UTF-8 as far as names of files are.",
             "Threads: any number may use one image at once, except that nobody may use it any more when it is closed. Options belong to one thread at a time. "
             "Callbacks are called in the thread that made the call, return 0 to go on and -1 to stop (the call then fails with SNAP_INTERRUPTED), and must not throw. "
-            "Threads that the library starts block all signals and end with the call.",
+            "Threads that the library starts block all signals and end with the call. A thread must not be cancelled (pthread_cancel) in a call. "
+            "After a fork, an image belongs to the process that opened it: in the other, it can only be closed.",
             "The library prints nothing, ends nothing, handles no signal and changes neither the umask nor the working directory."])
     out += ("#ifndef SNAPTOOL_SNAPTOOL_H\n#define SNAPTOOL_SNAPTOOL_H\n\n#include <stddef.h>\n#include <stdint.h>\n\n"
             "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n"
@@ -99,7 +101,7 @@ def symbol_map(table):
 
 
 def option_rows(table):
-    return "".join(f'{{"{row["name"]}", "{row["calls"]}", "{row["doc"]}"}},\n' for row in table["option"])
+    return "".join(f"{{{json.dumps(row['name'])}, {json.dumps(row['calls'])}, {json.dumps(row['doc'])}}},\n" for row in table["option"])
 
 
 def roff(text):

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <memory>
 #include <mutex>
@@ -19,7 +20,8 @@ struct snap_image {
   library::Notes notes;
   library::Options options;
   std::unique_ptr<snaptool::ops::NamedImage> opened;
-  std::mutex one_at_a_time;  // for a writer
+  std::mutex one_at_a_time;          // for a writer
+  const pid_t process = ::getpid();  // whose it is: a child has a copy of it, and one file with it
 };
 
 namespace snaptool::library {
@@ -32,10 +34,9 @@ Result<ops::NamedImage::Request> request_of(const char* name, const Options& opt
   request.name = name;
   SNAP_ASSIGN(request.settings, options.settings());
   SNAP_ASSIGN(request.write, options.flag("write"));
-  SNAP_ASSIGN(request.jobs, options.jobs());
   const std::string* const store = options.text("store");
-  if (store != nullptr && !request.write) {
-    return Error(ErrorCode::kInvalidArgument, "the option store goes with write");
+  if (!request.write && options.text("force") != nullptr) {
+    return Error(ErrorCode::kInvalidArgument, "the option force goes with write");
   }
   if (store != nullptr) {
     SNAP_ASSIGN(request.kind, ops::parse_store_kind(*store));
@@ -56,17 +57,22 @@ Result<void> check_writable(const snap_image& image) {
   return Error(ErrorCode::kInvalidArgument, "the image was opened without the option write");
 }
 
-// A call that uses an image: alone, where it is one that is written to. Warnings are handed over
-// at its end, also when it fails.
+// Alone, where the image is one that is written to.
+std::unique_lock<std::mutex> lock_of(snap_image& image) {
+  std::unique_lock<std::mutex> lock(image.one_at_a_time, std::defer_lock);
+  if (image.opened->live() != nullptr) lock.lock();
+  return lock;
+}
+
+// A call that uses an image. Warnings are handed over at its end, also when it fails.
 template <typename Value, typename Work>
 Value use(const char* function, snap_image* image, const Work& work) noexcept {
   return entry(function, Value(-1), [&]() -> Result<Value> {
     SNAP_TRY(check_given(image, "image"));
-    auto result = [&] {
-      std::unique_lock<std::mutex> lock(image->one_at_a_time, std::defer_lock);
-      if (image->opened->live() != nullptr) lock.lock();
-      return work();
-    }();
+    if (image->process != ::getpid()) {
+      return Error(ErrorCode::kInvalidArgument, "the image was opened before a fork");
+    }
+    auto result = work();
     image->options.deliver(image->notes);
     return result;
   });
@@ -76,7 +82,9 @@ Result<int> map(snap_image& image, uint64_t offset, uint64_t length, snap_extent
                 void* user) {
   const uint64_t end = offset + length;
   while (offset < end) {
+    auto lock = lock_of(image);
     SNAP_ASSIGN(const Extent extent, image.opened->image().extent_at(offset, end - offset));
+    if (lock) lock.unlock();  // the callback may use the image
     const int told = each(user, offset, extent.length, extent.zero ? 1 : 0, extent.depth);
     if (told > 0) return 1;
     if (told < 0) return Error(ErrorCode::kInterrupted, "interrupted");
@@ -116,8 +124,9 @@ int snap_image_is_writable(snap_image* image) {
 
 int snap_image_read(snap_image* image, void* buffer, size_t count, uint64_t offset) {
   return use<int>(__func__, image, [&]() -> Result<int> {
-    SNAP_TRY(check_given(buffer, "buffer"));
+    if (count > 0) SNAP_TRY(check_given(buffer, "buffer"));
     SNAP_TRY(check_range(*image, offset, count));
+    const auto lock = lock_of(*image);
     SNAP_TRY(image->opened->image().read_at(offset, {static_cast<std::byte*>(buffer), count}));
     return 0;
   });
@@ -134,9 +143,10 @@ int snap_image_map(snap_image* image, uint64_t offset, uint64_t length, snap_ext
 
 int snap_image_write(snap_image* image, const void* buffer, size_t count, uint64_t offset) {
   return use<int>(__func__, image, [&]() -> Result<int> {
-    SNAP_TRY(check_given(buffer, "buffer"));
+    if (count > 0) SNAP_TRY(check_given(buffer, "buffer"));
     SNAP_TRY(check_writable(*image));
     SNAP_TRY(check_range(*image, offset, count));
+    const auto lock = lock_of(*image);
     SNAP_TRY(
         image->opened->image().write_at(offset, {static_cast<const std::byte*>(buffer), count}));
     return 0;
@@ -147,6 +157,7 @@ int snap_image_trim(snap_image* image, uint64_t offset, uint64_t length) {
   return use<int>(__func__, image, [&]() -> Result<int> {
     SNAP_TRY(check_writable(*image));
     SNAP_TRY(check_range(*image, offset, length));
+    const auto lock = lock_of(*image);
     SNAP_TRY(image->opened->live()->trim(offset, length));
     return 0;
   });
@@ -155,6 +166,7 @@ int snap_image_trim(snap_image* image, uint64_t offset, uint64_t length) {
 int snap_image_flush(snap_image* image) {
   return use<int>(__func__, image, [&]() -> Result<int> {
     SNAP_TRY(check_writable(*image));
+    const auto lock = lock_of(*image);
     SNAP_TRY(image->opened->image().flush());
     return 0;
   });
@@ -163,7 +175,9 @@ int snap_image_flush(snap_image* image) {
 int snap_image_close(snap_image* image) {
   const std::unique_ptr<snap_image> owned(image);
   if (image == nullptr || image->opened->live() == nullptr) return 0;
+  if (image->process != ::getpid()) return 0;  // what is to be flushed is the parent's to flush
   return use<int>(__func__, image, [&]() -> Result<int> {
+    const auto lock = lock_of(*image);
     SNAP_TRY(image->opened->image().flush());
     return 0;
   });

@@ -71,6 +71,15 @@ class Options {
     detail::checked(snap_options_set(options_.get(), name.c_str(), value.c_str()));
     return *this;
   }
+  // Gets warnings, of images that are opened with these, too; it must not throw.
+  Options& on_warning(std::function<void(const char*)> warning) {
+    const auto told = [](void* user, const char* text) noexcept {
+      (*static_cast<std::function<void(const char*)>*>(user))(text);
+    };
+    warning_ = std::make_shared<std::function<void(const char*)>>(std::move(warning));
+    detail::checked(snap_options_on_warning(options_.get(), told, warning_.get()));
+    return *this;
+  }
   const snap_options* get() const noexcept { return options_.get(); }
 
  private:
@@ -78,6 +87,8 @@ class Options {
     void operator()(snap_options* options) const noexcept { snap_options_free(options); }
   };
   std::unique_ptr<snap_options, Free> options_;
+  std::shared_ptr<std::function<void(const char*)>> warning_;
+  friend class Image;
 };
 
 // A range of an image: whether it is known to read as zeros, and how many layers lie above the one
@@ -96,7 +107,7 @@ class Image {
     if (!image_) throw Error();
   }
   Image(const std::string& name, const Options& options)
-      : image_(snap_image_open(name.c_str(), options.get())) {
+      : warning_(options.warning_), image_(snap_image_open(name.c_str(), options.get())) {
     if (!image_) throw Error();
   }
 
@@ -133,6 +144,7 @@ class Image {
       static_cast<void>(!snap_image_close(image));
     }
   };
+  std::shared_ptr<std::function<void(const char*)>> warning_;  // outlives the image
   std::unique_ptr<snap_image, Close> image_;
 };
 
@@ -141,21 +153,30 @@ inline void create(const std::string& origin, const std::string& cow,
   detail::checked(snap_create(origin.c_str(), cow.c_str(), options.get()));
 }
 
+// `progress` gets what is done; when it returns false, the call stops.
+using OnProgress = std::function<bool(const char* what, std::uint64_t done, std::uint64_t total)>;
 // Returns the worst enum snap_severity; `each` gets the findings, until it returns false.
 using OnFinding = std::function<bool(int severity, const char* code, const char* text)>;
 inline int verify(const std::string& name, const OnFinding& each = nullptr,
-                  const Options& options = Options()) {
-  if (!each)
-    return detail::checked(snap_verify(name.c_str(), options.get(), nullptr, nullptr, nullptr));
-  detail::Callback<OnFinding> callback{each, nullptr};
-  const auto told = [](void* user, int severity, const char* code, const char* text) {
-    return (*static_cast<detail::Callback<OnFinding>*>(user))(-1, severity, code, text);
+                  const Options& options = Options(), const OnProgress& progress = nullptr) {
+  struct Both {
+    detail::Callback<OnFinding> finding;
+    detail::Callback<OnProgress> progress;
+  } both{{each, nullptr}, {progress, nullptr}};
+  const auto found = [](void* user, int severity, const char* code, const char* text) {
+    return static_cast<Both*>(user)->finding(-1, severity, code, text);
   };
-  return callback.finish(snap_verify(name.c_str(), options.get(), told, nullptr, &callback));
+  const auto told = [](void* user, const char* what, std::uint64_t done, std::uint64_t total) {
+    return static_cast<Both*>(user)->progress(-1, what, done, total);
+  };
+  const int worst =
+      snap_verify(name.c_str(), options.get(), each ? static_cast<snap_finding*>(found) : nullptr,
+                  progress ? static_cast<snap_progress*>(told) : nullptr, &both);
+  if (both.progress.thrown) std::rethrow_exception(both.progress.thrown);
+  return both.finding.finish(worst);
 }
 
-// `progress` gets what is done; when it returns false, the merge stops, to be gone on with.
-using OnProgress = std::function<bool(const char* what, std::uint64_t done, std::uint64_t total)>;
+// A merge that `progress` stopped can be gone on with.
 inline void merge(const std::string& name, const OnProgress& progress = nullptr,
                   const Options& options = Options()) {
   if (!progress) {

@@ -14,6 +14,7 @@
 #include "formats/format.h"
 #include "libsnap/access/resolve.h"
 #include "libsnap/base/blocked_signals.h"
+#include "libsnap/base/counted.h"
 #include "libsnap/ops/merge.h"
 #include "libsnap/ops/store.h"
 #include "libsnap/ops/verify.h"
@@ -33,15 +34,15 @@ class Call {
     std::unique_ptr<Call> call(new Call(options_of(options)));
     SNAP_TRY(call->options_.check_taken(name));
     SNAP_ASSIGN(call->settings_, call->options_.settings());
+    call->policy_ = call->settings_.policy();
+    SNAP_ASSIGN(call->policy_.from_medium, call->options_.flag("data"));
     SNAP_ASSIGN(call->jobs_, call->options_.jobs());
     return call;
   }
 
   const Options& options() const { return options_; }
   const access::Settings& settings() const { return settings_; }
-  access::Context context() const {
-    return {all_drivers(), settings_.policy(), notes_, cancel_, jobs_};
-  }
+  access::Context context() const { return {all_drivers(), policy_, notes_, cancel_, jobs_}; }
 
   // Does the work, in a thread of its own if somebody wants to know how far it is: he is told in
   // this one.
@@ -76,9 +77,11 @@ class Call {
       ended.notify_all();
     };
     std::thread worker;
-    {
+    try {
       const BlockedSignals blocked;
       worker = std::thread(body);
+    } catch (const std::system_error&) {  // no thread to be had: it is told at the end
+      body();
     }
     {
       std::unique_lock lock(mutex);
@@ -88,7 +91,7 @@ class Call {
         lock.lock();
       }
     }
-    worker.join();
+    if (worker.joinable()) worker.join();
     if (thrown) std::rethrow_exception(thrown);
     tell(progress, user);
     return *std::move(result);
@@ -103,6 +106,7 @@ class Call {
   Options options_;
   Notes notes_;
   access::Settings settings_;
+  access::Policy policy_;
   Cancel cancel_;
   unsigned jobs_ = 1;
 };
@@ -146,11 +150,22 @@ struct Found {
   int worst = SNAP_NOTE;
 };
 
+// What else was found of an image: where it is damaged, and what is worth knowing.
+void tell_rest(const access::SumsFound& sums, Found& found) {
+  for (const ByteRange& range : sums.damaged) {
+    found.findings.push_back({SNAP_CORRUPT, "sums",
+                              fmt::format("damaged: {} of the image, from its byte {} on",
+                                          counted(range.length, "byte"), range.offset)});
+  }
+  for (const std::string& note : sums.notes) found.findings.push_back({SNAP_NOTE, "sums", note});
+  if (sums.has_sums) return;
+  found.findings.push_back({SNAP_NOTE, "sums", "it has no checksums of its content"});
+}
+
 Result<int> verify(const Call& call, const char* name, Found& found) {
   const access::Context context = call.context();
   SNAP_ASSIGN(const bool data, call.options().flag("data"));
-  SNAP_ASSIGN(const access::ImageSpec spec,
-              access::target_named(context, name, call.settings().format()));
+  SNAP_ASSIGN(const access::ImageSpec spec, access::target_named(context, name, std::nullopt));
   if (spec.stores.empty()) {
     SNAP_ASSIGN(const auto image, ops::verify_image(context, spec));
     if (image) {
@@ -158,9 +173,7 @@ Result<int> verify(const Call& call, const char* name, Found& found) {
         found.findings.push_back({SNAP_CORRUPT, "sums", problem});
         found.worst = SNAP_CORRUPT;
       }
-      for (const std::string& note : image->found.notes) {
-        found.findings.push_back({SNAP_NOTE, "sums", note});
-      }
+      tell_rest(image->found, found);
       return found.worst;
     }
   }

@@ -69,13 +69,34 @@ Result<void> check_origin_and_cow(const Context& context, const FileSpec& spec, 
   return warn_of_magic(context, spec, origin);
 }
 
-std::unique_ptr<Image> with_tail(const std::shared_ptr<File>& origin, Image& view) {
+namespace {
+
+// A view, and what lies behind it in the origin's file, under all stores.
+class TailedImage : public RawImage {
+ public:
+  TailedImage(std::shared_ptr<File> joined, uint64_t view_size, int stores)
+      : RawImage(std::move(joined)), view_size_(view_size), stores_(stores) {}
+  Result<Extent> extent_at(uint64_t offset, uint64_t limit) override {
+    SNAP_ASSIGN(Extent extent, RawImage::extent_at(offset, limit));
+    if (offset >= view_size_) extent.depth += stores_;
+    return extent;
+  }
+
+ private:
+  uint64_t view_size_;
+  int stores_;
+};
+
+}  // namespace
+
+std::unique_ptr<Image> with_tail(const std::shared_ptr<File>& origin, Image& view, int stores) {
   if (view.size() >= origin->size()) return nullptr;
   const uint64_t length = origin->size() - view.size();
   std::vector<PartSegment> segments{
       {view.size(), {{std::make_shared<ContentFile>(view, Access::kRead), 0}}, 0},
       {length, {{origin, view.size()}}, 0}};
-  return std::make_unique<RawImage>(std::make_shared<PartFile>(view.name(), std::move(segments)));
+  return std::make_unique<TailedImage>(std::make_shared<PartFile>(view.name(), std::move(segments)),
+                                       view.size(), stores);
 }
 
 Result<OpenImage> open_image(Opener& opener, const ImageSpec& spec, Tail tail) {
@@ -96,7 +117,7 @@ Result<OpenImage> open_image(Opener& opener, const ImageSpec& spec, Tail tail) {
   }
   SNAP_ASSIGN(OpenImage open, open_layers(opener, spec));
   if (tail == Tail::kKeep && !spec.stores.empty() && spec.view_parts.empty()) {
-    auto joined = with_tail(open.files.front(), open.image());
+    auto joined = with_tail(open.files.front(), open.image(), static_cast<int>(spec.stores.size()));
     if (joined != nullptr) open.layers.push_back(std::move(joined));
   }
   return open;

@@ -30,9 +30,10 @@ enum class Tail {
 // or a lone store is named as if it were an image.
 Result<OpenImage> open_image(Opener& opener, const ImageSpec& spec, Tail tail = Tail::kKeep);
 
-// A view with what lies behind it in the origin's file; nullptr: nothing does. Requires: `view`
+// A view over so many stores with what lies behind it in the origin's file, at the depth of the
+// origin; nullptr: nothing does. Requires: `view`
 // outlives it.
-std::unique_ptr<Image> with_tail(const std::shared_ptr<File>& origin, Image& view);
+std::unique_ptr<Image> with_tail(const std::shared_ptr<File>& origin, Image& view, int stores);
 
 // The same, but the base is raw whatever its magic, as an ORIGIN is.
 Result<OpenImage> open_layers(Opener& opener, const ImageSpec& spec);

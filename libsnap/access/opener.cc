@@ -100,6 +100,10 @@ Result<std::shared_ptr<File>> Opener::open_source(const std::string& path, const
   SNAP_ASSIGN(auto file, open_path(path, options));
   const Drivers& drivers = context_.drivers;
   const ImageDriver* driver = spec.format ? drivers.find_image(*spec.format) : &drivers.raw();
+  if (driver == nullptr && *spec.format != kStoreFormat) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("there is no format '{}', which '{}' is to have", *spec.format, path));
+  }
   if (driver == nullptr) driver = &drivers.raw();
   if (!spec.format && options.access == Access::kReadWrite) {
     SNAP_TRY(check_writable(drivers, path, *file));

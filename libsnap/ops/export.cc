@@ -27,7 +27,8 @@ struct Images {
 // A view has whole sectors only; what lies behind them in the origin's file is the same on both
 // sides, and is added, so that sizes are those of the files.
 Image* whole(Images& images, const access::OpenImage& open, Image& view) {
-  auto joined = access::with_tail(open.files.front(), view);
+  auto joined =
+      access::with_tail(open.files.front(), view, static_cast<int>(open.layers.size()) - 1);
   if (joined == nullptr) return &view;
   images.tails.push_back(std::move(joined));
   return images.tails.back().get();

@@ -178,7 +178,6 @@ Result<void> OriginMerge::run(const Context& context) {
 MergeJob::MergeJob(const Context& context, Access access)
     : context_(context), door_(context, access::operations::kMerge, access) {}
 
-bool MergeJob::is_new() const { return merge().report().count(DefectCode::kNoStore) > 0; }
 
 bool MergeJob::has_tail() const {
   return std::any_of(merges_.begin(), merges_.end(), [](const auto& merge) {
@@ -329,6 +328,10 @@ Result<std::unique_ptr<MergeJob>> MergeJob::prepare(const Context& context,
       new MergeJob(context, request.dry_run ? Access::kRead : Access::kReadWrite));
   SNAP_TRY(job->open(request));
   SNAP_TRY(job->prepare_merges(request));
+  if (job->merge().report().count(DefectCode::kNoStore) > 0) {
+    context.notices.warn(fmt::format("'{}' is all zeros, a new store: is it the right file?",
+                                     request.image.stores.back().name()));
+  }
   if (request.expected) SNAP_TRY(job->check_expected(*request.expected));
   if (request.undo_file) SNAP_TRY(job->keep_undo(*request.undo_file, request.dry_run));
   return job;

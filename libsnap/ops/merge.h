@@ -78,8 +78,6 @@ class MergeJob {
 
   // The merge of the lowest store; those of `flatten` come after it.
   const Merge& merge() const { return merges_.front()->merge(); }
-  // Whether the store is a new one, all zeros: perhaps it is the wrong file.
-  bool is_new() const;
   // Of all stores: exceptions and runs that there were at the start, bytes to be copied then, and
   // what was cleared since.
   uint64_t exceptions() const;

@@ -16,7 +16,7 @@ Result<StoreKind> parse_store_kind(const std::string& text) {
 NamedImage::NamedImage(const access::Drivers& drivers, const access::Notices& notices,
                        const Request& request)
     : policy_(request.settings.policy()),
-      context_{drivers, policy_, notices, cancel_, request.jobs},
+      context_{drivers, policy_, notices, cancel_, 1},
       opener_(context_) {}
 
 Result<void> NamedImage::check(const Request& request) {
@@ -24,6 +24,13 @@ Result<void> NamedImage::check(const Request& request) {
   if (request.write && (policy.force_share || policy.ignore_invalid)) {
     return Error(ErrorCode::kInvalidArgument,
                  "force-share and ignore-invalid are for reading only");
+  }
+  if (request.write && (!policy.parents.empty() || policy.internal_snapshot)) {
+    return Error(ErrorCode::kInvalidArgument,
+                 "parent and internal-snapshot are for reading only: an origin is a plain disk");
+  }
+  if (!request.write && request.kind) {
+    return Error(ErrorCode::kInvalidArgument, "store goes with write");
   }
   return {};
 }
@@ -38,7 +45,9 @@ Result<std::unique_ptr<NamedImage>> NamedImage::open(const access::Drivers& driv
   if (request.write) {
     SNAP_ASSIGN(const access::ImageSpec view,
                 access::origin_and_cow_named(context, {request.name}, format));
-    SNAP_ASSIGN(named->live_, LiveView::open(context, view, request.kind, named->policy_.force));
+    SNAP_ASSIGN(named->live_,
+                LiveView::open(context, view, request.kind.value_or(StoreKind::kPersistentOverflow),
+                               named->policy_.force));
     return named;
   }
   SNAP_ASSIGN(const access::ImageSpec spec,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "libsnap/access/open_image.h"
@@ -19,9 +20,8 @@ class NamedImage {
   struct Request {
     std::string name;
     access::Settings settings;
-    bool write = false;  // to the topmost store of a view
-    StoreKind kind = StoreKind::kPersistentOverflow;
-    unsigned jobs = 1;
+    bool write = false;             // to the topmost store of a view
+    std::optional<StoreKind> kind;  // with write; kPersistentOverflow unless set
   };
   // Requires: `drivers` and `notices` outlive this. Errors: those of image_named and open_image, or
   // of origin_and_cow_named and LiveView::open; kInvalidArgument when it is written to without the

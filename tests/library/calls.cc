@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Makes every call of the C++ interface, also those that fail and those that are stopped: run under
 // LeakSanitizer, in a folder with the origins origin.img and b.img and their stores a.cow and
-// b.cow.
+// b.cow, and zeros.cow.
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -40,6 +40,12 @@ void images() {
     view.write(buffer.data(), buffer.size(), 8192);
     view.trim(0, 8192);
     view.flush();
+    // What is used while it is mapped.
+    view.map(0, view.size(), [&](const snap::Extent& extent) {
+      view.read(buffer.data(), 1, extent.offset);
+      return view.size() > 0;
+    });
+    view.read(nullptr, 0, view.size());
     fails(SNAP_BUSY, "snap_image_open", [] { const snap::Image second("b.img@b.cow"); });
     view.close();
   }
@@ -62,6 +68,11 @@ void images() {
 }
 
 void stores() {
+  int warnings = 0;
+  snap::Options noted;
+  noted.on_warning([&](const char*) { ++warnings; }).set("dry-run", "true");
+  snap::merge("b.img@zeros.cow", nullptr, noted);
+  require(warnings == 1, "no warning");
   snap::create("b.img", "new.cow", snap::Options().set("chunk-size", "8k"));
   fails(SNAP_USAGE, "snap_create", [] { snap::create("b.img", "a.cow"); });
   require(snap::verify("origin.img@a.cow") == SNAP_NOTE, "it is not sound");

@@ -105,7 +105,7 @@ class Interface(ScratchTest):
     def test_each_option_is_taken_by_its_calls_alone(self):
         calls = {"open": snaptool.open, "verify": snaptool.verify, "merge": snaptool.merge,
                  "create": lambda name, **options: snaptool.create(name, str(self.scratch / "new.cow"), **options)}
-        good = {"chunk-size": "8k", "expect": "0" * 64, "follow-parents": "folder", "jobs": "2", "rate-limit": "30%", "size": "1M", "store": "P"}
+        good = {"chunk-size": "8k", "expect": "0" * 64, "follow-parents": "folder", "jobs": "2", "rate-limit": "30%", "format": "raw", "size": "1M", "store": "P"}
         missing = str(self.scratch / "missing")
         self.assertEqual(sorted(row["name"] for row in TABLE["option"]), [row["name"] for row in TABLE["option"]])
         self.assertEqual([tuple(option) for option in snaptool.options()],
@@ -114,13 +114,14 @@ class Interface(ScratchTest):
             flag = row["doc"].startswith("true:")
             for call, function in calls.items():
                 with self.subTest(option=row["name"], call=call), self.assertRaises(snaptool.Error) as raised:
-                    function(missing, **{row["name"]: "true" if flag else good.get(row["name"], missing)})
+                    writes = {"write": True} if call == "open" and row["name"] in ("store", "force") else {}
+                    function(missing, **{row["name"]: "true" if flag else good.get(row["name"], missing)}, **writes)
                 refused = "is not for this call" in str(raised.exception)
                 self.assertEqual(refused, call not in row["calls"].split(), str(raised.exception))
-            if flag or row["name"] in good:
+            if flag or (row["name"] in good and row["name"] != "format"):  # whose file is opened first
                 call = row["calls"].split()[0]
                 with self.subTest(option=row["name"]), self.assertRaises(snaptool.Error) as raised:
-                    calls[call](missing, **{row["name"]: "neither", **({"write": True} if row["name"] == "store" else {})})
+                    calls[call](missing, **{row["name"]: "neither", **({"write": True} if row["name"] in ("store", "force") else {})})
                 self.assertEqual(raised.exception.code, 1 if call in ("merge", "verify", "create") and raised.exception.errno == 2 else 64,
                                  str(raised.exception))
         with self.assertRaises(snaptool.Error) as raised:
@@ -207,6 +208,7 @@ class Leaks(ScratchTest):
         write_store(self.scratch / "a.cow", 8, list(range(0, 200, 3)), lambda index: bytes([index]) * 4096)
         shutil.copy(self.scratch / "a.cow", self.scratch / "b.cow")
         shutil.copy(self.scratch / "origin.img", self.scratch / "b.img")
+        (self.scratch / "zeros.cow").write_bytes(bytes(1 << 20))
         environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=1")
         done = subprocess.run([program], cwd=self.scratch, capture_output=True, text=True, check=False, env=environment, timeout=100)
         self.assertEqual((done.returncode, done.stderr, done.stdout), (0, "", "all calls\n"))

@@ -6,6 +6,7 @@ import gc
 import hashlib
 import json
 import os
+import pickle
 import random
 import signal
 import struct
@@ -152,6 +153,44 @@ class Reading(ModuleTest):
         self.assertEqual(caught[0].filename, __file__)
 
 
+    def test_names_and_values_of_other_types(self):
+        with snaptool.open(self.origin, format=None, parent=()) as image, snaptool.open(os.fsencode(self.name)) as view:
+            self.assertEqual(image.read(0, 100), self.origin.read_bytes()[:100])
+            self.assertEqual(view.read(0, view.size), self.view)
+        self.assertRaises(TypeError, snaptool.open, self.name, parent=1.5)
+
+    def test_a_format_that_there_is_not(self):
+        for name in ("QCOW2", "", "raw2"):
+            for words in ({}, {"write": True}):
+                self.assertIn("there is no format", str(self.fails(64, snaptool.open, self.name, format=name, **words)))
+        self.assertIn("there is no format", str(self.fails(64, snaptool.merge, self.name, format="qcow")))
+
+    def test_what_lies_after_the_last_sector_is_the_origin_s(self):
+        with open(self.origin, "ab") as file:
+            file.write(b"t" * 100)
+        with snaptool.open(self.name) as image:
+            self.assertEqual(image.size, len(self.view) + 100)
+            self.assertEqual(list(image.extents(len(self.view))), [snaptool.Extent(len(self.view), 100, False, 1)])
+            self.assertEqual(image.read(len(self.view), 100), b"t" * 100)
+        self.assertEqual(json.loads(run("map", "--output=json", self.name).stdout)[-1]["depth"], 1)
+
+    def test_ctrl_c_among_extents(self):
+        write_store(self.cow, 1, list(range(0, 60000, 2)), lambda _: None)
+        self.origin.write_bytes(b"\2" * SECTOR * 60000)
+        with snaptool.open(self.name) as image:
+            whole = list(image.extents())
+            for wait in (0.01, 0.03, 0.05, 0.07):
+                timer = threading.Timer(wait, lambda: os.kill(os.getpid(), signal.SIGINT))
+                found = []
+                timer.start()
+                with self.assertRaises(KeyboardInterrupt):
+                    while True:
+                        found = list(image.extents())
+                        self.assertEqual(found, whole)
+                timer.join()
+            self.assertEqual(list(image.extents()), whole)
+
+
 class Writing(ModuleTest):
     def test_a_snapshot_against_a_model(self):
         model = bytearray(self.view)
@@ -170,6 +209,43 @@ class Writing(ModuleTest):
         self.assertEqual(self.origin.read_bytes(), before)
         view, _ = naive_view(before, self.cow.read_bytes())
         self.assertEqual(view, model)
+
+    def test_a_number_is_no_data(self):
+        with snaptool.open(self.name, write=True) as image:
+            self.assertRaises(TypeError, image.write, 0, 4096)
+            image.write(0, b"")
+            self.assertEqual(image.read(0, len(self.view)), self.view)
+
+    def test_after_a_fork_it_is_the_parent_s(self):
+        with snaptool.open(self.name, write=True) as image:
+            image.write(0, b"parent")
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    image.write(0, b"child!")
+                except snaptool.Error as error:
+                    status = 0 if "before a fork" in str(error) else 2
+                image.close()
+                os._exit(status)
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+            image.write(8192, b"more")
+        view, _ = naive_view(self.origin.read_bytes(), self.cow.read_bytes())
+        self.assertEqual((bytes(view[:6]), bytes(view[8192:8196])), (b"parent", b"more"))
+
+    def test_close_waits_and_can_be_interrupted(self):
+        image = snaptool.open(self.name, write=True)
+        image.write(0, b"kept")
+        image._users += 1  # somebody is at it
+        timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
+        timer.start()
+        self.assertRaises(KeyboardInterrupt, image.close)
+        timer.join()
+        image._users -= 1
+        self.assertEqual(image.read(0, 4), b"kept")
+        image.close()
+        view, _ = naive_view(self.origin.read_bytes(), self.cow.read_bytes())
+        self.assertEqual(bytes(view[:4]), b"kept")
 
     def test_trim(self):
         with snaptool.open(self.name, write=True) as image:
@@ -204,6 +280,23 @@ class Errors(ModuleTest):
         self.assertEqual((error.errno, error.name), (2, "failed"))
         self.assertIsInstance(error, OSError)
         self.assertTrue(str(error).startswith("snap_image_open: "), str(error))
+
+    def test_an_error_can_be_sent_to_another_process(self):
+        error = self.fails(1, snaptool.open, str(self.scratch / "missing"))
+        same = pickle.loads(pickle.dumps(error))
+        self.assertEqual((str(same), same.code, same.errno), (str(error), 1, 2))
+
+    def test_a_warning_does_not_hide_an_error(self):
+        (self.scratch / "zeros.cow").write_bytes(bytes(1 << 20))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            self.fails(66, snaptool.merge, f"{self.origin}@{self.scratch}/zeros.cow", expect="0" * 64)
+            self.assertRaises(snaptool.Warning, snaptool.merge, f"{self.origin}@{self.scratch}/zeros.cow")
+
+    def test_options_that_do_not_go_together(self):
+        for words in ({"store": "P"}, {"force": True}, {"write": True, "parent": "x"}, {"write": True, "force_share": True},
+                      {"write": True, "internal_snapshot": "x"}, {"write": True, "ignore_invalid": True}):
+            self.fails(64, snaptool.open, self.name, **words)
 
     def test_63(self):
         error = self.fails(63, snaptool.merge, f"{self.origin}@{self.cow}@{self.cow}", undo="u", sibling=[str(self.cow)])
@@ -306,13 +399,26 @@ class Merging(ModuleTest):
             snaptool.merge(self.name, interrupt, rate_limit="8M")
         self.assertEqual(self.sum_of_view(), expected)
 
+    def test_ctrl_c_from_outside(self):
+        expected = self.large()
+        for progress in (None, lambda *_: None):
+            timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+            timer.start()
+            with self.assertRaises(KeyboardInterrupt):
+                snaptool.merge(self.name, progress, rate_limit="4M")
+            timer.join()
+            self.assertEqual(self.sum_of_view(), expected)
+
     def test_threads_of_the_library_take_no_signals(self):
         self.large()
         masks = {}
 
         def progress(*_):
             for task in Path("/proc/self/task").iterdir():
-                status = (task / "status").read_text()
+                try:
+                    status = (task / "status").read_text()
+                except OSError:  # it has ended
+                    continue
                 masks[task.name] = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigBlk"))
 
         own = str(threading.get_native_id())
