@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Man pages and changelogs are compressed in Debian's packages.
-file(GLOB_RECURSE pages "${CPACK_TEMPORARY_DIRECTORY}/*/share/man/man*/*" "${CPACK_TEMPORARY_DIRECTORY}/*/changelog.Debian")
-foreach(page IN LISTS pages)
-  if(NOT page MATCHES "\\.gz$")
-    execute_process(COMMAND gzip -9nf "${page}" COMMAND_ERROR_IS_FATAL ANY)
+file(GLOB_RECURSE files "${CPACK_TEMPORARY_DIRECTORY}/*")
+foreach(file IN LISTS files)
+  if(file MATCHES "/share/man/man[1-8]/[^/]+\\.[1-8]$|/changelog\\.Debian$")
+    execute_process(COMMAND gzip -9nf "${file}" COMMAND_ERROR_IS_FATAL ANY)
   endif()
 endforeach()
